@@ -1,0 +1,5 @@
+"""`python -m quart_app` is `everywire`."""
+
+from .cli import main
+
+main()

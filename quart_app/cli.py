@@ -1,0 +1,114 @@
+"""`everywire`: the command line, where all parts are put together. Each command imports what it needs and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from transports.errors import Code, EverywireError, Refusal
+
+
+class Commands(click.Group):
+    """The commands; those of optional parts are found when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See click."""
+        return sorted([*super().list_commands(ctx), "compare"])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """See click."""
+        if name == "compare":
+            from locustfiles.compare import compare
+
+            return compare
+        return super().get_command(ctx, name)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="everywire")
+def cli() -> None:
+    """One ordered event stream over WebSocket, Server-Sent Events and long-polling."""
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free port.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Worker processes.")
+@click.option("--channel", "channels", multiple=True, help="Allow this channel, or those that begin like this*. Default: any.")
+@click.option("--certfile", type=click.Path(exists=True, dir_okay=False), help="Serve TLS with this certificate.")
+@click.option("--keyfile", type=click.Path(exists=True, dir_okay=False), help="Its key.")
+def serve(host: str, port: int, workers: int, channels: tuple[str, ...], certfile: str | None, keyfile: str | None) -> None:
+    """Serve the page and the stream."""
+    if workers > 1:
+        raise click.UsageError("several workers need a broker that they share; memory:// lives in one process")
+    from transports.serve import address, configuration, listen
+    from transports.serve import serve as run
+
+    from . import create_app
+
+    app = create_app(channels=list(channels) or ["*", "vitals"])
+    hub = app.extensions["live"].hub
+    try:
+        listening = listen(host, port)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}. Another --port may be free.") from error
+    with listening:
+        url = address(listening).replace("http:", "https:" if certfile else "http:")
+        click.echo(f"everywire serves {url}/  (stream at {url}{hub.options.mount}, Ctrl-C stops)")
+        config = configuration(listening, hub.options, certfile=certfile, keyfile=keyfile)
+        asyncio.run(run(app, config, hub.close))
+
+
+@cli.command()
+@click.argument("url")
+@click.argument("channel")
+@click.option("--every-line-at", "rate", type=click.FloatRange(min=0, min_open=True), help="Lines per second, for replays.")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Trust this certificate authority.")
+def publish(url: str, channel: str, rate: float | None, ca: str | None) -> None:
+    """Publish each line of standard input to CHANNEL: JSON as what it says, anything else as text.
+
+    \b
+    tail -F access.log | everywire publish http://127.0.0.1:8000/live access
+    """
+    from .pipes import publish_lines
+
+    count = _run(lambda: publish_lines(url, channel, sys.stdin, rate=rate, ca=ca))
+    click.echo(f"published {count} to {channel}", err=True)
+
+
+@cli.command()
+@click.argument("url")
+@click.argument("channel", nargs=-1, required=True)
+@click.option("--transport", default="auto", show_default=True, type=click.Choice(["auto", "websocket", "sse", "longpoll"]))
+@click.option("--since", help="Read on from this position, the id of an event.")
+@click.option("--count", type=click.IntRange(1), help="Stop after so many events.")
+@click.option("--wire", is_flag=True, help="Print the bytes as they arrive on the wire instead.")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Trust this certificate authority.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell of every change of state, and why.")
+def tail(url: str, channel: tuple[str, ...], **wanted: Any) -> None:
+    """Print the events of CHANNEL... as they come, one JSON object a line."""
+    from .pipes import print_events
+
+    _run(lambda: print_events(url, channel, **wanted))
+
+
+def _run(work: Callable[[], Any]) -> Any:
+    """Run an asynchronous command; errors become one line and an exit code."""
+    try:
+        return asyncio.run(work())
+    except Refusal as refusal:
+        hint = ". See the reason above; the same command will fail again" if refusal.code < Code.INTERNAL else ""
+        raise click.ClickException(f"refused: {refusal}{hint}") from refusal
+    except EverywireError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()

@@ -1,0 +1,89 @@
+"""Sources: where events come from. This machine's own figures, and lines of text."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import psutil
+
+_INTERVAL = 0.5  # seconds between two samples of the machine
+
+
+class Counters(NamedTuple):
+    """What the machine has counted since it started, in bytes, and when it was read, in seconds."""
+
+    at: float
+    disk_read: int
+    disk_written: int
+    received: int
+    sent: int
+
+
+def counters() -> Counters:
+    """Read the machine's counters. One without disks or network (some containers) counts nothing there."""
+    disk, network = psutil.disk_io_counters(), psutil.net_io_counters()
+    return Counters(
+        time.monotonic(),
+        disk.read_bytes if disk else 0,
+        disk.write_bytes if disk else 0,
+        network.bytes_recv if network else 0,
+        network.bytes_sent if network else 0,
+    )
+
+
+def rates(before: Counters, after: Counters) -> dict[str, dict[str, int]]:
+    """Bytes per second between two readings."""
+    seconds = max(after.at - before.at, 1e-9)
+
+    def rate(old: int, new: int) -> int:
+        return max(0, round((new - old) / seconds))  # a counter that wrapped or was reset counts nothing
+
+    return {
+        "disk": {
+            "read": rate(before.disk_read, after.disk_read),
+            "written": rate(before.disk_written, after.disk_written),
+        },
+        "network": {"received": rate(before.received, after.received), "sent": rate(before.sent, after.sent)},
+    }
+
+
+async def vitals(interval: float = _INTERVAL) -> AsyncIterator[dict[str, Any]]:
+    """This machine's figures, every `interval` seconds and without drift: percent, load averages, bytes per second."""
+    loop = asyncio.get_running_loop()
+    due, before = loop.time(), counters()
+    psutil.cpu_percent()  # the first call only begins to count
+    while True:
+        due += interval
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        after = counters()
+        yield {
+            "cpu": psutil.cpu_percent(),
+            "memory": psutil.virtual_memory().percent,
+            "load": [round(load, 2) for load in psutil.getloadavg()],
+            **rates(before, after),
+        }
+        before = after
+
+
+def parse_line(line: str) -> Any:
+    """What one line of input publishes: its JSON value, or else the text itself. None for an empty line."""
+    text = line.rstrip("\r\n")
+    if not text.strip():
+        return None
+    try:
+        return json.loads(text, parse_constant=_not_json)
+    except (ValueError, RecursionError):
+        return text
+
+
+def parse_lines(lines: Iterable[str]) -> Iterator[Any]:
+    """The values of all lines that have one."""
+    return (value for line in lines if (value := parse_line(line)) is not None)
+
+
+def _not_json(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

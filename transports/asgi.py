@@ -1,0 +1,365 @@
+"""The endpoints as one plain ASGI application: `/ws /sse /poll /commands /negotiate /client.js` below a mount.
+
+What a request asks for is read here, where a refusal becomes a status, a `bye` or a close code. What it is answered with comes from the core, which
+never learns which wire it is on. Every ASGI server can serve it; nothing here knows Quart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import logging
+import math
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
+from functools import cache, partial
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from . import position
+from .commands import Ping, execute, parse
+from .errors import Code, ErrorBody, Refusal
+from .feed import Feed
+from .hub import Hub
+from .items import VERSION, Batch, Encoded, bye_of, encode, encode_batch
+from .ladder import LADDER
+from .longpoll import parse_wait
+from .starlette import starlette_response
+from .transport import HEADERS, Transport
+from .websocket import choose_subprotocol
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+_Serve: TypeAlias = Callable[["Request", Receive, Send], Awaitable[None]]
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+_JSON = b"application/json"
+_log = logging.getLogger("transports")
+_SILENT_BEATS = 2.5  # a client that pings is given up after so many beats without a frame
+_CLOSE_WAIT = 2.0  # seconds for the other side to close a WebSocket that we have closed
+
+
+class Request:
+    """What the endpoints want to know of a request, out of an ASGI scope."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.method: str = scope.get("method", "GET")
+        self.headers: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.query = dict(reversed(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)))
+        path, root = scope["path"], scope.get("root_path", "")
+        self.path: str = (path[len(root) :] if root and path.startswith(root) else path).strip("/")
+
+    def channels(self) -> list[str]:
+        """The names in `channels=a,b`."""
+        return [name for name in self.query.get("channels", "").split(",") if name]
+
+    def since(self, header: bool = False) -> position.Position | None:
+        """Where to read on from. Raises: Refusal 4400, garbage."""
+        text = (header and self.headers.get("last-event-id")) or self.query.get("since")
+        return position.parse(text) if text else None
+
+    def check_version(self) -> None:
+        """Raises: Refusal 4426."""
+        if (asked := self.query.get("v", str(VERSION))) != str(VERSION):
+            raise Refusal(Code.VERSION, f"this server speaks version {VERSION}, not {asked[:20]}")
+
+    def check_origin(self, allowed: Sequence[str]) -> None:
+        """Browsers name the origin of a page that reaches across; others send none. Raises: Refusal 4403."""
+        origin = self.headers.get("origin")
+        if origin is None or origin in allowed or "*" in allowed:
+            return
+        if urlsplit(origin).netloc.lower() != self.headers.get("host", "").lower():
+            raise Refusal(Code.FORBIDDEN, f"pages from {origin[:80]} may not connect: it is not in the setting origins")
+
+
+class Endpoints:
+    """The ASGI application.
+
+    Args:
+        hub: whose events are served.
+        transports: what is offered, best first.
+    """
+
+    def __init__(self, hub: Hub, *, transports: Sequence[Transport] = LADDER) -> None:
+        self.hub = hub
+        self.transports = transports
+        self._routes: dict[str, tuple[str, _Serve]] = {
+            "commands": ("POST", self._commands),
+            "negotiate": ("GET", self._negotiate),
+            "client.js": ("GET", self._client_js),
+        }
+        for transport in transports:
+            serve = self._upgrade if transport.commands_up else partial(self._stream if transport.many else self._poll, transport)
+            self._routes[transport.path] = "GET", serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        request = Request(scope)
+        if scope["type"] == "websocket":
+            await self._websocket(request, scope.get("subprotocols", ()), receive, send)
+            return
+        try:
+            request.check_origin(self.hub.options.origins)
+            await self._http(request, receive, send)
+        except Refusal as refusal:
+            await _refuse(send, refusal)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] == "lifespan.startup":
+            await self.hub.open()
+            await send({"type": "lifespan.startup.complete"})
+        await self.hub.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, request: Request, receive: Receive, send: Send) -> None:
+        method, serve = self._routes.get(request.path, ("", None))
+        if serve is None:
+            await _refuse(send, Refusal(Code.BAD_COMMAND, f"nothing is served at {request.path[:80]!r}"), 404)
+        elif request.method != method:
+            await _refuse(send, Refusal(Code.BAD_COMMAND, f"{request.path} wants {method}"), 405, (b"allow", method.encode()))
+        else:
+            request.check_version()
+            await self.hub.open()
+            await serve(request, receive, send)
+
+    async def _client_js(self, request: Request, receive: Receive, send: Send) -> None:
+        await _answer(send, 200, _static("client.js"), kind=b"text/javascript; charset=utf-8")
+
+    async def _upgrade(self, request: Request, receive: Receive, send: Send) -> None:
+        await _refuse(send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, (b"upgrade", b"websocket"))
+
+    def _feed(self, request: Request) -> Feed:
+        """What an HTTP request asks to read. Raises: Refusal."""
+        channels = request.channels()
+        if not channels:
+            raise Refusal(Code.BAD_COMMAND, "which channels? Say channels=a,b")
+        return self.hub.feed(channels, request.since(header=True))
+
+    async def _stream(self, transport: Transport, request: Request, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
+        respond = starlette_response(request.scope) or _respond
+        with self._feed(request) as feed:
+            await respond(self._chunks(transport, feed), headers, feed, request.scope, receive, self._in_time(send))
+
+    async def _chunks(self, transport: Transport, feed: Feed) -> AsyncIterator[bytes]:
+        """The body of a stream: the first byte at once, then batches and beats until the `bye`."""
+        yield transport.frame([self._hello(feed)])
+        while (batch := await feed.take(self.hub.options.beat)) is not None:
+            yield batch.framed(transport.frame)
+
+    async def _poll(self, transport: Transport, request: Request, receive: Receive, send: Send) -> None:
+        options = self.hub.options
+        wait = parse_wait(request.query.get("wait"), options.poll_wait, options.poll_wait_max)
+        with self._feed(request) as feed:
+            if feed.resumed == "fresh":
+                batch: Batch | None = Batch([self._hello(feed)])
+            elif (batch := feed.ready()) is None:
+                watch = asyncio.create_task(_until_gone(receive, feed))
+                try:
+                    batch = await feed.take(wait)
+                finally:
+                    watch.cancel()
+        if batch is not None:
+            await _answer(self._in_time(send), 200, batch.framed(transport.frame), kind=transport.content_type.encode())
+
+    async def _commands(self, request: Request, receive: Receive, send: Send) -> None:
+        commands = parse(await self._body(receive))
+        replies = [encode(await execute(command, self.hub)) for command in commands]
+        await _answer(send, 200, encode_batch(replies))
+
+    async def _body(self, receive: Receive) -> bytes:
+        """The body of a request. Raises: Refusal 4413 too large, 4408 too slow."""
+        body, limit = b"", self.hub.options.message_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.hub.options.body_timeout):
+                while len(body) <= limit:
+                    message = await receive()
+                    body += message.get("body", b"")
+                    if not message.get("more_body"):
+                        return body
+                raise Refusal(Code.TOO_LARGE, f"the body has more than {limit} bytes")
+        raise Refusal(Code.SILENT, f"the body did not arrive within {self.hub.options.body_timeout:g} s")
+
+    async def _websocket(self, request: Request, offered: Sequence[str], receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        try:
+            request.check_origin(self.hub.options.origins)
+        except Refusal:
+            await send({"type": "websocket.close"})  # before accept: the server answers 403
+            return
+        send = self._in_time(send)
+        try:
+            subprotocol = choose_subprotocol(offered)
+            request.check_version()
+            await self.hub.open()
+            feed = self.hub.feed(request.channels(), request.since())
+        except Refusal as refusal:
+            # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
+            await send({"type": "websocket.accept"})
+            await _text(send, encode_batch([encode(bye_of(refusal))]))
+            await _close(refusal.code, refusal.name, receive, send)
+            return
+        await send({"type": "websocket.accept", "subprotocol": subprotocol})
+        with feed:
+            await _Conversation(self.hub, feed, receive, send).run(self._hello(feed))
+
+    async def _negotiate(self, request: Request, receive: Receive, send: Send) -> None:
+        options = self.hub.options
+        known = {
+            "versions": [VERSION],
+            "transports": [{"name": each.name, "path": each.path, "many": each.many} for each in self.transports],
+            "commands": "commands",
+            "beat": options.beat,
+            "limits": {
+                "message_bytes": options.message_bytes,
+                "channels_per_reader": options.channels_per_reader,
+                "poll_wait": options.poll_wait,
+                "poll_wait_max": options.poll_wait_max,
+            },
+        }
+        await _answer(send, 200, msgspec.json.encode(known))
+
+    def _hello(self, feed: Feed) -> Encoded:
+        return feed.hello(secrets.token_urlsafe(6), self.hub.options.beat)
+
+    def _in_time(self, send: Send) -> Send:
+        """`send`, but a reader who takes nothing for `send_timeout` seconds is given up."""
+        timeout = self.hub.options.send_timeout
+
+        async def in_time(message: Message) -> None:
+            async with asyncio.timeout(timeout):
+                await send(message)
+
+        return in_time
+
+
+class _Conversation:
+    """One WebSocket: batches go down, commands come up, side by side."""
+
+    def __init__(self, hub: Hub, feed: Feed, receive: Receive, send: Send) -> None:
+        self.hub, self.feed, self.receive, self.send = hub, feed, receive, send
+        self._patience: float | None = None  # seconds until a client that promised to go on is silent
+
+    async def run(self, hello: Encoded) -> None:
+        """Talk until the client has gone or the feed has ended."""
+        listener = asyncio.create_task(self._listen())
+        try:
+            await _text(self.send, encode_batch([hello]))
+            while (batch := await self.feed.take(self.hub.options.beat)) is not None:
+                await self.send({"type": "websocket.send", "text": batch.framed(_frame_text)})
+        except TimeoutError:
+            self.feed.end(Refusal(Code.TOO_SLOW))
+        except OSError:  # uvicorn says so when the client has gone
+            self.feed.end()
+        finally:
+            listener.cancel()
+            await asyncio.wait([listener])  # only one task may receive
+        if (why := self.feed.bye) is not None:
+            await _close(why.code, why.name, self.receive, self.send)
+
+    async def _listen(self) -> None:
+        """Take what comes up; the feed ends when that is over."""
+        try:
+            while (message := await self._message())["type"] != "websocket.disconnect":
+                if replies := await self._answers(message):
+                    await _text(self.send, encode_batch(replies))
+            self.feed.end()
+        except Refusal as refusal:
+            self.feed.end(refusal)
+        except OSError:
+            self.feed.end()
+        except Exception:
+            _log.exception("a command over WebSocket failed")
+            self.feed.end(Refusal(Code.INTERNAL))
+
+    async def _message(self) -> Message:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self.receive()
+        except TimeoutError:
+            raise Refusal(Code.SILENT, f"no frame for {self._patience:g} s, though there were pings before") from None
+
+    async def _answers(self, message: Message) -> list[Encoded]:
+        """The replies to the commands in one frame. Raises: Refusal, when the frame as a whole is none of ours."""
+        text = message.get("text")
+        if text is None:
+            raise Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken")
+        if len(text) > (limit := self.hub.options.message_bytes) or len(text.encode()) > limit:
+            raise Refusal(Code.TOO_LARGE, f"a frame of more than {limit} bytes")
+        commands = parse(text)
+        if any(isinstance(command, Ping) for command in commands):
+            self._patience = _SILENT_BEATS * self.hub.options.beat
+        return [encode(await execute(command, self.hub, self.feed)) for command in commands]
+
+
+def _frame_text(items: Sequence[Encoded]) -> str:
+    """As `encode_batch`, but a `str`, as ASGI wants it: decoded once for all readers at the same place."""
+    return encode_batch(items).decode()
+
+
+async def _text(send: Send, body: bytes) -> None:
+    await send({"type": "websocket.send", "text": body.decode()})
+
+
+async def _close(code: Code, name: str, receive: Receive, send: Send) -> None:
+    """Close a WebSocket, and go on receiving until the other side has closed too.
+
+    A server whose queue of received frames is full cannot end the connection unless somebody empties it.
+    """
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(_CLOSE_WAIT):
+            await send({"type": "websocket.close", "code": int(code), "reason": name})
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+
+
+async def _until_gone(receive: Receive, feed: Feed) -> None:
+    """End `feed` when the client has gone. An application that does not receive never learns of it."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    feed.end()
+
+
+async def _respond(
+    chunks: AsyncIterator[bytes], headers: Headers, feed: Feed, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Send an endless body."""
+    watch = asyncio.create_task(_until_gone(receive, feed))
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    except (TimeoutError, OSError):
+        _log.info("a reader took nothing for too long, or went away in the middle: its stream is cut")
+    finally:
+        watch.cancel()
+
+
+async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes], kind: bytes = _JSON) -> None:
+    """Send a whole answer."""
+    start = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *HEADERS, *headers]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _refuse(send: Send, refusal: Refusal, status: int | None = None, *headers: tuple[bytes, bytes]) -> None:
+    """Send an HTTP error with the numbered reason."""
+    if refusal.retry is not None:
+        headers = (*headers, (b"retry-after", b"%d" % math.ceil(refusal.retry)))
+    await _answer(send, status or refusal.code.status, msgspec.json.encode(ErrorBody.of(refusal)), *headers)
+
+
+@cache
+def _static(name: str) -> bytes:
+    return importlib.resources.files(__package__).joinpath("static", name).read_bytes()

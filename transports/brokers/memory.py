@@ -1,0 +1,58 @@
+"""The broker of a single process: a counter, and a memory of recent keys. Nothing survives the process, so every life has an epoch of its own."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from . import Deliver, Record
+
+_ALPHABET = string.ascii_lowercase + string.digits
+
+
+class MemoryBroker:
+    """Offsets from a counter; every publish is handed over before it returns.
+
+    Args:
+        key_window: seconds for which a key is remembered.
+        key_count: keys remembered at the most, oldest forgotten first.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, *, key_window: float = 120.0, key_count: int = 100_000, clock: Callable[[], float] = time.time) -> None:
+        self._window = key_window
+        self._count = key_count
+        self._clock = clock
+        self._offset = 0
+        self._keys: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()  # -> when, offset; oldest first
+        self._deliver: Deliver | None = None
+
+    async def tail(self, deliver: Deliver) -> str:
+        """See `Broker.tail`. There is nothing from before."""
+        self._deliver = deliver
+        return "".join(secrets.choice(_ALPHABET) for _ in range(6))
+
+    async def publish(self, channel: str, data: bytes, key: str | None) -> int:
+        """See `Broker.publish`."""
+        now = self._clock()
+        if key is not None:
+            self._forget(now - self._window)
+            if known := self._keys.get((channel, key)):
+                return known[1]
+        self._offset += 1
+        if key is not None:
+            self._keys[channel, key] = now, self._offset
+        if self._deliver is not None:
+            self._deliver(Record(self._offset, channel, now, data))
+        return self._offset
+
+    async def close(self) -> None:
+        """See `Broker.close`."""
+        self._deliver = None
+
+    def _forget(self, before: float) -> None:
+        while self._keys and (len(self._keys) >= self._count or next(iter(self._keys.values()))[0] < before):
+            self._keys.popitem(last=False)

@@ -1,0 +1,425 @@
+"""The asyncio client: events as they come, over whichever transport works, resumed after any cut.
+
+    async with connect("http://127.0.0.1:8000/live", channels=["vitals"]) as stream:
+        async for event in stream:
+            print(event.id, event.data)
+
+It reads when it is asked to, and keeps no queue: a consumer that takes its time slows the connection down, and what it cannot follow
+is told as lost. HTTP proxies come from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`), with a user and password if they name
+them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+import uuid
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
+
+import msgspec
+
+from .errors import ConnectionFailedError, ErrorBody, EventsLostError, MissingExtraError, NotEverywireError, Refusal, refusal_from
+from .items import Bye, Event, Hello, Item, Lost, Reply, decode_batch
+from .ladder import LADDER
+from .reading import Reading
+from .transport import Transport
+
+try:
+    import aiohttp
+    from yarl import URL
+except ImportError as error:  # the message is the line that installs it
+    raise MissingExtraError("client", "aiohttp") from error
+
+State: TypeAlias = Literal["idle", "connecting", "open", "reconnecting", "offline", "closed", "failed"]
+Publication: TypeAlias = tuple[str, Any, str | None]  # channel, data, key
+_T = TypeVar("_T")
+Tap: TypeAlias = Callable[[str, bytes], None]
+
+_BACKOFF_BASE, _BACKOFF_CAP = 0.5, 20.0  # seconds
+_SILENT_BEATS = 2.0  # a wire on which nothing came for so many beats is dead
+_BROKEN = (aiohttp.ClientError, OSError, TimeoutError, NotEverywireError, EOFError)
+
+
+class Attempt(NamedTuple):
+    """One try to read over one transport, and how it ended: kept as evidence."""
+
+    transport: str
+    seconds: float
+    outcome: str
+
+
+class _Target(NamedTuple):
+    """What a wire needs to know to open."""
+
+    http: aiohttp.ClientSession
+    base: str
+    channels: Sequence[str]
+    open_timeout: float
+    tap: Tap
+
+
+def backoff(attempt: int, luck: float) -> float:
+    """Seconds to wait before a further try, with full jitter: `luck` (0 to 1) of 0.5, 1, 2, … up to 20 seconds. `attempt` counts from 0."""
+    return luck * float(min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** min(attempt, 10)))
+
+
+def connect(url: str, channels: Sequence[str], **settings: Any) -> Stream:
+    """A stream of the events of `channels`; see `Stream` for the settings. Use it in an `async with` block."""
+    return Stream(url, channels, **settings)
+
+
+class Stream:
+    """Events, in order, each once.
+
+    Args:
+        url: of the mount, such as `https://shop.example/live`.
+        channels: the names to follow.
+        since: the position to read on from; the present by default.
+        transport: `auto`, or the name of the only one to use.
+        transports: what there is to use, best first.
+        on_lost: called with a `Lost` for what is gone for good. Without it, `EventsLostError` is raised from the iteration,
+            which may then be continued: loss is never silent.
+        on_state: called with the new state.
+        tap: called with a transport's name and the bytes as they came from it.
+        headers: to send with every request.
+        ca: path of a certificate authority to trust instead of the system's.
+        open_timeout: seconds for a transport to show its first item.
+        connect_timeout: seconds for the `async with` to have a first connection; afterwards it tries for ever.
+
+    Raises:
+        ConnectionFailedError: on entering, nothing worked within `connect_timeout`; the message tells what was tried.
+        Refusal: the server says no for good (44xx without `retry`).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        channels: Sequence[str],
+        *,
+        since: str | None = None,
+        transport: str = "auto",
+        transports: Sequence[Transport] = LADDER,
+        on_lost: Callable[[Lost], None] | None = None,
+        on_state: Callable[[State], None] | None = None,
+        tap: Tap | None = None,
+        headers: Mapping[str, str] | None = None,
+        ca: str | None = None,
+        open_timeout: float = 5.0,
+        connect_timeout: float = 10.0,
+    ) -> None:
+        self._rungs = [each for each in transports if transport in ("auto", each.name)]
+        if not self._rungs:
+            raise ValueError(f"transport={transport!r}: there is auto, {', '.join(each.name for each in transports)}")
+        self._base = url.rstrip("/")
+        self._channels = list(channels)
+        self._reading = Reading(since)
+        self._on_lost, self._on_state, self._tap = on_lost, on_state, tap
+        self._headers, self._ca = headers, ca
+        self._open_timeout, self._connect_timeout = open_timeout, connect_timeout
+        self._http: aiohttp.ClientSession | None = None
+        self._items: AsyncGenerator[Item] | None = None
+        self._first: Item | None = None  # read while entering, not yet handed out
+        self.state: State = "idle"
+        self.transport: str | None = None
+        self.evidence: deque[Attempt] = deque(maxlen=50)
+
+    @property
+    def position(self) -> str | None:
+        """The id of the last item that was handled: send it back as `since` to go on from there."""
+        return self._reading.position
+
+    async def __aenter__(self) -> Self:
+        self._http = _session(self._headers, self._ca)
+        self._items = self._read()
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                self._first = await anext(self._items)
+        except TimeoutError:
+            await self.close()
+            raise ConnectionFailedError(f"no connection to {self._base}: {self._tried()}") from None
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._items is None:
+            if self.state == "idle":
+                raise RuntimeError("a stream is used as: async with connect(…) as stream")
+            raise StopAsyncIteration
+        while True:
+            item, self._first = (self._first or await anext(self._items)), None
+            if isinstance(item, Event):
+                return item
+            if isinstance(item, Lost):
+                if self._on_lost is None:
+                    raise EventsLostError(item)
+                self._on_lost(item)
+
+    async def publish(self, channel: str, data: Any, *, key: str | None = None, timeout: float = 30.0) -> str:
+        """Publish `data` and return the event's id.
+
+        It is sent again after a lost answer, with the same `key`, and so published once.
+
+        Args:
+            channel: its name.
+            data: anything that JSON can say.
+            key: what makes it the same publish when it is sent again; made up unless given.
+            timeout: seconds to go on trying.
+
+        Raises:
+            Refusal: the server says no.
+            ConnectionFailedError: not acknowledged within `timeout`. It may have been published.
+        """
+        if self._http is None:
+            raise RuntimeError("a stream is used as: async with connect(…) as stream")
+        return (await _publish(self._http, self._base, [(channel, data, key)], timeout))[0]
+
+    async def close(self) -> None:
+        """Give the connection back; the iteration ends."""
+        items, self._items = self._items, None
+        if items is not None:
+            await items.aclose()
+        if self._http is not None:
+            await self._http.close()
+        if self.state != "failed":
+            self._enter("closed")
+
+    def _enter(self, state: State) -> None:
+        if state != self.state:
+            self.state = state
+            if self._on_state is not None:
+                self._on_state(state)
+
+    def _tried(self) -> str:
+        return (
+            "; ".join(f"{each.transport} {each.outcome}" for each in self.evidence)
+            or f"no answer for {self._connect_timeout:g} s"
+        )
+
+    async def _read(self) -> AsyncGenerator[Item]:
+        """Every item that is news, over one wire after the other, for ever."""
+        failures = 0
+        rung = 0
+        while True:
+            self._enter("connecting" if self.transport is None else "reconnecting")
+            transport, began, worked = self._rungs[rung], time.monotonic(), False
+            wait: float | None = None
+            outcome = "ended"
+            try:
+                async with aclosing(self._over(transport)) as items:
+                    async for item in items:
+                        if not worked:
+                            worked, failures, self.transport = True, 0, transport.name
+                            self._enter("open")
+                        if (news := self._reading.take(item)) is not None:
+                            yield news
+            except Refusal as refusal:
+                if refusal.retry is None:
+                    self._enter("failed")
+                    raise
+                outcome, wait = str(refusal), refusal.retry
+            except _BROKEN as error:
+                outcome = f"{type(error).__name__}: {error}".rstrip(": ")
+            self.evidence.append(Attempt(transport.name, time.monotonic() - began, outcome))
+            if wait is None and not worked:
+                rung = (rung + 1) % len(self._rungs)  # this wire does not work here: the next one, at once
+                failures += 1
+            if wait is None:
+                # After a cut, once more at once but not all at the same moment; after a whole ladder, with growing patience.
+                rounds = failures // len(self._rungs)
+                wait = backoff(rounds - 1, random.random()) if rounds and rung == 0 else random.uniform(0, 0.1) if worked else 0.0
+            self._enter("connecting" if self.transport is None else "reconnecting")
+            await asyncio.sleep(wait)
+
+    def _over(self, transport: Transport) -> AsyncGenerator[Item]:
+        """The items of one connection over `transport`."""
+        assert self._http is not None  # noqa: S101 - entered
+        target = _Target(self._http, self._base, self._channels, self._open_timeout, self._tap or _ignore)
+        wire = _websocket if transport.commands_up else _stream if transport.many else _poll
+        return wire(transport, target, self._reading)
+
+
+async def _websocket(transport: Transport, target: _Target, reading: Reading) -> AsyncGenerator[Item]:
+    reader, patience, pinging = transport.reader(), target.open_timeout, None
+    async with asyncio.timeout(patience):
+        socket = await target.http.ws_connect(
+            _url(transport, target, reading, {}), protocols=[transport.content_type], max_msg_size=0, autoclose=True
+        )
+    try:
+        while True:
+            message = await _in_time(socket.receive(), patience)
+            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                raise _closed(socket.close_code)
+            body = message.data.encode() if isinstance(message.data, str) else message.data
+            target.tap(transport.name, body)
+            for item in _down(reader.feed(body)):
+                if isinstance(item, Hello):
+                    patience = _SILENT_BEATS * item.beat
+                    pinging = pinging or asyncio.create_task(_ping(socket, item.beat))
+                yield item
+    finally:
+        if pinging is not None:
+            pinging.cancel()
+        await socket.close()
+
+
+async def _stream(transport: Transport, target: _Target, reading: Reading) -> AsyncGenerator[Item]:
+    reader, patience = transport.reader(), target.open_timeout
+    async with _get(transport, target, reading, {}, patience) as response:
+        while data := await _in_time(response.content.readany(), patience):
+            target.tap(transport.name, data)
+            for item in _down(reader.feed(data)):
+                if isinstance(item, Hello):
+                    patience = _SILENT_BEATS * item.beat
+                yield item
+    raise EOFError("the stream ended")
+
+
+async def _poll(transport: Transport, target: _Target, reading: Reading) -> AsyncGenerator[Item]:
+    wait = 0.0  # the first answer proves that it works; the rest may take their time
+    patience, longest = target.open_timeout, 15.0
+    while True:
+        async with _get(transport, target, reading, {"wait": f"{wait:g}"}, patience) as response:
+            body = await _in_time(response.read(), patience)
+        target.tap(transport.name, body)
+        for item in _down(transport.reader().feed(body)):
+            if isinstance(item, Hello):
+                longest = item.beat
+            yield item
+        wait, patience = longest, longest + target.open_timeout
+
+
+@asynccontextmanager
+async def _get(
+    transport: Transport, target: _Target, reading: Reading, more: dict[str, str], patience: float
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """An answer whose head says that it is ours. Raises: Refusal, NotEverywireError."""
+    response = await _in_time(target.http.get(_url(transport, target, reading, more)), patience)
+    async with response:
+        if response.status >= 400:
+            raise await _refused(response)
+        if response.content_type != transport.content_type:
+            raise NotEverywireError(f"{response.status} {response.content_type}: not an everywire answer")
+        yield response
+
+
+async def _ping(socket: aiohttp.ClientWebSocketResponse, beat: float) -> None:
+    """Show, once a beat, that we are there; a server gives up a client that stops doing so."""
+    while not socket.closed:
+        await socket.send_str('{"do":"ping"}')
+        await asyncio.sleep(beat)
+
+
+@asynccontextmanager
+async def publisher(
+    url: str, *, headers: Mapping[str, str] | None = None, ca: str | None = None
+) -> AsyncIterator[Callable[[Sequence[Publication]], Awaitable[list[str]]]]:
+    """For those who only publish: a function that takes `(channel, data, key)`s, publishes them in order in one request, and returns
+    their ids. It retries and raises as `Stream.publish` does."""
+    async with _session(headers, ca) as http:
+
+        async def publish(events: Sequence[Publication], *, timeout: float = 30.0) -> list[str]:
+            return await _publish(http, url.rstrip("/"), events, timeout)
+
+        yield publish
+
+
+async def _publish(http: aiohttp.ClientSession, base: str, events: Sequence[Publication], timeout: float) -> list[str]:
+    commands = [
+        {"do": "publish", "ref": ref, "channel": channel, "data": data, "key": key or uuid.uuid4().hex}
+        for ref, (channel, data, key) in enumerate(events)
+    ]
+    url, body = f"{base}/commands", msgspec.json.encode(commands)
+    last: Exception | None = None
+    try:
+        async with asyncio.timeout(timeout):
+            for attempt in range(1_000_000):
+                try:
+                    async with http.post(url, data=body, headers={"content-type": "application/json"}) as response:
+                        if response.status >= 400:
+                            raise await _refused(response)
+                        return _ids(decode_batch(await response.read()))
+                except Refusal as refusal:
+                    if refusal.retry is None:
+                        raise
+                    last = refusal
+                    await asyncio.sleep(refusal.retry)
+                except _BROKEN as error:
+                    last = error
+                    await asyncio.sleep(backoff(attempt, random.random()))
+    except TimeoutError:
+        pass
+    raise ConnectionFailedError(f"not acknowledged within {timeout:g} s: {last}") from last
+
+
+def _ids(replies: list[Item]) -> list[str]:
+    ids = []
+    for reply in replies:
+        if not isinstance(reply, Reply):
+            raise NotEverywireError(f"{reply.kind} instead of a reply")
+        if not reply.ok:
+            raise refusal_from(reply.code, reply.reason, reply.retry)
+        ids.append(reply.id or "")
+    return ids
+
+
+def _down(items: Iterable[Item]) -> Iterator[Item]:
+    """The items that concern a reader. Raises: Refusal, when one is `bye`."""
+    for item in items:
+        if isinstance(item, Bye):
+            raise refusal_from(item.code, item.reason, item.retry)
+        if not isinstance(item, Reply):
+            yield item
+
+
+def _url(transport: Transport, target: _Target, reading: Reading, more: Mapping[str, str]) -> URL:
+    """Where to read on. All that matters is in the URL, because headers get lost on the way, and it is unique, because some caches
+    ignore `no-store`."""
+    since = {"since": reading.position} if reading.position else {}
+    query = {"channels": ",".join(target.channels), **since, **more, "_": uuid.uuid4().hex[:8]}
+    return URL(f"{target.base}/{transport.path}").with_query(query)
+
+
+async def _in_time(work: Awaitable[_T], seconds: float) -> _T:
+    async with asyncio.timeout(seconds):
+        return await work
+
+
+async def _refused(response: aiohttp.ClientResponse) -> Exception:
+    """Why an HTTP error came: ours, with a code, or somebody else's on the way."""
+    try:
+        return msgspec.json.decode(await response.read(), type=ErrorBody).refusal()
+    except msgspec.DecodeError:
+        via = response.headers.get("via") or response.headers.get("server") or "somebody on the way"
+        return NotEverywireError(f"HTTP {response.status} from {via}")
+
+
+def _closed(code: int | None) -> EOFError:
+    return EOFError(f"closed with {code}" if code else "closed without a word")
+
+
+def _session(headers: Mapping[str, str] | None, ca: str | None) -> aiohttp.ClientSession:
+    tls: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca) if ca else True
+    return aiohttp.ClientSession(
+        headers=headers,
+        trust_env=True,  # HTTP_PROXY and the like
+        timeout=aiohttp.ClientTimeout(total=None),  # each phase has its own
+        connector=aiohttp.TCPConnector(ssl=tls),
+    )
+
+
+def _ignore(transport: str, data: bytes) -> None:
+    pass

@@ -1,0 +1,154 @@
+"""Commands: what a client sends up, parsed and executed the same way on every transport."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Protocol, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from . import position as positions
+from .errors import Code, Refusal
+from .items import Reply
+
+_Ref = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
+
+
+class Publish(msgspec.Struct, tag_field="do", tag="publish"):
+    """Append an event to a channel. With a `key`, the same key for the same channel publishes once."""
+
+    channel: str
+    data: Any
+    ref: _Ref | None = None
+    key: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+
+
+class Subscribe(msgspec.Struct, tag_field="do", tag="subscribe"):
+    """Read these channels too, from where the connection stands; `since` may be given while no channel is followed."""
+
+    channels: Annotated[list[str], Meta(min_length=1)]
+    ref: _Ref | None = None
+    since: str | None = None
+
+
+class Unsubscribe(msgspec.Struct, tag_field="do", tag="unsubscribe"):
+    """Read these channels no longer."""
+
+    channels: Annotated[list[str], Meta(min_length=1)]
+    ref: _Ref | None = None
+
+
+class Ping(msgspec.Struct, tag_field="do", tag="ping"):
+    """Prove that both ways work."""
+
+    ref: _Ref | None = None
+
+
+class Malformed(msgspec.Struct):
+    """A command that could not be understood; executing it gives the reply that says why."""
+
+    ref: int | None
+    reason: str
+
+
+Command: TypeAlias = Publish | Subscribe | Unsubscribe | Ping | Malformed
+
+
+class _Numbered(msgspec.Struct):
+    ref: _Ref | None = None
+
+
+_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Publish | Subscribe | Unsubscribe | Ping)
+_raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_raw_decoder = msgspec.json.Decoder(msgspec.Raw)
+_ref_decoder = msgspec.json.Decoder(_Numbered)
+
+
+class _Feed(Protocol):
+    """What commands need of a feed."""
+
+    channels: tuple[str, ...]
+
+    @property
+    def position(self) -> str: ...
+
+    def move(self, since: positions.Position) -> None: ...
+
+
+class _Hub(Protocol):
+    """What commands need of a hub."""
+
+    async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str: ...
+
+    def follow(self, feed: Any, channels: list[str]) -> None: ...
+
+
+def parse(body: bytes | str) -> list[Command]:
+    """The commands of a WebSocket frame or of the body of a POST: one object, or an array of them.
+
+    Raises:
+        Refusal: 4400, when it is not JSON or holds anything but objects. A single bad command among others is `Malformed` instead.
+    """
+    try:
+        text = body if isinstance(body, str) else body.decode()
+        raws = _raws_decoder.decode(text) if text.lstrip(" \t\r\n").startswith("[") else [_raw_decoder.decode(text)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refusal(Code.BAD_COMMAND, f"not JSON: {error}") from error
+    if not all(bytes(raw).lstrip(b" \t\r\n").startswith(b"{") for raw in raws):
+        raise Refusal(Code.BAD_COMMAND, "a command is a JSON object, or an array of them")
+    return [_parse_one(raw) for raw in raws]
+
+
+def _parse_one(raw: msgspec.Raw) -> Command:
+    try:
+        return _decoder.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return Malformed(_ref_of(raw), str(error))
+
+
+def _ref_of(raw: msgspec.Raw) -> int | None:
+    try:
+        return _ref_decoder.decode(raw).ref
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+async def execute(command: Command, hub: _Hub, feed: _Feed | None = None) -> Reply:
+    """Do what `command` says and answer it; a refusal is an answer too.
+
+    Args:
+        command: as `parse` gives it.
+        hub: where to do it.
+        feed: what the connection reads, on a transport whose channels can change.
+    """
+    try:
+        return Reply(command.ref, ok=True, id=await _do(command, hub, feed))
+    except Refusal as refusal:
+        return Reply(command.ref, False, None, int(refusal.code), refusal.name, refusal.reason, refusal.retry)
+
+
+async def _do(command: Command, hub: _Hub, feed: _Feed | None) -> str | None:
+    match command:
+        case Publish(channel, data, _, key):
+            return await hub.publish(channel, data, key=key)
+        case Ping():
+            return None
+        case Malformed(_, reason):
+            raise Refusal(Code.BAD_COMMAND, reason)
+        case Subscribe() | Unsubscribe() if feed is None:
+            raise Refusal(Code.BAD_COMMAND, "on this transport, open the stream again from the same position with other channels")
+        case Subscribe(channels, _, since):
+            return _subscribe(hub, feed, channels, since)
+        case Unsubscribe(channels):
+            hub.follow(feed, [name for name in feed.channels if name not in channels])
+            return feed.position
+
+
+def _subscribe(hub: _Hub, feed: _Feed, channels: list[str], since: str | None) -> str:
+    start = None if since is None else positions.parse(since)
+    if start is not None and feed.channels:
+        raise Refusal(Code.BAD_COMMAND, "since goes with the first channels only; connect again to read on from elsewhere")
+    hub.follow(feed, [*feed.channels, *channels])
+    if start is not None:
+        feed.move(start)
+    return feed.position

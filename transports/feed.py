@@ -1,0 +1,153 @@
+"""Feed: what one reader reads. Channels, an offset and a bell; no queue.
+
+Whatever piles up while a reader is busy stays in the log and comes in one batch: that is all the flow control there is. The transport
+calls `take` when it can write again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from .errors import Refusal
+from .items import VERSION, Batch, Beat, Encoded, Hello, Lost, bye_of, encode
+from .log import Log
+from .position import Position
+
+
+class Feed:
+    """One reader's place in the log. Made by `Hub.feed`, used by one task; a context manager that leaves the hub at its end.
+
+    Args:
+        log: what to read.
+        channels: names, each once.
+        since: where to read on from; None for the present.
+        limit: bytes that a batch holds at the most.
+        leave: called at the end of the `with` block.
+        clock: seconds since 1970.
+    """
+
+    __slots__ = (
+        "_clock", "_leave", "_limit", "_log", "_lost", "_told", "_waiter", "bye", "channels", "offset", "resumed", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        log: Log,
+        channels: Sequence[str],
+        since: Position | None,
+        *,
+        limit: int,
+        leave: Callable[[Feed], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._log = log
+        self._limit = limit
+        self._leave = leave
+        self._clock = clock
+        self._waiter: asyncio.Future[bool] | None = None
+        self._told: dict[str, int] = {}  # channel -> the offset through which its loss has been told
+        self._lost: list[Encoded] = []  # of an earlier life of the log, to be told first
+        self.state: Literal["open", "ending", "ended"] = "open"  # ending: a `bye` is still to be read
+        self.bye: Refusal | None = None  # why it was ended, if it was ended with a word
+        self.channels = tuple(channels)
+        self.offset = log.head
+        self.resumed = "fresh"
+        if since is not None:
+            self.move(since)
+
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave(self)
+
+    @property
+    def position(self) -> str:
+        """Where it stands, as it travels."""
+        return self._at(self.offset)
+
+    def hello(self, connection: str, beat: float) -> Encoded:
+        """The first item. `connection`: its name; `beat`: the longest silence in seconds."""
+        return encode(Hello(VERSION, self.position, connection, list(self.channels), self.resumed, beat))
+
+    def move(self, since: Position) -> None:
+        """Read on from `since`; a position that this log cannot continue becomes `lost`, for each channel."""
+        log = self._log
+        if since.epoch == log.epoch and since.offset <= log.head:
+            self.offset = since.offset
+            self.resumed = "lost" if log.gaps(self.offset, self.channels) else "exact"
+            return
+        self.resumed = "lost"
+        self.offset, reason = (log.head, "future") if since.epoch == log.epoch else (0, "epoch")
+        through = dict.fromkeys(self.channels, self.offset)
+        through.update((gap.channel, gap.through) for gap in log.gaps(self.offset, self.channels))
+        self._told = {channel: offset for channel, offset in through.items() if offset > self.offset}
+        # Until the last of them has been told, a client that drops must come back with the position it had.
+        self._lost = [encode(Lost(str(since), channel, str(since), self._at(last), reason)) for channel, last in through.items()]
+        if self._lost:
+            channel, last = through.popitem()
+            self._lost[-1] = encode(Lost(self.position, channel, str(since), self._at(last), reason))
+
+    def ring(self) -> None:
+        """Wake the reader: there may be something to read. Called by the hub."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(True)
+
+    def end(self, why: Refusal | None = None) -> None:
+        """End it: with a `bye` if there is something to say; without, if the reader has gone."""
+        if self.state == "open" or why is None:
+            self.state, self.bye = ("ended", self.bye) if why is None else ("ending", why)
+            self.ring()
+
+    def ready(self) -> Batch | None:
+        """What can be read at once; None when there is nothing."""
+        gaps, events, offset = self._log.after(self.offset, self.channels, self._limit, self._told)
+        if gaps or self._lost:
+            here = self.position
+            lost = [encode(Lost(here, gap.channel, self._at(gap.after), self._at(gap.through), "evicted")) for gap in gaps]
+            told = self._told | {gap.channel: gap.through for gap in gaps}
+            before, self._lost = self._lost, []
+            self._told = {channel: through for channel, through in told.items() if through > offset}
+            events = Batch([*before, *lost, *events.items])
+        self.offset = offset
+        return events if events.items else None
+
+    async def take(self, wait: float) -> Batch | None:
+        """What there is to read, as soon as there is something, or a beat after `wait` seconds; None when the feed has ended.
+
+        A batch whose last item is `bye` is the last one. Looking at the log and laying out the bell happen without an await between
+        them, so no wake-up can be lost.
+        """
+        deadline = asyncio.get_running_loop().time() + wait
+        while self.state == "open" and (batch := self.ready()) is None:
+            if not await self._rung(deadline):
+                return Batch([encode(Beat(self.position, self._clock()))])
+        if self.state == "open":
+            return batch
+        if self.state == "ended" or self.bye is None:
+            return None
+        self.state = "ended"
+        left = self.ready()
+        return Batch([*(left.items if left else ()), encode(bye_of(self.bye))])
+
+    async def _rung(self, deadline: float) -> bool:
+        """Wait for the bell; False when `deadline`, on the loop's clock, came first."""
+        loop = asyncio.get_running_loop()
+        self._waiter = waiter = loop.create_future()
+        timer = loop.call_at(deadline, _give_up, waiter)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _at(self, offset: int) -> str:
+        return str(Position(self._log.epoch, offset))
+
+
+def _give_up(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(False)

@@ -1,0 +1,182 @@
+"""Hub: one ordered log and everybody who reads it. `publish`, `feed`, `close`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from .brokers import Broker, Record, broker_from
+from .errors import Code, EverywireError, Refusal
+from .feed import Feed
+from .items import encode_data, encode_event
+from .log import Log
+from .options import Options
+from .position import Position
+
+_CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}", re.ASCII)
+_EVICT_EVERY = 1.0  # seconds; ages are told in minutes
+
+
+class Hub:
+    """One ordered log and everybody who reads it.
+
+    Belongs to one event loop. `open` before the first use (again and again does no harm), `close` at the end.
+
+    Args:
+        options: what can be set.
+        broker: where offsets come from, instead of the one that `options.broker` names.
+    """
+
+    def __init__(self, options: Options, *, broker: Broker | None = None) -> None:
+        self.options = options
+        self.log = Log("", count=options.history_count, age=options.history_age)
+        self._broker = broker or broker_from(options)
+        self._bells: dict[str, set[Feed]] = {}  # channel -> those who follow it
+        self._feeds: set[Feed] = set()
+        self._opening: asyncio.Lock = asyncio.Lock()
+        self._left = asyncio.Event()  # set while nobody reads
+        self._left.set()
+        self._closing: Code | None = None
+        self._evict_at = 0.0
+        self._names = {name for name in options.channels if not name.endswith("*")}
+        self._beginnings = tuple(name[:-1] for name in options.channels if name.endswith("*"))
+
+    @property
+    def readers(self) -> int:
+        """How many feeds are open."""
+        return len(self._feeds)
+
+    async def open(self) -> None:
+        """Connect to the broker and begin to take its events.
+
+        Raises:
+            Refusal: 4504, when the broker cannot be reached.
+        """
+        if self.log.epoch:
+            return
+        async with self._opening:
+            if not self.log.epoch:
+                self.log.epoch = await self._broker.tail(self._keep)
+
+    async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
+        """Publish `data` to `channel` and return the event's id.
+
+        Args:
+            channel: a name that the options allow.
+            data: what JSON can say, up to `message_bytes` long in it.
+            key: makes it idempotent: the same key for the same channel publishes once.
+
+        Raises:
+            Refusal: 4404 unknown channel, 4413 too large, 4400 not JSON, 4503 draining, 4504 broker down.
+        """
+        self.check(channel)
+        body = encode_data(data)
+        if len(body) > self.options.message_bytes:
+            raise Refusal(Code.TOO_LARGE, f"{len(body)} bytes of data, the limit is {self.options.message_bytes}")
+        if channel not in self.log and self.log.channels >= self.options.channels_max:
+            raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {self.log.channels}")
+        if self._closing is not None:
+            raise self._refusal(self._closing)
+        await self.open()
+        return str(Position(self.log.epoch, await self._broker.publish(channel, body, key)))
+
+    def feed(self, channels: Iterable[str], since: Position | None = None) -> Feed:
+        """A new reader of `channels`, from `since` or from the present. Use it in a `with` block.
+
+        Raises:
+            Refusal: 4404 unknown channel, 4400 too many channels, 4503 draining.
+        """
+        if self._closing is not None:
+            raise self._refusal(self._closing)
+        if not self.log.epoch:
+            raise EverywireError("the hub is not open yet: await hub.open() first")
+        names = self._checked(channels)
+        self._evict()
+        feed = Feed(self.log, names, since, limit=self.options.batch_bytes, leave=self._leave)
+        self._feeds.add(feed)
+        self._left.clear()
+        for name in names:
+            self._bells.setdefault(name, set()).add(feed)
+        return feed
+
+    def follow(self, feed: Feed, channels: Iterable[str]) -> None:
+        """Let `feed` read `channels` from now on, instead of what it read before.
+
+        Raises:
+            Refusal: 4404 unknown channel, 4400 too many channels; nothing has changed then.
+        """
+        names = self._checked(channels)
+        self._unhang(feed)
+        feed.channels = names
+        for name in names:
+            self._bells.setdefault(name, set()).add(feed)
+        feed.ring()
+
+    def check(self, channel: str) -> None:
+        """Is `channel` a name that may be read and published?
+
+        Raises:
+            Refusal: 4404.
+        """
+        if not _CHANNEL.fullmatch(channel):
+            raise Refusal(Code.UNKNOWN_CHANNEL, f"{channel[:40]!r} is not a channel name: 1 to 128 of A-Z a-z 0-9 _ . : -")
+        if channel not in self._names and not channel.startswith(self._beginnings):
+            raise Refusal(Code.UNKNOWN_CHANNEL, f"no channel named {channel!r}")
+
+    async def close(self, code: Code = Code.DRAINING) -> None:
+        """Say `bye` to every reader, wait until they have taken it or `drain` seconds have passed, and let the broker go."""
+        if self._closing is not None:
+            return
+        self._closing = code
+        for feed in list(self._feeds):
+            feed.end(self._refusal(code))
+        try:
+            async with asyncio.timeout(self.options.drain):
+                await self._left.wait()
+        except TimeoutError:
+            pass  # those who do not even take a `bye` are cut by the server
+        await self._broker.close()
+
+    def _keep(self, record: Record) -> None:
+        """Take one event from the broker: into the log, and ring for those who follow its channel."""
+        self._evict()
+        self.log.append(encode_event(self.log.epoch, *record))
+        for feed in self._bells.get(record.channel, ()):
+            feed.ring()
+
+    def _checked(self, channels: Iterable[str]) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(channels))
+        if len(names) > self.options.channels_per_reader:
+            raise Refusal(Code.BAD_COMMAND, f"{len(names)} channels, a reader may follow {self.options.channels_per_reader}")
+        for name in names:
+            self.check(name)
+        return names
+
+    def _evict(self) -> None:
+        now = time.time()
+        if now >= self._evict_at:
+            self._evict_at = now + _EVICT_EVERY
+            self.log.evict(now)
+
+    def _leave(self, feed: Feed) -> None:
+        feed.end()
+        self._unhang(feed)
+        self._feeds.discard(feed)
+        if not self._feeds:
+            self._left.set()
+
+    def _unhang(self, feed: Feed) -> None:
+        for name in feed.channels:
+            if bells := self._bells.get(name):
+                bells.discard(feed)
+                if not bells:
+                    del self._bells[name]
+
+    def _refusal(self, code: Code) -> Refusal:
+        """`code` with a retry that is spread, so that those who are sent away together do not come back together."""
+        base = code.retry or 0.0
+        return Refusal(code, retry=round(base * random.uniform(0.5, 1.5), 3))

@@ -1,0 +1,205 @@
+"""Items: everything that is ever sent down a wire, and the one place where it is turned into JSON.
+
+`hello` opens, `event` is what it is all for, `beat` fills a silence, `lost` says what is gone, `reply` answers a command, `bye` ends. Every item but
+`bye` and `reply` carries `id`, the position *after* it: a client keeps exactly one string. See `docs/reference/protocol.md`.
+
+Two shapes of the same thing: a struct (`Event`, `Hello`, …) where an item is read or made, and `Encoded` where it is kept and sent. An
+item is encoded once; the wires only add punctuation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final, TypeAlias
+
+import msgspec
+
+from .errors import Code, NotEverywireError, Refusal
+
+VERSION: Final = 1
+
+
+class Hello(msgspec.Struct, tag_field="type", tag="hello"):
+    """The first item: where reading starts, so that a client that drops before its first event can still resume."""
+
+    kind: ClassVar = "hello"
+    v: int
+    id: str
+    connection: str
+    channels: list[str]
+    resumed: str  # "fresh", "exact" or "lost"
+    beat: float  # seconds; the longest silence
+    expires: float | None = None  # seconds since 1970 until which the credentials hold
+
+
+class Event(msgspec.Struct, tag_field="type", tag="event"):
+    """Something that was published to a channel."""
+
+    kind: ClassVar = "event"
+    id: str
+    channel: str
+    at: float  # seconds since 1970, when the server took it
+    data: Any = None
+
+
+class Beat(msgspec.Struct, tag_field="type", tag="beat"):
+    """Nothing happened, and the wire works: an empty batch. Moves the position of a reader whose channels are quiet."""
+
+    kind: ClassVar = "beat"
+    id: str
+    at: float  # seconds since 1970
+
+
+class Lost(msgspec.Struct, tag_field="type", tag="lost"):
+    """Of `channel`, nothing is kept any more in the range (`after`, `through`]. All that is kept is still delivered."""
+
+    kind: ClassVar = "lost"
+    id: str
+    channel: str
+    after: str
+    through: str
+    reason: str  # "evicted", "epoch" or "future"
+
+
+class Reply(msgspec.Struct, tag_field="type", tag="reply", omit_defaults=True):
+    """The answer to one command. `id` names the event that was published; it never moves the reader's position."""
+
+    kind: ClassVar = "reply"
+    ref: int | None
+    ok: bool
+    id: str | None = None
+    code: int = 0
+    name: str = ""
+    reason: str = ""
+    retry: float | None = None
+
+
+class Bye(msgspec.Struct, tag_field="type", tag="bye"):
+    """The last item. `retry` is in seconds; None says: do not come back unchanged."""
+
+    kind: ClassVar = "bye"
+    code: int
+    name: str
+    reason: str
+    retry: float | None
+
+
+def bye_of(refusal: Refusal) -> Bye:
+    """The last item for a reader who is sent away."""
+    return Bye(int(refusal.code), refusal.name, refusal.reason, refusal.retry)
+
+
+Item: TypeAlias = Hello | Event | Beat | Lost | Reply | Bye
+
+
+class Encoded(msgspec.Struct, frozen=True, gc=False):
+    """An item as it is kept and sent: what a framing has to know of it, and its JSON, made once."""
+
+    kind: str
+    id: str | None  # the position after it; None for `bye` and `reply`
+    json: bytes
+    offset: int = 0  # events only, like the next two
+    channel: str = ""
+    at: float = 0.0
+
+
+class Batch:
+    """The items that go out together. On a wire it is never empty: where nothing happened, it is one `beat`.
+
+    Readers who stand at the same place share one batch, and with it the bytes that each framing made of it.
+    """
+
+    __slots__ = ("_framed", "items")
+
+    def __init__(self, items: Sequence[Encoded]) -> None:
+        self.items = items
+        self._framed: dict[Callable[[Sequence[Encoded]], Any], Any] = {}
+
+    def framed(self, frame: Callable[[Sequence[Encoded]], Any]) -> Any:
+        """What `frame` makes of the items; computed for the first reader, shared with all others."""
+        made = self._framed.get(frame)
+        if made is None:
+            made = self._framed[frame] = frame(self.items)
+        return made
+
+
+class _Kind(msgspec.Struct):
+    type: str
+
+
+_encoder = msgspec.json.Encoder()
+_batch_decoder = msgspec.json.Decoder(list[Item])
+_item_decoder: msgspec.json.Decoder[Item] = msgspec.json.Decoder(Item)
+_raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_kind_decoder = msgspec.json.Decoder(_Kind)
+_KINDS = frozenset({"hello", "event", "beat", "lost", "reply", "bye"})
+
+
+def encode(item: Hello | Beat | Lost | Reply | Bye) -> Encoded:
+    """A control item, ready to be sent."""
+    return Encoded(item.kind, None if isinstance(item, Reply | Bye) else item.id, _encoder.encode(item))
+
+
+def encode_event(epoch: str, offset: int, channel: str, at: float, data: bytes) -> Encoded:
+    """An event, ready to be kept and sent; `data` is its JSON."""
+    position = f"{epoch}.{offset}"
+    return Encoded("event", position, _encoder.encode(Event(position, channel, at, msgspec.Raw(data))), offset, channel, at)
+
+
+def encode_batch(items: Sequence[Encoded]) -> bytes:
+    """A JSON array of the items."""
+    return b"[" + b",".join([item.json for item in items]) + b"]"
+
+
+def encode_data(data: Any) -> bytes:
+    """The JSON of an event's data.
+
+    Raises:
+        Refusal: 4400, when `data` cannot be said in JSON.
+    """
+    try:
+        return _encoder.encode(data)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise Refusal(Code.BAD_COMMAND, f"this cannot be said in JSON: {error}") from error
+
+
+def decode_batch(body: bytes | str) -> list[Item]:
+    """The items of a JSON array; items of a type that this version does not know are left out.
+
+    Raises:
+        NotEverywireError: it is not a JSON array of items.
+    """
+    try:
+        return _batch_decoder.decode(body)
+    except msgspec.ValidationError:
+        pass  # perhaps only an item of a later version: look at each
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _not_ours(body) from error
+    try:
+        raws = _raws_decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise _not_ours(body) from error
+    return [item for raw in raws if (item := decode_item(raw)) is not None]
+
+
+def decode_item(body: bytes | str | msgspec.Raw) -> Item | None:
+    """One item; None when it is of a type that this version does not know.
+
+    Raises:
+        NotEverywireError: it is not an item.
+    """
+    try:
+        return _item_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        try:
+            kind = _kind_decoder.decode(body).type
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            kind = None
+        if kind is None or kind in _KINDS:
+            raise _not_ours(bytes(body) if isinstance(body, msgspec.Raw) else body) from error
+        return None
+
+
+def _not_ours(body: bytes | str) -> NotEverywireError:
+    start = body[:60] if isinstance(body, str) else bytes(body[:60]).decode("utf-8", "replace")
+    return NotEverywireError(f"not an everywire batch: {start!r}")

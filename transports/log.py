@@ -1,0 +1,173 @@
+"""Log: the kept events, per channel a ring bounded by count and age, read in offset order across channels.
+
+A publish appends once; a reader is only an offset. Three calls are the whole life of it::
+
+    log.append(event)                             the hub, for every event the broker hands over, in offset order
+    log.after(offset, channels, limit)  -> Slice  a feed, whenever its reader can take more
+    log.evict(before)                             the hub, now and then
+
+This is where loss is decided, and nowhere else. Each ring remembers the offset of the last event that it let go (`gone`). A reader whose offset lies
+before that has missed exactly the range (offset, gone] of that channel: rings let go in order, so nothing in the range is kept, and
+everything that is gone lies in it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import merge
+from operator import attrgetter
+from typing import NamedTuple
+
+from .items import Batch, Encoded
+
+_offset = attrgetter("offset")
+_NOTHING_TOLD: Mapping[str, int] = {}
+_NO_EVENTS = Batch(())
+
+
+class Gap(NamedTuple):
+    """Of `channel`, nothing in the range (`after`, `through`] is kept any more."""
+
+    channel: str
+    after: int
+    through: int
+
+
+class Slice(NamedTuple):
+    """What a reader gets at once.
+
+    `gaps` come before the `events`, which are in offset order, and `offset` is where the reader stands afterwards.
+    Readers at the same place get the same slice, so that its events are framed once for all of them.
+    """
+
+    gaps: Sequence[Gap]
+    events: Batch
+    offset: int
+
+
+class _Ring:
+    """The kept events of one channel, oldest first. A list with a start is as good as a deque here, and bisects in C."""
+
+    __slots__ = ("events", "gone", "offsets", "start")
+
+    def __init__(self) -> None:
+        self.events: list[Encoded] = []
+        self.offsets: list[int] = []  # of `events`, beside them for bisect
+        self.start = 0  # events before it have been let go and wait for the list to be cut
+        self.gone = 0  # offset of the last event that was let go; 0: none ever was
+
+    def __len__(self) -> int:
+        return len(self.events) - self.start
+
+    def append(self, event: Encoded, count: int) -> None:
+        self.events.append(event)
+        self.offsets.append(event.offset)
+        if len(self) > count:
+            self.let_go(len(self) - count)
+
+    def let_go(self, number: int) -> None:
+        self.start += number
+        self.gone = self.offsets[self.start - 1]
+        if self.start * 2 >= len(self.events):  # cut rarely: amortised O(1), and never more than twice the bound
+            del self.events[: self.start], self.offsets[: self.start]
+            self.start = 0
+
+
+class Log:
+    """The events of all channels of a hub that are still kept.
+
+    Args:
+        epoch: the name of this life of the log.
+        count: events kept per channel, at least 1.
+        age: seconds after which `evict` lets an event go.
+    """
+
+    def __init__(self, epoch: str, *, count: int = 1000, age: float = 300.0) -> None:
+        self.epoch = epoch
+        self.count = count
+        self.age = age
+        self.head = 0  # the highest offset seen, in whichever channel
+        self._rings: dict[str, _Ring] = {}
+        self._slices: dict[tuple[int, tuple[str, ...], int], Slice] = {}  # handed out since the last change
+
+    def __len__(self) -> int:
+        return sum(map(len, self._rings.values()))
+
+    def __contains__(self, channel: str) -> bool:
+        return channel in self._rings
+
+    @property
+    def channels(self) -> int:
+        """How many channels have ever been published to."""
+        return len(self._rings)
+
+    def append(self, event: Encoded) -> None:
+        """Keep `event`, whose offset is higher than all before it, and let go of the oldest of its channel if there are too many."""
+        ring = self._rings.get(event.channel)
+        if ring is None:
+            ring = self._rings[event.channel] = _Ring()
+        ring.append(event, self.count)
+        self.head = event.offset
+        self._slices.clear()
+
+    def evict(self, now: float) -> None:
+        """Let go of the events that are older than `age` at `now` (seconds since 1970)."""
+        oldest = now - self.age
+        for ring in self._rings.values():
+            place = ring.start
+            while place < len(ring.events) and ring.events[place].at < oldest:
+                place += 1
+            if place > ring.start:
+                ring.let_go(place - ring.start)
+                self._slices.clear()
+
+    def gaps(self, offset: int, channels: Sequence[str], told: Mapping[str, int] = _NOTHING_TOLD) -> list[Gap]:
+        """What a reader at `offset` has missed for good. `told`: per channel, through which offset it knows of that already."""
+        found = []
+        for channel in channels:
+            ring = self._rings.get(channel)
+            after = max(offset, told.get(channel, 0))
+            if ring is not None and ring.gone > after:
+                found.append(Gap(channel, after, ring.gone))
+        return found
+
+    def after(self, offset: int, channels: tuple[str, ...], limit: int, told: Mapping[str, int] = _NOTHING_TOLD) -> Slice:
+        """The events of `channels` behind `offset`, merged in offset order, with what is gone before them.
+
+        Merging by offset is also what keeps a busy channel from starving a quiet one: an event's turn comes by its age alone.
+
+        Args:
+            offset: where the reader stands.
+            channels: the names it follows, each once.
+            limit: bytes of JSON at the most, but for a single event that is larger.
+            told: see `gaps`.
+        """
+        if offset >= self.head:
+            return Slice((), _NO_EVENTS, offset)
+        key = (offset, channels, limit)
+        if told or (found := self._slices.get(key)) is None:
+            found = self._read(offset, channels, limit, told)
+            if not told:
+                self._slices[key] = found
+        return found
+
+    def _read(self, offset: int, channels: tuple[str, ...], limit: int, told: Mapping[str, int]) -> Slice:
+        behind = []  # per channel that has any, the events behind `offset`
+        for channel in channels:
+            ring = self._rings.get(channel)
+            if ring is not None and ring.offsets and ring.offsets[-1] > offset:
+                behind.append(ring.events[bisect_right(ring.offsets, offset, ring.start) :])
+        events, more = _within(limit, behind[0] if len(behind) == 1 else merge(*behind, key=_offset))
+        return Slice(self.gaps(offset, channels, told), Batch(events), events[-1].offset if more else self.head)
+
+
+def _within(limit: int, source: Iterable[Encoded]) -> tuple[list[Encoded], bool]:
+    """The events at the start of `source` that fit into `limit` bytes, at least one, and whether some were left."""
+    events: list[Encoded] = []
+    for event in source:
+        limit -= len(event.json)
+        if limit < 0 and events:
+            return events, True
+        events.append(event)
+    return events, False

@@ -1,0 +1,63 @@
+"""Options: everything that can be set about a hub and its endpoints, each with its unit, its default and the reason for it.
+
+In Quart's configuration they are called `LIVE_BEAT`, `LIVE_CHANNELS`, …; to `Live` and `Hub` they are keyword arguments.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from .errors import ConfigError
+
+PREFIX: Final = "LIVE_"
+
+_Seconds = Annotated[float, Meta(gt=0)]
+_Count = Annotated[int, Meta(ge=1)]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be set; see the comments in the source for units and reasons."""
+
+    channels: tuple[str, ...] = ()  # names, or beginnings that end in `*`; nothing may be read or published that is not named
+    broker: str = "memory://"  # where offsets come from
+    mount: Annotated[str, Meta(pattern="^/[^?#]*[^/?#]$")] = "/live"
+    origins: tuple[str, ...] = ()  # foreign origins that may connect, such as "https://shop.example"; "*" for all
+    beat: _Seconds = 15.0  # seconds of silence before a beat; many proxies cut idle streams at 30 or 60
+    poll_wait: _Seconds = 25.0  # seconds a poll waits unless it says otherwise; below the usual cut at 30
+    poll_wait_max: _Seconds = 60.0  # seconds a poll may ask for
+    history_count: _Count = 1000  # events kept per channel
+    history_age: _Seconds = 300.0  # seconds an event is kept: a lift, a tunnel, a laptop lid
+    message_bytes: _Count = 65_536  # of a frame or a request body that comes up, and of the JSON of one event
+    batch_bytes: _Count = 262_144  # that go down in one write; also about what a reader who stands still costs
+    channels_max: _Count = 10_000  # channels that ever hold events; an open pattern must not fill the memory
+    channels_per_reader: _Count = 100
+    key_window: _Seconds = 120.0  # seconds in which a publish with the same key is the same publish
+    key_count: _Count = 100_000  # keys remembered at the most
+    send_timeout: _Seconds = 30.0  # seconds until a reader that takes nothing is given up (4430)
+    body_timeout: _Seconds = 10.0  # seconds for a request body to arrive (4408)
+    drain: _Seconds = 3.0  # seconds that a stopping server gives its readers to take their `bye`
+
+
+def options_from(settings: Mapping[str, Any], *, prefix: str = "") -> Options:
+    """Options out of keyword arguments, or out of a configuration in which they begin with `prefix`.
+
+    Raises:
+        ConfigError: a name is unknown (with the nearest that exists), or a value does not fit.
+    """
+    known = {prefix + (field.upper() if prefix else field): field for field in Options.__struct_fields__}
+    given = {name: value for name, value in settings.items() if name.startswith(prefix)}
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"
+            raise ConfigError(f"there is no setting {name}{hint}")
+    try:
+        return msgspec.convert({known[name]: value for name, value in given.items()}, Options)
+    except msgspec.ValidationError as error:
+        field = str(error).rpartition("$.")[2].partition("`")[0].partition("[")[0]
+        raise ConfigError(f"{next((n for n, f in known.items() if f == field), 'setting')}: {error}") from error

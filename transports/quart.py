@@ -1,0 +1,76 @@
+"""Live: the Quart extension. The only file that knows Quart.
+
+    app = Quart(__name__)
+    live = Live(app, channels=["clock"])     # mounts /live
+    await live.publish("clock", {"now": time.time()})
+
+The endpoints are wrapped around `app.asgi_app` as plain ASGI, so a stream costs neither a request context nor Quart's queues. Everything
+else goes to Quart as before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Quart
+
+from .asgi import Endpoints, Receive, Scope, Send
+from .errors import ConfigError
+from .hub import Hub
+from .options import PREFIX, options_from
+
+
+class Live:
+    """One event stream over every wire, for a Quart app or, as `.asgi`, for any ASGI framework.
+
+    Args:
+        app: the Quart app to extend now; else call `init_app` later, or mount `.asgi` elsewhere.
+        **settings: the fields of `transports.Options`. They go before `LIVE_*` in the app's configuration.
+
+    Raises:
+        ConfigError: a setting is unknown or does not fit.
+    """
+
+    def __init__(self, app: Quart | None = None, **settings: Any) -> None:
+        self._settings = settings
+        self._endpoints: Endpoints | None = None
+        options_from(settings)  # a wrong one is told where it was written
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Quart) -> None:
+        """Mount the endpoints in `app`, with `LIVE_*` of its configuration where no keyword argument was given."""
+        if self._endpoints is not None:
+            raise ConfigError("this Live is in use already; make one for each app")
+        if "live" in app.extensions:
+            raise ConfigError("this app has a Live already")
+        wanted = {**app.config, **{PREFIX + name.upper(): value for name, value in self._settings.items()}}
+        endpoints = self._endpoints = Endpoints(Hub(options_from(wanted, prefix=PREFIX)))
+        app.extensions["live"] = self
+        app.before_serving(endpoints.hub.open)
+        app.after_serving(endpoints.hub.close)
+        mount, quart = self.hub.options.mount, app.asgi_app
+
+        async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "lifespan" and scope["path"].startswith(mount + "/"):
+                await endpoints({**scope, "root_path": mount}, receive, send)
+            else:
+                await quart(scope, receive, send)  # type: ignore[arg-type]
+
+        app.asgi_app = asgi_app  # type: ignore[assignment, method-assign]
+
+    @property
+    def asgi(self) -> Endpoints:
+        """The endpoints as an ASGI application, to be mounted in Starlette, FastAPI, Litestar, …"""
+        if self._endpoints is None:
+            self._endpoints = Endpoints(Hub(options_from(self._settings)))
+        return self._endpoints
+
+    @property
+    def hub(self) -> Hub:
+        """The log and its readers."""
+        return self.asgi.hub
+
+    async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
+        """Publish `data` (anything that JSON can say) to `channel` and return the event's id; see `Hub.publish`."""
+        return await self.hub.publish(channel, data, key=key)

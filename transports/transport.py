@@ -1,0 +1,44 @@
+"""Transport: what one wire is, in two pure functions and the facts that the core needs to know of it.
+
+A new one is a file with such a value and a line in `ladder.py`; see `docs/how-to/write-a-transport.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from .items import Encoded, Item
+
+HEADERS = (
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold a stream back for seconds
+    (b"incremental", b"?1"),  # RFC 10036: pass every part on at once
+    (b"x-content-type-options", b"nosniff"),
+)
+"""Of every answer that carries items."""
+
+
+class Reader(Protocol):
+    """The way back: bytes to items."""
+
+    def feed(self, data: bytes) -> list[Item]:
+        """The items that are complete with `data`.
+
+        `data` is a WebSocket message, the whole body of a long-poll answer, or whatever part of a stream has arrived.
+        Raises: NotEverywireError.
+        """
+
+
+class Transport(msgspec.Struct, frozen=True, kw_only=True):
+    """How batches are framed on one wire."""
+
+    name: str
+    path: str  # below the mount
+    content_type: str  # on WebSocket, the subprotocol
+    frame: Callable[[Sequence[Encoded]], bytes]
+    reader: Callable[[], Reader]
+    many: bool  # one exchange carries many batches, with a beat in each silence; else one, and may wait for it
+    commands_up: bool = False  # commands travel up the same wire; it is a WebSocket then
