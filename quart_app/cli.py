@@ -56,11 +56,9 @@ def serve(host: str, port: int, workers: int, channels: tuple[str, ...], certfil
         listening = listen(host, port)
     except OSError as error:
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}. Another --port may be free.") from error
-    with listening:
-        url = address(listening).replace("http:", "https:" if certfile else "http:")
-        click.echo(f"everywire serves {url}/  (stream at {url}{hub.options.mount}, Ctrl-C stops)")
-        config = configuration(listening, hub.options, certfile=certfile, keyfile=keyfile)
-        asyncio.run(run(app, config, hub.close))
+    url = address(listening).replace("http:", "https:" if certfile else "http:")
+    click.echo(f"everywire serves {url}/  (stream at {url}{hub.options.mount}, Ctrl-C stops)")
+    asyncio.run(run(app, configuration(listening, hub.options, certfile=certfile, keyfile=keyfile), hub.close))
 
 
 @cli.command()

@@ -95,6 +95,7 @@ class Endpoints:
             "negotiate": ("GET", self._negotiate),
             "client.js": ("GET", self._client_js),
         }
+        self._sockets = {transport.path for transport in transports if transport.commands_up}
         for transport in transports:
             serve = self._upgrade if transport.commands_up else partial(self._stream if transport.many else self._poll, transport)
             self._routes[transport.path] = "GET", serve
@@ -194,6 +195,8 @@ class Endpoints:
         await receive()  # websocket.connect
         try:
             request.check_origin(self.hub.options.origins)
+            if request.path not in self._sockets:
+                raise Refusal(Code.BAD_COMMAND, "no WebSocket is served here")
         except Refusal:
             await send({"type": "websocket.close"})  # before accept: the server answers 403
             return

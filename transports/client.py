@@ -160,13 +160,21 @@ class Stream:
                 raise RuntimeError("a stream is used as: async with connect(…) as stream")
             raise StopAsyncIteration
         while True:
-            item, self._first = (self._first or await anext(self._items)), None
+            item, self._first = (self._first or await self._next()), None
             if isinstance(item, Event):
                 return item
             if isinstance(item, Lost):
                 if self._on_lost is None:
                     raise EventsLostError(item)
                 self._on_lost(item)
+
+    async def _next(self) -> Item:
+        assert self._items is not None  # noqa: S101 - asked before
+        try:
+            return await anext(self._items)
+        except asyncio.CancelledError:  # a time-out of the caller's: the next call goes on from the position
+            self._items = self._read()
+            raise
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None, timeout: float = 30.0) -> str:
         """Publish `data` and return the event's id.
@@ -399,12 +407,15 @@ async def _in_time(work: Awaitable[_T], seconds: float) -> _T:
 
 
 async def _refused(response: aiohttp.ClientResponse) -> Exception:
-    """Why an HTTP error came: ours, with a code, or somebody else's on the way."""
+    """Why an HTTP error came: the answer to what was asked, with its code, or something about this path or on the way to it."""
     try:
-        return msgspec.json.decode(await response.read(), type=ErrorBody).refusal()
+        refusal = msgspec.json.decode(await response.read(), type=ErrorBody).refusal()
     except msgspec.DecodeError:
         via = response.headers.get("via") or response.headers.get("server") or "somebody on the way"
         return NotEverywireError(f"HTTP {response.status} from {via}")
+    if refusal.code.status != response.status:  # ours, but it does not serve this transport here
+        return NotEverywireError(f"HTTP {response.status}: {refusal.reason}")
+    return refusal
 
 
 def _closed(code: int | None) -> EOFError:

@@ -17,6 +17,7 @@ import msgspec
 from .errors import Code, NotEverywireError, Refusal
 
 VERSION: Final = 1
+DEPTH_MAX: Final = 100  # levels of lists and objects in an event's data
 
 
 class Hello(msgspec.Struct, tag_field="type", tag="hello"):
@@ -155,12 +156,29 @@ def encode_data(data: Any) -> bytes:
     """The JSON of an event's data.
 
     Raises:
-        Refusal: 4400, when `data` cannot be said in JSON.
+        Refusal: 4400, when JSON cannot say `data`, or it is nested deeper than `DEPTH_MAX`: what one reader cannot decode stops it for good.
     """
     try:
-        return _encoder.encode(data)
+        body = _encoder.encode(data)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise Refusal(Code.BAD_COMMAND, f"this cannot be said in JSON: {error}") from error
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _too_deep(body):
+        raise Refusal(Code.BAD_COMMAND, f"nested more than {DEPTH_MAX} levels deep")
+    return body
+
+
+def _too_deep(body: bytes) -> bool:
+    level = [msgspec.json.decode(body)]
+    for _ in range(DEPTH_MAX + 1):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, list | dict)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def decode_batch(body: bytes | str) -> list[Item]:

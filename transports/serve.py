@@ -36,9 +36,9 @@ def address(listening: socket.socket) -> str:
 def configuration(
     listening: socket.socket, options: Options, *, certfile: str | None = None, keyfile: str | None = None
 ) -> Config:
-    """Hypercorn's configuration, with what streams need changed."""
+    """Hypercorn's configuration, with what streams need changed. It takes `listening` over and will close it."""
     config = Config()
-    config.bind = [f"fd://{listening.fileno()}"]
+    config.bind = [f"fd://{listening.detach()}"]
     config.certfile, config.keyfile = certfile, keyfile
     config.backlog = _BACKLOG
     config.keep_alive_max_requests = _POLLS

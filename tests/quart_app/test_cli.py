@@ -1,0 +1,93 @@
+"""The command line, as processes: what a newcomer types and what is printed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+pytestmark = pytest.mark.real
+EVERYWIRE = [sys.executable, "-m", "quart_app"]
+
+
+def run(*arguments: str, text: str = "", seconds: float = 30) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*EVERYWIRE, *arguments], input=text, capture_output=True, text=True, timeout=seconds, check=False)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with subprocess.Popen([*EVERYWIRE, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield server.stdout.readline().split("stream at ")[1].split(",")[0]
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(10) == 0
+
+
+@pytest.mark.parametrize("transport", ["auto", "websocket", "sse", "longpoll"])
+def test_tail_prints_events_as_json_lines(url: str, transport: str) -> None:
+    done = run("tail", url, "vitals", "--transport", transport, "--count", "2")
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["channel"] for event in events] == ["vitals", "vitals"]
+    assert events[0]["id"] != events[1]["id"]
+
+
+def test_lines_published_are_the_lines_tailed(url: str) -> None:
+    epoch = json.loads(run("tail", url, "vitals", "--count", "1").stdout)["id"].split(".")[0]
+    done = run("publish", url, "access", text='{"n": 1}\nGET / 200\n\n"x"\n')
+    assert (done.returncode, done.stderr) == (0, "published 3 to access\n")
+    tailed = run("tail", url, "access", "--since", f"{epoch}.0", "--count", "3")
+    assert [json.loads(line)["data"] for line in tailed.stdout.splitlines()] == [{"n": 1}, "GET / 200", "x"]
+
+
+def test_many_lines_go_in_few_requests_and_in_order(url: str) -> None:
+    epoch = json.loads(run("tail", url, "vitals", "--count", "1").stdout)["id"].split(".")[0]
+    done = run("publish", url, "many", text="".join(f"{n}\n" for n in range(900)))
+    assert done.stderr == "published 900 to many\n"
+    tailed = run("tail", url, "many", "--since", f"{epoch}.0", "--count", "900")
+    assert [json.loads(line)["data"] for line in tailed.stdout.splitlines()] == list(range(900))
+
+
+def test_a_replay_keeps_its_rate(url: str) -> None:
+    done = run("publish", url, "replay", "--every-line-at", "200", text="1\n2\n3\n")
+    assert done.stderr == "published 3 to replay\n"
+
+
+def test_the_wire_is_shown_as_it_is(url: str) -> None:
+    done = run("tail", url, "vitals", "--transport", "sse", "--wire", "--count", "1")
+    assert "sse " in done.stdout
+    assert "event: hello" in done.stdout
+
+
+def test_states_are_told_when_asked_for(url: str) -> None:
+    done = run("tail", url, "vitals", "--count", "1", "-v")
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["connecting", "open", "closed"]
+
+
+def test_a_position_that_cannot_be_resumed_is_told(url: str) -> None:
+    done = run("tail", url, "vitals", "--since", "gone.5", "--count", "1")
+    assert "lost: vitals after gone.5" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("tail", "http://127.0.0.1:9/live", "vitals"), "no connection to http://127.0.0.1:9/live"),
+        (("tail", "{url}", "a b"), "4404 unknown_channel"),
+        (("tail", "{url}", "vitals", "--since", "x"), "is not a position"),
+        (("publish", "{url}", "a b"), "4404 unknown_channel"),
+        (("tail", "nonsense", "vitals"), "nonsense"),
+        (("serve", "--workers", "2"), "broker"),
+        (("serve", "--port", "1", "--host", "192.0.2.1"), "cannot listen on 192.0.2.1:1"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_a_line_and_not_in_a_traceback(url: str, arguments: tuple[str, ...], said: str) -> None:
+    done = run(*(argument.format(url=url) for argument in arguments), text="x\n")
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

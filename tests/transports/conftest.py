@@ -1,0 +1,41 @@
+"""What all tests of the library share: the transports under test, and a hub that is served for real."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from transports import LADDER, Hub, Options, Transport
+from transports.asgi import Endpoints
+from transports.testing import serving
+
+
+def _toy() -> Transport:
+    """The transport that the documentation builds as its example."""
+    path = Path(__file__).parents[2] / "docs" / "how-to" / "ndjson.py"
+    spec = importlib.util.spec_from_file_location("ndjson", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.NDJSON
+
+
+TRANSPORTS = (*LADDER, _toy())
+
+
+@pytest.fixture(params=TRANSPORTS, ids=lambda transport: transport.name)
+def transport(request: pytest.FixtureRequest) -> Transport:
+    return request.param
+
+
+@asynccontextmanager
+async def live(**settings: object) -> AsyncIterator[tuple[Hub, str]]:
+    """A hub and the URL at which it is served; any channel that begins with a letter of `a` to `e` or is called vitals is allowed."""
+    options = Options(**{"channels": ("*",), **settings})
+    hub = Hub(options)
+    await hub.open()
+    async with serving(Endpoints(hub, transports=TRANSPORTS), drain=hub.close, options=options) as url:
+        yield hub, url

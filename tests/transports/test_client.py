@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trustme
+
+from tests.transports.conftest import live
+from transports import Code, ConnectionFailedError, EventsLostError, Hub, Options, Refusal, Transport
+from transports.asgi import Endpoints
+from transports.client import backoff, connect, publisher
+from transports.testing import Cutter, serving
+
+
+@asynccontextmanager
+async def answering(answer: Callable[[str], bytes | None]) -> AsyncIterator[tuple[str, list[str]]]:
+    """A server that answers each request head with fixed bytes, or says nothing for None; the heads are recorded."""
+    heads: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                heads.append(head)
+                if (reply := answer(head)) is None:
+                    await reader.read()
+                    break
+                writer.write(reply)
+                if b"content-length" not in reply:
+                    break
+        except (OSError, EOFError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
+    finally:
+        server.close()
+
+
+def http(status: int, kind: str, body: str) -> bytes:
+    return f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+
+
+async def test_published_and_read_over_each_transport(transport: Transport) -> None:
+    async with live() as (_, url), connect(url, ["a"], transports=[transport]) as stream:
+        assert (stream.state, stream.transport) == ("open", transport.name)
+        position = await stream.publish("a", {"hello": "wörld"})
+        event = await anext(stream)
+        assert (event.id, event.channel, event.data) == (position, "a", {"hello": "wörld"})
+        assert stream.position == position
+    assert stream.state == "closed"
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def test_the_states_of_a_cut() -> None:
+    states: list[str] = []
+    async with live() as (_, url):
+        cutter = Cutter(url, iter([600]))
+        async with cutter.open() as through, connect(through, ["a"], transport="websocket", on_state=states.append) as stream:
+            for n in range(20):
+                await stream.publish("a", n)
+            assert [(await anext(stream)).data for _ in range(20)] == list(range(20))
+    assert states == ["connecting", "open", "reconnecting", "open", "closed"]
+    assert stream.evidence[0].transport == "websocket"
+
+
+async def test_what_is_lost_is_raised_and_the_iteration_may_go_on() -> None:
+    async with live(history_count=2) as (hub, url):
+        for n in range(5):
+            await hub.publish("a", n)
+        async with connect(url, ["a"], since=f"{hub.log.epoch}.1") as stream:
+            with pytest.raises(EventsLostError) as lost:
+                await anext(stream)
+            assert (lost.value.lost.after, lost.value.lost.through) == (f"{hub.log.epoch}.1", f"{hub.log.epoch}.3")
+            assert [(await anext(stream)).data for _ in range(2)] == [3, 4]
+
+
+async def test_a_time_out_of_the_callers_loses_nothing(transport: Transport) -> None:
+    async with live() as (hub, url), connect(url, ["a"], transports=[transport]) as stream:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(stream), 0.02)
+        await hub.publish("a", 1)
+        assert (await anext(stream)).data == 1
+
+
+async def test_a_refusal_for_good_ends_it_with_its_number(transport: Transport) -> None:
+    async with live(channels=("a",)) as (_, url):
+        stream = connect(url, ["nope"], transports=[transport])
+        with pytest.raises(Refusal) as refused:
+            async with stream:
+                pass
+        assert refused.value.code == Code.UNKNOWN_CHANNEL
+        assert stream.state == "failed"
+
+
+async def test_a_bye_that_says_when_is_followed(transport: Transport) -> None:
+    async with live() as (hub, url), connect(url, ["a"], transports=[transport]) as stream:
+        reading = asyncio.create_task(anext(stream))
+        while not hub.readers:
+            await asyncio.sleep(0)
+        for feed in list(hub._feeds):
+            feed.end(Refusal(Code.REBALANCE, retry=0.01))
+        await hub.publish("a", 1)
+        assert (await reading).data == 1
+
+
+async def test_the_next_transport_is_tried_where_one_does_not_work() -> None:
+    async with live() as (hub, url):
+        blocked = (*Endpoints(hub).transports,)
+        async with (
+            serving(Endpoints(hub, transports=blocked[1:])) as without_websocket,
+            connect(without_websocket, ["a"]) as stream,
+        ):
+            assert stream.transport == "sse"
+            assert stream.evidence[0].transport == "websocket"
+        async with serving(Endpoints(hub, transports=blocked[2:])) as polls_only, connect(polls_only, ["a"]) as stream:
+            assert stream.transport == "longpoll"
+
+
+async def test_a_page_that_is_not_ours_is_told_as_what_it_is() -> None:
+    async with answering(lambda head: http(200, "text/html", "<h1>Welcome to the hotel</h1>")) as (url, _):
+        with pytest.raises(ConnectionFailedError, match="text/html") as failed:
+            async with connect(url, ["a"], connect_timeout=0.5):
+                pass
+        assert "websocket" in str(failed.value)
+
+
+async def test_a_server_that_says_nothing_is_given_up_for_the_next_transport() -> None:
+    async with answering(
+        lambda head: None if "/poll" not in head else http(200, "application/json", '[{"type":"beat","id":"e.1","at":1}]')
+    ) as (
+        url,
+        _,
+    ):
+        async with connect(url, ["a"], open_timeout=0.05) as stream:
+            assert stream.transport == "longpoll"
+            assert [attempt.transport for attempt in stream.evidence] == ["websocket", "sse"]
+
+
+async def test_a_wire_on_which_nothing_comes_is_dead() -> None:
+    hello = json.dumps(
+        {"type": "hello", "v": 1, "id": "e.1", "connection": "c", "channels": ["a"], "resumed": "fresh", "beat": 0.05}
+    )
+    beginning = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: " + hello.encode() + b"\n\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        heads.append(head.decode())
+        writer.write(beginning)
+        await reader.read()  # and never another byte
+        writer.close()
+
+    heads: list[str] = []
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with connect(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", ["a"], transport="sse") as stream:
+        reading = asyncio.create_task(anext(stream))
+        while len(heads) < 3:
+            await asyncio.sleep(0.001)
+        reading.cancel()
+        await asyncio.wait([reading])
+    assert "since=e.1" in heads[1]
+    server.close()
+
+
+async def test_nobody_there_is_an_error_that_says_what_was_tried() -> None:
+    with pytest.raises(ConnectionFailedError, match=r"websocket.*sse.*longpoll"):
+        async with connect("http://127.0.0.1:9", ["a"], connect_timeout=0.3):
+            pass
+
+
+async def test_a_publish_whose_answer_was_lost_publishes_once() -> None:
+    async with live() as (hub, url):
+        cutter = Cutter(url, iter([0, 20, 100]))  # at the first byte, in the head, in the body
+        async with cutter.open() as through, publisher(through) as publish:
+            (position,) = await publish([("a", 1, None)])
+        assert hub.log.head == 1
+        assert position == f"{hub.log.epoch}.1"
+        assert cutter.made == 3
+
+
+async def test_a_publish_that_is_refused_says_why_and_is_not_repeated() -> None:
+    async with live(channels=("a",)) as (hub, url), publisher(url) as publish:
+        with pytest.raises(Refusal) as refused:
+            await publish([("a", 1, None), ("nope", 1, None)])
+        assert refused.value.code == Code.UNKNOWN_CHANNEL
+        assert hub.log.head == 1
+
+
+async def test_a_publish_that_nobody_answers_is_given_up_in_time() -> None:
+    async with publisher("http://127.0.0.1:9") as publish:
+        with pytest.raises(ConnectionFailedError, match="not acknowledged"):
+            await publish([("a", 1, None)], timeout=0.1)
+
+
+def test_backoff_is_the_full_jitter_of_a_doubling_time_with_a_ceiling() -> None:
+    assert [backoff(n, 1.0) for n in range(8)] == [0.5, 1, 2, 4, 8, 16, 20, 20]
+    assert backoff(10_000, 1.0) == 20
+    assert backoff(5, 0.0) == 0
+    assert backoff(2, 0.25) == 0.5
+
+
+def test_an_unknown_transport_is_named() -> None:
+    with pytest.raises(ValueError, match="there is auto, websocket, sse, longpoll"):
+        connect("http://x", ["a"], transport="carrier-pigeon")
+
+
+async def test_the_same_number_is_no_name_twice() -> None:
+    stream = connect("http://127.0.0.1:9", ["a"])
+    with pytest.raises(RuntimeError, match="async with"):
+        await anext(stream)
+    with pytest.raises(RuntimeError, match="async with"):
+        await stream.publish("a", 1)
+
+
+# --- through proxies, and over TLS
+
+
+@asynccontextmanager
+async def forward_proxy(password: str | None = None) -> AsyncIterator[tuple[str, list[str]]]:
+    """A forward proxy: CONNECT for TLS, absolute URLs for the rest, each with basic authentication if a password is given."""
+    seen: list[str] = []
+    wanted = None if password is None else "Basic " + base64.b64encode(f"user:{password}".encode()).decode()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back = None
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            first, *fields = head.split("\r\n")
+            method, target, version = first.split(" ")
+            seen.append(f"{method} {target.split('?')[0]}")
+            given = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
+            if wanted is not None and given.get("proxy-authorization") != wanted:
+                writer.write(
+                    b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\ncontent-length: 0\r\n\r\n"
+                )
+                return
+            place = target if method == "CONNECT" else target.split("/")[2]
+            back_reader, back = await asyncio.open_connection(*place.split(":"))
+            if method == "CONNECT":
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            else:
+                once = "" if "upgrade" in given else "Connection: close\r\n"  # the next request is for the proxy again
+                fields = head.removesuffix("\r\n") + once + "\r\n"
+                back.write(fields.replace(target, "/" + target.split("/", 3)[3], 1).encode("latin-1"))
+            await asyncio.wait(
+                [asyncio.create_task(copy(reader, back)), asyncio.create_task(copy(back_reader, writer))],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        except (OSError, EOFError):
+            pass
+        finally:
+            for each in (writer, back):
+                if each is not None:
+                    each.close()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        except OSError:
+            pass
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"http://{'' if password is None else f'user:{password}@'}{host}:{port}", seen
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def tls(tmp_path) -> dict[str, str]:
+    authority, paths = trustme.CA(), {name: str(tmp_path / f"{name}.pem") for name in ("ca", "cert", "key")}
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(paths["ca"])
+    certificate.private_key_pem.write_to_path(paths["key"])
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(paths["cert"], append=True)
+    return paths
+
+
+@pytest.mark.parametrize("password", [None, "s3cret"])
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+async def test_through_a_proxy_from_the_environment(
+    transport: Transport, password: str | None, secure: bool, tls: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(Options(channels=("a",)))
+    await hub.open()
+    files = {"certfile": tls["cert"], "keyfile": tls["key"]} if secure else {}
+    from tests.transports.conftest import TRANSPORTS
+
+    async with (
+        serving(Endpoints(hub, transports=TRANSPORTS), drain=hub.close, **files) as url,
+        forward_proxy(password) as (proxy, seen),
+    ):
+        monkeypatch.setenv("HTTPS_PROXY" if secure else "HTTP_PROXY", proxy)
+        monkeypatch.setenv("NO_PROXY", "")
+        async with connect(url, ["a"], transports=[transport], ca=tls["ca"] if secure else None) as stream:
+            await stream.publish("a", 1)
+            assert (await anext(stream)).data == 1
+    assert seen
+    assert all(line.startswith("CONNECT 127.0.0.1:" if secure else ("GET http://127", "POST http://127")) for line in seen)
+
+
+async def test_a_certificate_of_an_unknown_authority_is_not_trusted(tls: dict[str, str]) -> None:
+    hub = Hub(Options(channels=("a",)))
+    async with serving(Endpoints(hub), certfile=tls["cert"], keyfile=tls["key"]) as url:
+        with pytest.raises(ConnectionFailedError, match="certificate"):
+            async with connect(url, ["a"], connect_timeout=0.5):
+                pass

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from transports import ConfigError
+from transports.options import PREFIX, Options, options_from
+
+
+def test_defaults_are_options() -> None:
+    assert options_from({}) == Options()
+
+
+def test_a_configuration_is_read_by_its_prefix_and_the_rest_left_alone() -> None:
+    assert options_from({"LIVE_BEAT": 5, "LIVE_CHANNELS": ["a"], "SECRET_KEY": 1}, prefix=PREFIX) == Options(
+        beat=5.0, channels=("a",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "prefix", "message"),
+    [
+        ({"LIVE_BEET": 5}, PREFIX, "did you mean LIVE_BEAT"),
+        ({"chanels": ["a"]}, "", "did you mean channels"),
+        ({"xyzzy": 1}, "", "there are batch_bytes"),
+        ({"LIVE_BEAT": 0}, PREFIX, "LIVE_BEAT"),
+        ({"LIVE_BEAT": "fast"}, PREFIX, "LIVE_BEAT"),
+        ({"LIVE_CHANNELS": "clock"}, PREFIX, "LIVE_CHANNELS"),
+        ({"LIVE_CHANNELS": [1]}, PREFIX, "LIVE_CHANNELS"),
+        ({"mount": "live"}, "", "mount"),
+        ({"mount": "/live/"}, "", "mount"),
+        ({"history_count": 0}, "", "history_count"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_would_do(settings: dict, prefix: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        options_from(settings, prefix=prefix)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transports.items import Beat, Event, Hello, Lost
+from transports.reading import Reading
+
+
+def event(offset: int, epoch: str = "e", channel: str = "a") -> Event:
+    return Event(f"{epoch}.{offset}", channel, 0.0, offset)
+
+
+def lost(position: str, after: str, through: str, reason: str = "evicted", channel: str = "a") -> Lost:
+    return Lost(position, channel, after, through, reason)
+
+
+def test_a_repeat_is_dropped_and_a_hole_is_none_of_our_business() -> None:
+    reading = Reading("e.4")
+    assert [reading.take(event(n)) is not None for n in (3, 4, 5, 9, 5, 9, 10)] == [False, False, True, True, False, False, True]
+    assert reading.position == "e.10"
+
+
+def test_the_first_hello_gives_the_start_and_later_ones_do_not_move_it() -> None:
+    reading = Reading()
+    reading.take(Hello(1, "e.7", "c", ["a"], "fresh", 15.0))
+    assert reading.position == "e.7"
+    reading.take(Hello(1, "f.0", "c", ["a"], "lost", 15.0))
+    assert reading.position == "e.7", "cut here, the loss must be told again"
+
+
+def test_a_beat_moves_on_but_never_back() -> None:
+    reading = Reading("e.4")
+    reading.take(Beat("e.9", 0.0))
+    reading.take(Beat("e.5", 0.0))
+    assert reading.position == "e.9"
+
+
+def test_a_loss_that_was_told_is_not_told_again_and_the_rest_of_it_is() -> None:
+    reading = Reading("e.1")
+    assert reading.take(lost("e.1", "e.1", "e.5")) is not None
+    assert reading.take(lost("e.1", "e.1", "e.5")) is None
+    again = reading.take(lost("e.1", "e.1", "e.8"))
+    assert isinstance(again, Lost)
+    assert (again.after, again.through) == ("e.5", "e.8")
+
+
+def test_after_a_new_epoch_its_events_are_news() -> None:
+    reading = Reading("old.100")
+    assert reading.take(lost("new.0", "old.100", "new.0", "epoch")) is not None
+    assert reading.take(event(1, "new")) is not None
+
+
+def test_between_two_losses_of_an_epoch_the_old_position_holds() -> None:
+    reading = Reading("old.100")
+    reading.take(lost("old.100", "old.100", "new.0", "epoch", "a"))
+    assert reading.position == "old.100"
+    reading.take(lost("new.0", "old.100", "new.0", "epoch", "b"))
+    assert reading.position == "new.0"
+    assert reading.take(lost("old.100", "old.100", "new.0", "epoch", "a")) is None, "a late repeat"
+    assert reading.position == "new.0"
+
+
+def test_a_log_that_knows_less_than_we_do_is_followed_back() -> None:
+    reading = Reading("e.100")
+    assert reading.take(lost("e.10", "e.100", "e.10", "future")) is not None
+    assert reading.take(event(11)) is not None
+
+
+@given(st.lists(st.integers(1, 30)))
+def test_whatever_comes_again_each_event_is_news_once_and_in_order(offsets: list[int]) -> None:
+    reading = Reading()
+    news = [n for n in offsets if reading.take(event(n)) is not None]
+    assert news == sorted(set(news))
+    assert all(any(n <= seen for seen in offsets[: offsets.index(n)]) or n in news for n in offsets) or not offsets
+    assert (max(offsets) in news) if offsets else news == []

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from transports import Code, Hub, Options, Refusal
+from transports.asgi import Endpoints
+from transports.sync import connect
+from transports.testing import serving
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A server in a thread of its own, as a script would meet it."""
+    ready: list[str] = []
+    up, down = threading.Event(), threading.Event()
+
+    async def run() -> None:
+        hub = Hub(Options(channels=("a",)))
+        async with serving(Endpoints(hub), drain=hub.close) as address:
+            ready.append(address)
+            up.set()
+            await asyncio.to_thread(down.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    assert up.wait(10)
+    yield ready[0]
+    down.set()
+    thread.join(10)
+
+
+@pytest.mark.parametrize("transport", ["auto", "sse", "longpoll"])
+def test_a_plain_loop_in_a_script(url: str, transport: str) -> None:
+    with connect(url, ["a"], transport=transport) as stream:
+        ids = [stream.publish("a", n) for n in range(3)]
+        got = []
+        for event in stream:
+            got.append((event.id, event.data))
+            if len(got) == 3:
+                break
+        assert got == list(zip(ids, range(3), strict=True))
+        assert (stream.position, stream.state) == (ids[-1], "open")
+    assert stream.state == "closed"
+
+
+def test_a_refusal_is_raised_where_it_is_entered(url: str) -> None:
+    with pytest.raises(Refusal) as refused, connect(url, ["nope"]):
+        pass
+    assert refused.value.code == Code.UNKNOWN_CHANNEL
