@@ -1,4 +1,6 @@
-"""The reference application: a page, the machine's own figures as a stream, and every channel open to everybody who can reach it."""
+"""The reference application: a page, the machine's own figures as a stream, and every channel open to everybody who
+can reach it.
+"""
 
 from __future__ import annotations
 

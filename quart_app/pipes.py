@@ -72,7 +72,9 @@ async def print_events(
     ca: str | None = None,
     verbose: bool = False,
 ) -> None:
-    """Print events as JSON lines on standard output, what is lost and (`verbose`) every change of state on standard error."""
+    """Print events as JSON lines on standard output, what is lost and (`verbose`) every change of state on standard
+    error.
+    """
 
     def on_lost(lost: Lost) -> None:
         click.echo(f"lost: {lost.channel} after {lost.after} through {lost.through} ({lost.reason})", err=True)

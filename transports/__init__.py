@@ -6,9 +6,11 @@ The words, one per thing:
 * **Epoch**: the name of one life of the log. **Position**: `epoch.offset`, "I have everything up to here".
 * **Item**: anything sent down a wire: `hello event beat lost reply bye`. **Batch**: the items that go out together.
 * **Log**: the kept events. **Feed**: what one reader reads; it has no queue. **Hub**: owns them, and who reads.
-* **Broker**: where offsets come from. **Transport**: how batches are framed on one wire. **Command**: what a client sends up.
+* **Broker**: where offsets come from. **Transport**: how batches are framed on one wire. **Command**: what a client
+  sends up.
 
-The Quart extension is `transports.quart.Live`, the client `transports.client.connect`, its blocking face `transports.sync.connect`.
+The Quart extension is `transports.quart.Live`, the client `transports.client.connect`, its blocking face
+`transports.sync.connect`.
 """
 
 from .errors import (

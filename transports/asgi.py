@@ -1,7 +1,8 @@
 """The endpoints as one plain ASGI application: `/ws /sse /poll /commands /negotiate /client.js` below a mount.
 
-What a request asks for is read here, where a refusal becomes a status, a `bye` or a close code. What it is answered with comes from the core, which
-never learns which wire it is on. Every ASGI server can serve it; nothing here knows Quart.
+What a request asks for is read here, where a refusal becomes a status, a `bye` or a close code. What it is answered
+with comes from the core, which never learns which wire it is on. Every ASGI server can serve it; nothing here knows
+Quart.
 """
 
 from __future__ import annotations
@@ -180,16 +181,20 @@ class Endpoints:
 
     async def _body(self, receive: Receive) -> bytes:
         """The body of a request. Raises: Refusal 4413 too large, 4408 too slow."""
-        body, limit = b"", self.hub.options.message_bytes
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.hub.options.body_timeout):
-                while len(body) <= limit:
+        options, body, more = self.hub.options, bytearray(), True
+        try:
+            async with asyncio.timeout(options.body_timeout):
+                while more and len(body) <= options.message_bytes:
                     message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Refusal(Code.GOING_AWAY, "the client went away in the middle of its request")
                     body += message.get("body", b"")
-                    if not message.get("more_body"):
-                        return body
-                raise Refusal(Code.TOO_LARGE, f"the body has more than {limit} bytes")
-        raise Refusal(Code.SILENT, f"the body did not arrive within {self.hub.options.body_timeout:g} s")
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise Refusal(Code.SILENT, f"the body did not arrive within {options.body_timeout:g} s") from None
+        if len(body) > options.message_bytes:
+            raise Refusal(Code.TOO_LARGE, f"the body has more than {options.message_bytes} bytes")
+        return bytes(body)
 
     async def _websocket(self, request: Request, offered: Sequence[str], receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect

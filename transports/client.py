@@ -4,9 +4,9 @@
         async for event in stream:
             print(event.id, event.data)
 
-It reads when it is asked to, and keeps no queue: a consumer that takes its time slows the connection down, and what it cannot follow
-is told as lost. HTTP proxies come from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`), with a user and password if they name
-them.
+It reads when it is asked to, and keeps no queue: a consumer that takes its time slows the connection down, and what
+it cannot follow is told as lost. HTTP proxies come from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`),
+with a user and password if they name them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class _Target(NamedTuple):
 
 
 def backoff(attempt: int, luck: float) -> float:
-    """Seconds to wait before a further try, with full jitter: `luck` (0 to 1) of 0.5, 1, 2, … up to 20 seconds. `attempt` counts from 0."""
+    """Seconds to wait before a further try, with full jitter: `luck` (0 to 1) of 0.5, 1, 2, … up to 20 seconds.
+    `attempt` counts from 0.
+    """
     return luck * float(min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** min(attempt, 10)))
 
 
@@ -335,8 +337,9 @@ async def _ping(socket: aiohttp.ClientWebSocketResponse, beat: float) -> None:
 async def publisher(
     url: str, *, headers: Mapping[str, str] | None = None, ca: str | None = None
 ) -> AsyncIterator[Callable[[Sequence[Publication]], Awaitable[list[str]]]]:
-    """For those who only publish: a function that takes `(channel, data, key)`s, publishes them in order in one request, and returns
-    their ids. It retries and raises as `Stream.publish` does."""
+    """For those who only publish: a function that takes `(channel, data, key)`s, publishes them in order in one
+    request, and returns their ids. It retries and raises as `Stream.publish` does.
+    """
     async with _session(headers, ca) as http:
 
         async def publish(events: Sequence[Publication], *, timeout: float = 30.0) -> list[str]:
@@ -394,8 +397,9 @@ def _down(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _url(transport: Transport, target: _Target, reading: Reading, more: Mapping[str, str]) -> URL:
-    """Where to read on. All that matters is in the URL, because headers get lost on the way, and it is unique, because some caches
-    ignore `no-store`."""
+    """Where to read on. All that matters is in the URL, because headers get lost on the way, and it is unique,
+    because some caches ignore `no-store`.
+    """
     since = {"since": reading.position} if reading.position else {}
     query = {"channels": ",".join(target.channels), **since, **more, "_": uuid.uuid4().hex[:8]}
     return URL(f"{target.base}/{transport.path}").with_query(query)
@@ -407,7 +411,9 @@ async def _in_time(work: Awaitable[_T], seconds: float) -> _T:
 
 
 async def _refused(response: aiohttp.ClientResponse) -> Exception:
-    """Why an HTTP error came: the answer to what was asked, with its code, or something about this path or on the way to it."""
+    """Why an HTTP error came: the answer to what was asked, with its code, or something about this path or on the
+    way to it.
+    """
     try:
         refusal = msgspec.json.decode(await response.read(), type=ErrorBody).refusal()
     except msgspec.DecodeError:

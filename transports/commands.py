@@ -87,7 +87,8 @@ def parse(body: bytes | str) -> list[Command]:
     """The commands of a WebSocket frame or of the body of a POST: one object, or an array of them.
 
     Raises:
-        Refusal: 4400, when it is not JSON or holds anything but objects. A single bad command among others is `Malformed` instead.
+        Refusal: 4400, when it is not JSON or holds anything but objects. A single bad command among others is
+            `Malformed` instead.
     """
     try:
         text = body if isinstance(body, str) else body.decode()

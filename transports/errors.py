@@ -1,8 +1,8 @@
 """The numbered codes, one space for every transport, and the exceptions that carry them.
 
-A code is at once a WebSocket close code (RFC 6455 section 7.4.2 leaves 4000-4999 to applications), the `code` of a `bye` item, the
-`code` in the body of an HTTP error and the `code` of a failed reply. Its range says what to do next: **44xx, the client must change
-something; 45xx, come back.**
+A code is at once a WebSocket close code (RFC 6455 section 7.4.2 leaves 4000-4999 to applications), the `code` of a
+`bye` item, the `code` in the body of an HTTP error and the `code` of a failed reply. Its range says what to do
+next: **44xx, the client must change something; 45xx, come back.**
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Code(enum.IntEnum):
     retry: float | None  # seconds until it makes sense to come back unchanged; None: it does not
     meaning: str
 
-    def __new__(cls, value: int, status: int, retry: float | None, meaning: str) -> Code:
+    def __new__(cls, value: int, status: int, retry: float | None, meaning: str) -> Code:  # noqa: D102
         member = int.__new__(cls, value)
         member._value_ = value
         member.status, member.retry, member.meaning = status, retry, meaning

@@ -1,7 +1,7 @@
 """Feed: what one reader reads. Channels, an offset and a bell; no queue.
 
-Whatever piles up while a reader is busy stays in the log and comes in one batch: that is all the flow control there is. The transport
-calls `take` when it can write again.
+Whatever piles up while a reader is busy stays in the log and comes in one batch: that is all the flow control there
+is. The transport calls `take` when it can write again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from .position import Position
 
 
 class Feed:
-    """One reader's place in the log. Made by `Hub.feed`, used by one task; a context manager that leaves the hub at its end.
+    """One reader's place in the log. Made by `Hub.feed`, used by one task; a context manager that leaves the hub at
+    its end.
 
     Args:
         log: what to read.
@@ -116,10 +117,11 @@ class Feed:
         return events if events.items else None
 
     async def take(self, wait: float) -> Batch | None:
-        """What there is to read, as soon as there is something, or a beat after `wait` seconds; None when the feed has ended.
+        """What there is to read, as soon as there is something, or a beat after `wait` seconds; None when the feed
+        has ended.
 
-        A batch whose last item is `bye` is the last one. Looking at the log and laying out the bell happen without an await between
-        them, so no wake-up can be lost.
+        A batch whose last item is `bye` is the last one. Looking at the log and laying out the bell happen without
+        an await between them, so no wake-up can be lost.
         """
         deadline = asyncio.get_running_loop().time() + wait
         while self.state == "open" and (batch := self.ready()) is None:
@@ -139,7 +141,7 @@ class Feed:
         self._waiter = waiter = loop.create_future()
         timer = loop.call_at(deadline, _give_up, waiter)
         try:
-            return await waiter
+            return bool(await waiter)
         finally:
             timer.cancel()
             self._waiter = None

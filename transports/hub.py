@@ -128,7 +128,9 @@ class Hub:
             raise Refusal(Code.UNKNOWN_CHANNEL, f"no channel named {channel!r}")
 
     async def close(self, code: Code = Code.DRAINING) -> None:
-        """Say `bye` to every reader, wait until they have taken it or `drain` seconds have passed, and let the broker go."""
+        """Say `bye` to every reader, wait until they have taken it or `drain` seconds have passed, and let the
+        broker go.
+        """
         if self._closing is not None:
             return
         self._closing = code

@@ -1,10 +1,11 @@
 """Items: everything that is ever sent down a wire, and the one place where it is turned into JSON.
 
-`hello` opens, `event` is what it is all for, `beat` fills a silence, `lost` says what is gone, `reply` answers a command, `bye` ends. Every item but
-`bye` and `reply` carries `id`, the position *after* it: a client keeps exactly one string. See `docs/reference/protocol.md`.
+`hello` opens, `event` is what it is all for, `beat` fills a silence, `lost` says what is gone, `reply` answers a
+command, `bye` ends. Every item but `bye` and `reply` carries `id`, the position *after* it: a client keeps exactly
+one string. See `docs/reference/protocol.md`.
 
-Two shapes of the same thing: a struct (`Event`, `Hello`, …) where an item is read or made, and `Encoded` where it is kept and sent. An
-item is encoded once; the wires only add punctuation.
+Two shapes of the same thing: a struct (`Event`, `Hello`, …) where an item is read or made, and `Encoded` where it
+is kept and sent. An item is encoded once; the wires only add punctuation.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ def encode_data(data: Any) -> bytes:
     """The JSON of an event's data.
 
     Raises:
-        Refusal: 4400, when JSON cannot say `data`, or it is nested deeper than `DEPTH_MAX`: what one reader cannot decode stops it for good.
+        Refusal: 4400, when JSON cannot say `data`, or it is nested deeper than `DEPTH_MAX`: what one reader cannot
+            decode stops it for good.
     """
     try:
         body = _encoder.encode(data)

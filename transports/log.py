@@ -6,9 +6,9 @@ A publish appends once; a reader is only an offset. Three calls are the whole li
     log.after(offset, channels, limit)  -> Slice  a feed, whenever its reader can take more
     log.evict(before)                             the hub, now and then
 
-This is where loss is decided, and nowhere else. Each ring remembers the offset of the last event that it let go (`gone`). A reader whose offset lies
-before that has missed exactly the range (offset, gone] of that channel: rings let go in order, so nothing in the range is kept, and
-everything that is gone lies in it.
+This is where loss is decided, and nowhere else. Each ring remembers the offset of the last event that it let go
+(`gone`). A reader whose offset lies before that has missed exactly the range (offset, gone] of that channel: rings
+let go in order, so nothing in the range is kept, and everything that is gone lies in it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ class Log:
         return len(self._rings)
 
     def append(self, event: Encoded) -> None:
-        """Keep `event`, whose offset is higher than all before it, and let go of the oldest of its channel if there are too many."""
+        """Keep `event`, whose offset is higher than all before it, and let go of the oldest of its channel if there
+        are too many.
+        """
         ring = self._rings.get(event.channel)
         if ring is None:
             ring = self._rings[event.channel] = _Ring()
@@ -123,7 +125,9 @@ class Log:
                 self._slices.clear()
 
     def gaps(self, offset: int, channels: Sequence[str], told: Mapping[str, int] = _NOTHING_TOLD) -> list[Gap]:
-        """What a reader at `offset` has missed for good. `told`: per channel, through which offset it knows of that already."""
+        """What a reader at `offset` has missed for good. `told`: per channel, through which offset it knows of that
+        already.
+        """
         found = []
         for channel in channels:
             ring = self._rings.get(channel)
@@ -135,7 +139,8 @@ class Log:
     def after(self, offset: int, channels: tuple[str, ...], limit: int, told: Mapping[str, int] = _NOTHING_TOLD) -> Slice:
         """The events of `channels` behind `offset`, merged in offset order, with what is gone before them.
 
-        Merging by offset is also what keeps a busy channel from starving a quiet one: an event's turn comes by its age alone.
+        Merging by offset is also what keeps a busy channel from starving a quiet one: an event's turn comes by its
+        age alone.
 
         Args:
             offset: where the reader stands.

@@ -1,4 +1,6 @@
-"""Long-polling: one batch per answer, a JSON array of items. A lost answer loses nothing: the next poll carries the older position."""
+"""Long-polling: one batch per answer, a JSON array of items. A lost answer loses nothing: the next poll carries the
+older position.
+"""
 
 from __future__ import annotations
 

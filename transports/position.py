@@ -1,7 +1,7 @@
 """Position: where a reader stands in the log. `k3f9.1042` says: I have everything up to 1042 in the channels I follow.
 
-One token serves any number of channels, because offsets grow over the whole hub. This is the only place that parses it; to a client it
-is opaque, but for the question which of two positions of one epoch is the later.
+One token serves any number of channels, because offsets grow over the whole hub. This is the only place that parses
+it; to a client it is opaque, but for the question which of two positions of one epoch is the later.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     live = Live(app, channels=["clock"])     # mounts /live
     await live.publish("clock", {"now": time.time()})
 
-The endpoints are wrapped around `app.asgi_app` as plain ASGI, so a stream costs neither a request context nor Quart's queues. Everything
-else goes to Quart as before.
+The endpoints are wrapped around `app.asgi_app` as plain ASGI, so a stream costs neither a request context nor
+Quart's queues. Everything else goes to Quart as before.
 """
 
 from __future__ import annotations

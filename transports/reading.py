@@ -1,4 +1,6 @@
-"""Reading: what a client makes of the items that come, whichever wire they come by. Repeats are dropped, and the position is kept."""
+"""Reading: what a client makes of the items that come, whichever wire they come by. Repeats are dropped, and the
+position is kept.
+"""
 
 from __future__ import annotations
 

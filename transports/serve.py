@@ -1,7 +1,8 @@
 """Running an ASGI application under Hypercorn: everything that we know of its insides is here.
 
-Hypercorn's own shutdown would cut streams without a word, and on Python 3.12+ wait for clients that never leave. So readers are sent
-away *inside* the shutdown trigger, while connections still work, and Hypercorn then finds nobody to wait for.
+Hypercorn's own shutdown would cut streams without a word, and on Python 3.12+ wait for clients that never leave. So
+readers are sent away *inside* the shutdown trigger, while connections still work, and Hypercorn then finds nobody
+to wait for.
 """
 
 from __future__ import annotations

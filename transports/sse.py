@@ -37,7 +37,9 @@ def _retry(item: Encoded) -> bytes:
 
 
 class StreamReader:
-    """Items out of a stream that arrives in any pieces. An unfinished block at its end is dropped, as section 9.2.6 has it."""
+    """Items out of a stream that arrives in any pieces. An unfinished block at its end is dropped, as section 9.2.6
+    has it.
+    """
 
     def __init__(self) -> None:
         self._line: list[bytes] = []  # the pieces of a line whose end has not come

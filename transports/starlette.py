@@ -1,7 +1,8 @@
-"""Mounted in Starlette or FastAPI, streams are answered through sse-starlette's `EventSourceResponse`, where it is installed.
+"""Mounted in Starlette or FastAPI, streams are answered through sse-starlette's `EventSourceResponse`, where it is
+installed.
 
-The same bytes go down: it passes them through. `app.mount("/live", live.asgi)` is all there is to do; elsewhere the plain responder of
-`transports.asgi` is smaller, and needs no library.
+The same bytes go down: it passes them through. `app.mount("/live", live.asgi)` is all there is to do; elsewhere the
+plain responder of `transports.asgi` is smaller, and needs no library.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""For tests, of this project and of yours: a real server on a free port, an in-process one without sockets, and a wire that cuts."""
+"""For tests, of this project and of yours: a real server on a free port, an in-process one without sockets, and a
+wire that cuts.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,13 @@ async def _nothing() -> None:
     pass
 
 
+async def until(condition: Callable[[], object], timeout: float = 30.0) -> None:
+    """Let the event loop run until `condition()` holds. Raises: TimeoutError, when it does not within `timeout` seconds."""
+    async with asyncio.timeout(timeout):
+        while not condition():  # noqa: ASYNC110 - whatever it looks at rings no bell of ours
+            await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def serving(
     app: Any,
@@ -25,7 +34,8 @@ async def serving(
     certfile: str | None = None,
     keyfile: str | None = None,
 ) -> AsyncIterator[str]:
-    """Serve an ASGI application under Hypercorn on a free loopback port, within this event loop; gives its `http://host:port`.
+    """Serve an ASGI application under Hypercorn on a free loopback port, within this event loop; gives its
+    `http://host:port`.
 
     Args:
         app: the application.
@@ -87,7 +97,8 @@ class Cutter:
 
     Args:
         upstream: `http://host:port`.
-        cuts: how many bytes each connection may carry down, one number a connection; when they have run out, no more is cut.
+        cuts: how many bytes each connection may carry down, one number a connection; when they have run out, no
+            more is cut.
     """
 
     def __init__(self, upstream: str, cuts: Iterator[int]) -> None:

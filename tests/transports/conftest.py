@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -32,10 +32,10 @@ def transport(request: pytest.FixtureRequest) -> Transport:
 
 
 @asynccontextmanager
-async def live(**settings: object) -> AsyncIterator[tuple[Hub, str]]:
-    """A hub and the URL at which it is served; any channel that begins with a letter of `a` to `e` or is called vitals is allowed."""
+async def live(transports: Sequence[Transport] = TRANSPORTS, **settings: object) -> AsyncIterator[tuple[Hub, str]]:
+    """A hub and the URL at which it is served; any channel is allowed unless the settings say otherwise."""
     options = Options(**{"channels": ("*",), **settings})
     hub = Hub(options)
     await hub.open()
-    async with serving(Endpoints(hub, transports=TRANSPORTS), drain=hub.close, options=options) as url:
+    async with serving(Endpoints(hub, transports=transports), drain=hub.close, options=options) as url:
         yield hub, url

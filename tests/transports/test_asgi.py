@@ -7,12 +7,15 @@ import json
 import socket
 
 import aiohttp
+import msgspec
+import psutil
 import pytest
 
-from tests.transports.conftest import live
+from tests.transports.conftest import TRANSPORTS, live
 from transports import Hub, Options, Transport
 from transports.asgi import Endpoints
-from transports.testing import Exchange
+from transports.client import connect
+from transports.testing import Exchange, until
 
 
 @pytest.fixture
@@ -26,10 +29,16 @@ def http_scope(path: str, query: str = "", method: str = "GET", headers: dict[st
     return {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": pairs}
 
 
+def request_head(transport: Transport, query: str) -> bytes:
+    lines = [f"GET /{transport.path}?{query} HTTP/1.1", "Host: x"]
+    if transport.commands_up:
+        lines += ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
+        lines += ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
 async def first_items(http: aiohttp.ClientSession, url: str, transport: Transport, query: str) -> list[dict]:
     """What comes first over a transport that was asked for `query`, and for a WebSocket its close code."""
-    import msgspec
-
     reader = transport.reader()
     if transport.commands_up:
         async with http.ws_connect(f"{url}/{transport.path}?{query}") as ws:
@@ -92,8 +101,6 @@ async def test_a_position_that_cannot_be_resumed_is_told_and_reading_goes_on(
     async with live(history_count=2) as (hub, url):
         for n in range(5):
             await hub.publish("a", n)
-        from transports.client import connect
-
         lost = []
         async with connect(
             url, ["a"], since=since.format(epoch=hub.log.epoch), transports=[transport], on_lost=lost.append
@@ -167,14 +174,11 @@ async def test_last_event_id_goes_before_since(http) -> None:
 
 async def test_beats_fill_every_silence(http, transport: Transport) -> None:
     async with live(beat=0.05, poll_wait=0.05) as (_, url):
-        from transports.client import connect
-
         seen: list[bytes] = []
         stream = connect(url, ["a"], transports=[transport], tap=lambda name, data: seen.append(data))
         async with stream:
             reading = asyncio.create_task(anext(stream))
-            while sum(data.count(b'"beat",') for data in seen) < 3:
-                await asyncio.sleep(0)
+            await until(lambda: sum(data.count(b'"beat",') for data in seen) >= 3)
             assert stream.state == "open"
             reading.cancel()
             await asyncio.wait([reading])
@@ -182,16 +186,11 @@ async def test_beats_fill_every_silence(http, transport: Transport) -> None:
 
 async def test_one_that_has_gone_is_noticed(http, transport: Transport) -> None:
     async with live() as (hub, url):
-        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
-        upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-        head = f"GET /{transport.path}?channels=a&since={hub.log.epoch}.0 HTTP/1.1\r\nHost: x\r\n{upgrade if transport.commands_up else ''}\r\n"
-        writer.write(head.encode())
-        async with asyncio.timeout(10):
-            while hub.readers != 1:
-                await asyncio.sleep(0.001)
-            writer.transport.abort()
-            while hub.readers != 0:
-                await asyncio.sleep(0.001)
+        _, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        writer.write(request_head(transport, f"channels=a&since={hub.log.epoch}.0"))
+        await until(lambda: hub.readers == 1)
+        writer.transport.abort()
+        await until(lambda: hub.readers == 0)
 
 
 # --- commands over HTTP
@@ -239,6 +238,25 @@ async def test_a_body_that_never_arrives_is_given_up() -> None:
     exchange.say({"type": "http.request", "body": b"[", "more_body": True})
     start, body = await exchange.end()
     assert (start["status"], json.loads(body["body"])["code"]) == (408, 4408)
+
+
+@pytest.mark.parametrize("more", [False, True])
+async def test_the_limit_holds_however_the_body_comes_in_pieces(more: bool) -> None:
+    hub = Hub(Options(channels=("a",), message_bytes=100))
+    exchange = Exchange(Endpoints(hub), http_scope("/commands", method="POST"))
+    exchange.say({"type": "http.request", "body": b" " * 60, "more_body": True})
+    exchange.say({"type": "http.request", "body": b'{"do":"publish","channel":"a","data":1}  ', "more_body": more})
+    start, _ = await exchange.end()
+    assert (start["status"], hub.log.head) == (413, 0)
+
+
+async def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
+    hub = Hub(Options(channels=("a",)))
+    exchange = Exchange(Endpoints(hub), http_scope("/commands", method="POST"))
+    exchange.say({"type": "http.request", "body": b'{"do":"publish","channel":"a","data":1}', "more_body": True})
+    exchange.say({"type": "http.disconnect"})
+    await exchange.end()
+    assert hub.log.head == 0
 
 
 # --- commands over WebSocket
@@ -342,11 +360,8 @@ async def test_pages_of_other_origins_may_neither_read_nor_publish(
 # --- slow readers
 
 
-async def test_a_reader_who_takes_nothing_costs_no_memory_disturbs_nobody_and_is_told(transport: Transport) -> None:
-    if not transport.many:
-        pytest.skip("a poll is one bounded batch: there is nothing to take slowly")
-    import psutil
-
+@pytest.mark.parametrize("transport", [each for each in TRANSPORTS if each.many], ids=lambda transport: transport.name)
+async def test_a_reader_who_takes_nothing_costs_no_memory_disturbs_nobody_and_is_given_up(transport: Transport) -> None:
     async with live(send_timeout=1.0, batch_bytes=65_536) as (hub, url):
         host, port = url.removeprefix("http://").split(":")
         slow = socket.socket()
@@ -354,11 +369,8 @@ async def test_a_reader_who_takes_nothing_costs_no_memory_disturbs_nobody_and_is
         slow.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(slow, (host, int(port)))
-        upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-        head = f"GET /{transport.path}?channels=a HTTP/1.1\r\nHost: x\r\n{upgrade if transport.commands_up else ''}\r\n"
-        await loop.sock_sendall(slow, head.encode())
-        while hub.readers != 1:
-            await asyncio.sleep(0)
+        await loop.sock_sendall(slow, request_head(transport, "channels=a"))
+        await until(lambda: hub.readers == 1)
         with hub.feed(["a"]) as other:
             got = 0
             before = psutil.Process().memory_info().rss
@@ -372,7 +384,5 @@ async def test_a_reader_who_takes_nothing_costs_no_memory_disturbs_nobody_and_is
             grown = psutil.Process().memory_info().rss - before
         assert got == 25_000
         assert grown < 16 << 20, "25 MB were published; what one reader did not take must not be kept"
-        async with asyncio.timeout(30):
-            while hub.readers:  # given up (4430) when the send timed out
-                await asyncio.sleep(0.01)
+        await until(lambda: not hub.readers)  # given up (4430) when the send timed out
         slow.close()

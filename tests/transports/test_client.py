@@ -10,10 +10,10 @@ import pytest
 import trustme
 
 from tests.transports.conftest import live
-from transports import Code, ConnectionFailedError, EventsLostError, Hub, Options, Refusal, Transport
+from transports import LADDER, Code, ConnectionFailedError, EventsLostError, Hub, Options, Refusal, Transport
 from transports.asgi import Endpoints
 from transports.client import backoff, connect, publisher
-from transports.testing import Cutter, serving
+from transports.testing import Cutter, serving, until
 
 
 @asynccontextmanager
@@ -104,8 +104,7 @@ async def test_a_refusal_for_good_ends_it_with_its_number(transport: Transport) 
 async def test_a_bye_that_says_when_is_followed(transport: Transport) -> None:
     async with live() as (hub, url), connect(url, ["a"], transports=[transport]) as stream:
         reading = asyncio.create_task(anext(stream))
-        while not hub.readers:
-            await asyncio.sleep(0)
+        await until(lambda: hub.readers)
         for feed in list(hub._feeds):
             feed.end(Refusal(Code.REBALANCE, retry=0.01))
         await hub.publish("a", 1)
@@ -113,16 +112,10 @@ async def test_a_bye_that_says_when_is_followed(transport: Transport) -> None:
 
 
 async def test_the_next_transport_is_tried_where_one_does_not_work() -> None:
-    async with live() as (hub, url):
-        blocked = (*Endpoints(hub).transports,)
-        async with (
-            serving(Endpoints(hub, transports=blocked[1:])) as without_websocket,
-            connect(without_websocket, ["a"]) as stream,
-        ):
-            assert stream.transport == "sse"
-            assert stream.evidence[0].transport == "websocket"
-        async with serving(Endpoints(hub, transports=blocked[2:])) as polls_only, connect(polls_only, ["a"]) as stream:
-            assert stream.transport == "longpoll"
+    for missing, chosen in [(1, "sse"), (2, "longpoll")]:
+        async with live(transports=LADDER[missing:]) as (_, url), connect(url, ["a"]) as stream:
+            assert stream.transport == chosen
+            assert [attempt.transport for attempt in stream.evidence] == ["websocket", "sse"][:missing]
 
 
 async def test_a_page_that_is_not_ours_is_told_as_what_it_is() -> None:
@@ -134,15 +127,17 @@ async def test_a_page_that_is_not_ours_is_told_as_what_it_is() -> None:
 
 
 async def test_a_server_that_says_nothing_is_given_up_for_the_next_transport() -> None:
-    async with answering(
-        lambda head: None if "/poll" not in head else http(200, "application/json", '[{"type":"beat","id":"e.1","at":1}]')
-    ) as (
-        url,
-        _,
+    async with (
+        answering(
+            lambda head: None if "/poll" not in head else http(200, "application/json", '[{"type":"beat","id":"e.1","at":1}]')
+        ) as (
+            url,
+            _,
+        ),
+        connect(url, ["a"], open_timeout=0.05) as stream,
     ):
-        async with connect(url, ["a"], open_timeout=0.05) as stream:
-            assert stream.transport == "longpoll"
-            assert [attempt.transport for attempt in stream.evidence] == ["websocket", "sse"]
+        assert stream.transport == "longpoll"
+        assert [attempt.transport for attempt in stream.evidence] == ["websocket", "sse"]
 
 
 async def test_a_wire_on_which_nothing_comes_is_dead() -> None:
@@ -162,8 +157,7 @@ async def test_a_wire_on_which_nothing_comes_is_dead() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with connect(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", ["a"], transport="sse") as stream:
         reading = asyncio.create_task(anext(stream))
-        while len(heads) < 3:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(heads) >= 3)
         reading.cancel()
         await asyncio.wait([reading])
     assert "since=e.1" in heads[1]
@@ -234,7 +228,7 @@ async def forward_proxy(password: str | None = None) -> AsyncIterator[tuple[str,
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *fields = head.split("\r\n")
-            method, target, version = first.split(" ")
+            method, target, _ = first.split(" ")
             seen.append(f"{method} {target.split('?')[0]}")
             given = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
             if wanted is not None and given.get("proxy-authorization") != wanted:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,10 +72,8 @@ def test_a_bad_command_among_others_is_answered_by_itself(text: str, ref: int | 
 
 @given(st.text() | st.binary())
 def test_nothing_that_is_sent_does_anything_but_parse_or_be_refused(body: str | bytes) -> None:
-    try:
-        parse(body)
-    except Refusal as refusal:
-        assert refusal.code == Code.BAD_COMMAND
+    with suppress(Refusal):
+        assert isinstance(parse(body), list)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 
 from transports import Code, EverywireError, Hub, Options, Refusal
 from transports.items import decode_item
+from transports.testing import until
 
 
 def hub_of(**settings: object) -> Hub:
@@ -103,8 +104,7 @@ async def test_closing_says_bye_to_everybody_and_refuses_what_comes_after() -> N
             return kinds
 
     readers = [asyncio.create_task(read()) for _ in range(50)]
-    while hub.readers < 50:
-        await asyncio.sleep(0)
+    await until(lambda: hub.readers == 50)
     await hub.close()
     byes = [items[-1] for items in await asyncio.gather(*readers)]
     assert {bye.code for bye in byes} == {4503}

@@ -87,7 +87,7 @@ def test_memory_is_bounded_by_count_however_much_is_appended() -> None:
 def test_every_event_is_delivered_or_declared_lost_and_never_both(
     published: list[tuple[str, int, int]], count: int, now: float, since: int, following: set[str], limit: int
 ) -> None:
-    """Against the plain list of all that was ever published: complete, in order, honest both ways, and never more than asked for."""
+    """Against the list of all that was ever published: complete, in order, honest both ways, never more than asked for."""
     log, history, offset, at = Log("e", count=count, age=20.0), [], 0, 0.0
     for channel, hole, pause in published:
         offset, at = offset + hole, at + pause

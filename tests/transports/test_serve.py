@@ -11,6 +11,7 @@ from tests.transports.conftest import live
 from transports import Transport
 from transports.client import connect
 from transports.serve import address, listen
+from transports.testing import until
 
 
 def test_an_address_is_written_as_a_browser_takes_it() -> None:
@@ -37,9 +38,7 @@ async def test_five_hundred_readers_are_told_bye_and_nothing_is_left(transport: 
         before = asyncio.all_tasks()
         async with live() as (hub, url):
             readers = [asyncio.create_task(read(url, hub.log.epoch)) for _ in range(500)]
-            async with asyncio.timeout(30):
-                while hub.readers < 500:
-                    await asyncio.sleep(0.01)
+            await until(lambda: hub.readers == 500)
         async with asyncio.timeout(5):
             await asyncio.gather(*readers)
         assert byes == 500

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import uvicorn
 import aiohttp
 import pytest
 import sse_starlette.sse

@@ -1,4 +1,6 @@
-"""The broker of a single process: a counter, and a memory of recent keys. Nothing survives the process, so every life has an epoch of its own."""
+"""The broker of a single process: a counter, and a memory of recent keys. Nothing survives the process, so every
+life has an epoch of its own.
+"""
 
 from __future__ import annotations
 
