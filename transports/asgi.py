@@ -71,13 +71,21 @@ class Request:
         if (asked := self.query.get("v", str(VERSION))) != str(VERSION):
             raise Refusal(Code.VERSION, f"this server speaks version {VERSION}, not {asked[:20]}")
 
-    def check_origin(self, allowed: Sequence[str]) -> None:
-        """Browsers name the origin of a page that reaches across; others send none. Raises: Refusal 4403."""
+    def foreign_origin(self, allowed: Sequence[str]) -> str | None:
+        """The origin of the page that asks, if it is another than ours and allowed; None for our own and for no page.
+
+        Raises:
+            Refusal: 4403, it is not allowed.
+        """
         origin = self.headers.get("origin")
-        if origin is None or origin in allowed or "*" in allowed:
-            return
-        if urlsplit(origin).netloc.lower() != self.headers.get("host", "").lower():
-            raise Refusal(Code.FORBIDDEN, f"pages from {origin[:80]} may not connect: it is not in the setting origins")
+        # No page can forge `Sec-Fetch-Site`, and a proxy that rewrites `Host` leaves it alone.
+        if origin is None or self.headers.get("sec-fetch-site") == "same-origin":
+            return None
+        if urlsplit(origin).netloc.lower() == self.headers.get("host", "").lower() != "":
+            return None
+        if origin in allowed or "*" in allowed:
+            return origin
+        raise Refusal(Code.FORBIDDEN, f"pages from {origin[:80]} may not connect: it is not in the setting origins")
 
 
 class Endpoints:
@@ -111,7 +119,8 @@ class Endpoints:
             await self._websocket(request, scope.get("subprotocols", ()), receive, send)
             return
         try:
-            request.check_origin(self.hub.options.origins)
+            if (origin := request.foreign_origin(self.hub.options.origins)) is not None:
+                send = _shared_with(origin, send)
             await self._http(request, receive, send)
         except Refusal as refusal:
             await _refuse(send, refusal)
@@ -127,6 +136,8 @@ class Endpoints:
         method, serve = self._routes.get(request.path, ("", None))
         if serve is None:
             await _refuse(send, Refusal(Code.BAD_COMMAND, f"nothing is served at {request.path[:80]!r}"), 404)
+        elif request.method == "OPTIONS":
+            await _answer(send, 200, b"", (b"allow", method.encode()))
         elif request.method != method:
             await _refuse(send, Refusal(Code.BAD_COMMAND, f"{request.path} wants {method}"), 405, (b"allow", method.encode()))
         else:
@@ -199,7 +210,7 @@ class Endpoints:
     async def _websocket(self, request: Request, offered: Sequence[str], receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         try:
-            request.check_origin(self.hub.options.origins)
+            request.foreign_origin(self.hub.options.origins)
             if request.path not in self._sockets:
                 raise Refusal(Code.BAD_COMMAND, "no WebSocket is served here")
         except Refusal:
@@ -366,6 +377,23 @@ async def _refuse(send: Send, refusal: Refusal, status: int | None = None, *head
     if refusal.retry is not None:
         headers = (*headers, (b"retry-after", b"%d" % math.ceil(refusal.retry)))
     await _answer(send, status or refusal.code.status, msgspec.json.encode(ErrorBody.of(refusal)), *headers)
+
+
+def _shared_with(origin: str, send: Send) -> Send:
+    """`send`, with what a browser wants to see before it hands the answer to a page of another origin (WHATWG Fetch 3.3)."""
+    headers = [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-allow-headers", b"content-type, last-event-id"),
+        (b"access-control-max-age", b"600"),
+        (b"vary", b"origin"),
+    ]
+
+    async def shared(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *headers]
+        await send(message)
+
+    return shared
 
 
 @cache

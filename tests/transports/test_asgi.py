@@ -357,6 +357,30 @@ async def test_pages_of_other_origins_may_neither_read_nor_publish(
         assert hub.log.head == int(allowed)
 
 
+async def test_a_proxy_that_rewrites_the_host_keeps_no_page_of_ours_out(http) -> None:
+    headers = {"Origin": "https://shop.example", "Sec-Fetch-Site": "same-origin"}
+    async with live() as (_, url), http.get(f"{url}/poll?channels=a", headers=headers) as response:
+        assert response.status == 200
+        assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_a_browser_is_told_that_an_allowed_page_may_see_the_answer(http) -> None:
+    async with live(origins=("https://shop.example",)) as (_, url):
+        headers = {"Origin": "https://shop.example"}
+        for method, path, status in [
+            ("OPTIONS", "commands", 200),
+            ("GET", "poll?channels=a", 200),
+            ("GET", "poll?channels=x y", 404),
+        ]:
+            async with http.request(method, f"{url}/{path}", headers=headers) as response:
+                assert response.status == status
+                assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+                assert response.headers["Vary"] == "origin"
+        async with http.options(f"{url}/commands", headers={"Origin": "https://evil.example"}) as response:
+            assert response.status == 403
+            assert "Access-Control-Allow-Origin" not in response.headers
+
+
 # --- slow readers
 
 
