@@ -10,6 +10,7 @@ Quart's queues. Everything else goes to Quart as before.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from quart import Quart
@@ -18,6 +19,7 @@ from .asgi import Endpoints, Receive, Scope, Send
 from .errors import ConfigError
 from .hub import Hub
 from .options import PREFIX, options_from
+from .serve import address, configuration, listen, serve
 
 
 class Live:
@@ -34,6 +36,7 @@ class Live:
     def __init__(self, app: Quart | None = None, **settings: Any) -> None:
         self._settings = settings
         self._endpoints: Endpoints | None = None
+        self._app: Quart | None = None
         options_from(settings)  # a wrong one is told where it was written
         if app is not None:
             self.init_app(app)
@@ -46,6 +49,7 @@ class Live:
             raise ConfigError("this app has a Live already")
         wanted = {**app.config, **{PREFIX + name.upper(): value for name, value in self._settings.items()}}
         endpoints = self._endpoints = Endpoints(Hub(options_from(wanted, prefix=PREFIX)))
+        self._app = app
         app.extensions["live"] = self
         app.before_serving(endpoints.hub.open)
         app.after_serving(endpoints.hub.close)
@@ -70,6 +74,19 @@ class Live:
     def hub(self) -> Hub:
         """The log and its readers."""
         return self.asgi.hub
+
+    def run(self, host: str = "127.0.0.1", port: int = 8000) -> None:
+        """Serve the app under Hypercorn until Ctrl-C or SIGTERM, and say `bye` to every reader before it ends.
+
+        Raises:
+            ConfigError: there is no app.
+            OSError: the address cannot be had.
+        """
+        if self._app is None:
+            raise ConfigError("there is no app to run: Live(app) or live.init_app(app) first")
+        listening = listen(host, port)
+        print(f"serving {address(listening)}/  (Ctrl-C stops)", flush=True)  # noqa: T201 - for whoever started it
+        asyncio.run(serve(self._app, configuration(listening, self.hub.options), self.hub.close))
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
         """Publish `data` (anything that JSON can say) to `channel` and return the event's id; see `Hub.publish`."""
