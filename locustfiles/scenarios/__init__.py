@@ -1,0 +1,1 @@
+"""Scenarios: one question each, for `everywire compare` and for Locust itself (`locust -f …`)."""
