@@ -5,11 +5,13 @@ can reach it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 from quart import Quart
 
+from transports import Code, Refusal
 from transports.quart import Live
 
 from .lab import pages
@@ -22,20 +24,26 @@ def create_app(**settings: Any) -> Quart:
     Args:
         **settings: the fields of `transports.Options`. Unless they say otherwise, any channel may be used.
     """
-    app = Quart(__name__)
+    app = Quart(__name__, static_folder=None)  # the page's files have their own route, with its headers
     live = Live(app, **{"channels": ["*"], **settings})
     app.register_blueprint(pages(live.hub.options.mount))
 
-    async def publish_vitals() -> None:
-        async for figures in vitals():
-            await live.publish("vitals", figures)
-
     @app.while_serving
     async def publishing() -> Any:
-        task = asyncio.create_task(publish_vitals())
+        task = asyncio.create_task(publish_all("vitals", vitals(), live))
         yield
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
     return app
+
+
+async def publish_all(channel: str, source: AsyncIterator[Any], live: Live) -> None:
+    """Publish what comes from `source`, until the server stops or the channel turns out not to be allowed."""
+    async for data in source:
+        try:
+            await live.publish(channel, data)
+        except Refusal as refusal:
+            if refusal.code is not Code.BROKER_DOWN:
+                return

@@ -38,7 +38,12 @@ def cli() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free port.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Worker processes.")
-@click.option("--channel", "channels", multiple=True, help="Allow this channel, or those that begin like this*. Default: any.")
+@click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    help="Allow this channel, or those that begin like this*, beside vitals. Default: any.",
+)
 @click.option("--certfile", type=click.Path(exists=True, dir_okay=False), help="Serve TLS with this certificate.")
 @click.option("--keyfile", type=click.Path(exists=True, dir_okay=False), help="Its key.")
 def serve(host: str, port: int, workers: int, channels: tuple[str, ...], certfile: str | None, keyfile: str | None) -> None:
@@ -50,7 +55,7 @@ def serve(host: str, port: int, workers: int, channels: tuple[str, ...], certfil
 
     from . import create_app
 
-    app = create_app(channels=list(channels) or ["*", "vitals"])
+    app = create_app(channels=[*channels, "vitals"] if channels else ["*"])
     hub = app.extensions["live"].hub
     try:
         listening = listen(host, port)
@@ -72,9 +77,13 @@ def publish(url: str, channel: str, rate: float | None, ca: str | None) -> None:
     \b
     tail -F access.log | everywire publish http://127.0.0.1:8000/live access
     """
-    from .pipes import publish_lines
 
-    count = _run(lambda: publish_lines(url, channel, sys.stdin, rate=rate, ca=ca))
+    def work() -> Any:
+        from .pipes import publish_lines
+
+        return publish_lines(url, channel, sys.stdin, rate=rate, ca=ca)
+
+    count = _run(work)
     click.echo(f"published {count} to {channel}", err=True)
 
 
@@ -89,9 +98,13 @@ def publish(url: str, channel: str, rate: float | None, ca: str | None) -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Tell of every change of state, and why.")
 def tail(url: str, channel: tuple[str, ...], **wanted: Any) -> None:
     """Print the events of CHANNEL... as they come, one JSON object a line."""
-    from .pipes import print_events
 
-    _run(lambda: print_events(url, channel, **wanted))
+    def work() -> Any:
+        from .pipes import print_events
+
+        return print_events(url, channel, **wanted)
+
+    _run(work)
 
 
 def _run(work: Callable[[], Any]) -> Any:

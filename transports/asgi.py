@@ -47,7 +47,10 @@ _CLOSE_WAIT = 2.0  # seconds for the other side to close a WebSocket that we hav
 
 
 class Request:
-    """What the endpoints want to know of a request, out of an ASGI scope."""
+    """What the endpoints want to know of a request, out of an ASGI scope.
+
+    Where something is said twice, the first of two parameters and the last of two headers counts.
+    """
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -174,7 +177,7 @@ class Endpoints:
         options = self.hub.options
         wait = parse_wait(request.query.get("wait"), options.poll_wait, options.poll_wait_max)
         with self._feed(request) as feed:
-            if feed.resumed == "fresh":
+            if feed.resumed == "fresh":  # no `since`: the answer is where to begin
                 batch: Batch | None = Batch([self._hello(feed)])
             elif (batch := feed.ready()) is None:
                 watch = asyncio.create_task(_until_gone(receive, feed))
@@ -221,7 +224,10 @@ class Endpoints:
             subprotocol = choose_subprotocol(offered)
             request.check_version()
             await self.hub.open()
-            feed = self.hub.feed(request.channels(), request.since())
+            channels, since = request.channels(), request.since()
+            if since is not None and not channels:
+                raise Refusal(Code.BAD_COMMAND, "since says where to read channels on from: say channels=a,b too")
+            feed = self.hub.feed(channels, since)
         except Refusal as refusal:
             # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
             await send({"type": "websocket.accept"})

@@ -42,6 +42,10 @@ _T = TypeVar("_T")
 Tap: TypeAlias = Callable[[str, bytes], None]
 
 _BACKOFF_BASE, _BACKOFF_CAP = 0.5, 20.0  # seconds
+_AT_ONCE = 0.1  # seconds; after a cut all clients come back at once, but not in the same instant
+_LONG_LIFE = 5.0  # seconds; a wire that lived so long works, even if there was nothing to say
+_PUBLISH_TRY = 10.0  # seconds for one answer to a publish; then it is sent again, with the same key
+_MESSAGE_MAX = 16 << 20  # bytes of one WebSocket message; a batch of ours has some 256 KiB
 _SILENT_BEATS = 2.0  # a wire on which nothing came for so many beats is dead
 _BROKEN = (aiohttp.ClientError, OSError, TimeoutError, NotEverywireError, EOFError)
 
@@ -69,6 +73,31 @@ def backoff(attempt: int, luck: float) -> float:
     `attempt` counts from 0.
     """
     return luck * float(min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** min(attempt, 10)))
+
+
+class _Tries:
+    """Which transport to try next, and when: best first, the one that works again and again, and with growing patience
+    when none does.
+    """
+
+    def __init__(self, rungs: Sequence[Transport]) -> None:
+        self._rungs = rungs
+        self._rung = 0
+        self._failures = 0  # since something worked
+
+    @property
+    def transport(self) -> Transport:
+        return self._rungs[self._rung]
+
+    def after(self, worked: bool, luck: float) -> float:
+        """Seconds until the next try; `worked` tells how the last one went, `luck` is from 0 to 1."""
+        if worked:
+            self._failures = 0
+            return luck * _AT_ONCE
+        self._failures += 1
+        self._rung = (self._rung + 1) % len(self._rungs)
+        rounds, left = divmod(self._failures, len(self._rungs))
+        return 0.0 if left else backoff(rounds - 1, luck)
 
 
 def connect(url: str, channels: Sequence[str], **settings: Any) -> Stream:
@@ -113,8 +142,10 @@ class Stream:
         headers: Mapping[str, str] | None = None,
         ca: str | None = None,
         open_timeout: float = 5.0,
-        connect_timeout: float = 10.0,
+        connect_timeout: float = 20.0,
     ) -> None:
+        if isinstance(channels, str):
+            raise TypeError(f"channels is a list of names: [{channels!r}]")
         self._rungs = [each for each in transports if transport in ("auto", each.name)]
         if not self._rungs:
             raise ValueError(f"transport={transport!r}: there is auto, {', '.join(each.name for each in transports)}")
@@ -214,45 +245,44 @@ class Stream:
                 self._on_state(state)
 
     def _tried(self) -> str:
-        return (
-            "; ".join(f"{each.transport} {each.outcome}" for each in self.evidence)
-            or f"no answer for {self._connect_timeout:g} s"
-        )
+        last = {each.transport: each.outcome for each in self.evidence}
+        if not last:
+            return f"no answer for {self._connect_timeout:g} s"
+        hint = ". Is the URL that of the mount, such as http://127.0.0.1:8000/live?" if "404" in str(last) else ""
+        return "; ".join(f"{name}: {outcome}" for name, outcome in last.items()) + hint
 
     async def _read(self) -> AsyncGenerator[Item]:
         """Every item that is news, over one wire after the other, for ever."""
-        failures = 0
-        rung = 0
+        tries = _Tries(self._rungs)
         while True:
             self._enter("connecting" if self.transport is None else "reconnecting")
-            transport, began, worked = self._rungs[rung], time.monotonic(), False
-            wait: float | None = None
+            transport, began, proven = tries.transport, time.monotonic(), False
+            refused: Refusal | None = None
             outcome = "ended"
             try:
                 async with aclosing(self._over(transport)) as items:
                     async for item in items:
-                        if not worked:
-                            worked, failures, self.transport = True, 0, transport.name
-                            self._enter("open")
-                        if (news := self._reading.take(item)) is not None:
+                        # A wire that brings its hello and then dies, again and again, does not work.
+                        proven = proven or not isinstance(item, Hello)
+                        news = self._reading.take(item)
+                        self.transport = transport.name
+                        self._enter("open")
+                        if news is not None:
                             yield news
             except Refusal as refusal:
+                refused, outcome = refusal, str(refusal)
                 if refusal.retry is None:
                     self._enter("failed")
                     raise
-                outcome, wait = str(refusal), refusal.retry
             except _BROKEN as error:
                 outcome = f"{type(error).__name__}: {error}".rstrip(": ")
-            self.evidence.append(Attempt(transport.name, time.monotonic() - began, outcome))
-            if wait is None and not worked:
-                rung = (rung + 1) % len(self._rungs)  # this wire does not work here: the next one, at once
-                failures += 1
-            if wait is None:
-                # After a cut, once more at once but not all at the same moment; after a whole ladder, with growing patience.
-                rounds = failures // len(self._rungs)
-                wait = backoff(rounds - 1, random.random()) if rounds and rung == 0 else random.uniform(0, 0.1) if worked else 0.0
+            lived = time.monotonic() - began
+            self.evidence.append(Attempt(transport.name, lived, outcome))
             self._enter("connecting" if self.transport is None else "reconnecting")
-            await asyncio.sleep(wait)
+            if refused is not None and refused.retry is not None:
+                await asyncio.sleep(refused.retry)
+            else:
+                await asyncio.sleep(tries.after(proven or lived > _LONG_LIFE, random.random()))
 
     def _over(self, transport: Transport) -> AsyncGenerator[Item]:
         """The items of one connection over `transport`."""
@@ -266,7 +296,7 @@ async def _websocket(transport: Transport, target: _Target, reading: Reading) ->
     reader, patience, pinging = transport.reader(), target.open_timeout, None
     async with asyncio.timeout(patience):
         socket = await target.http.ws_connect(
-            _url(transport, target, reading, {}), protocols=[transport.content_type], max_msg_size=0, autoclose=True
+            _url(transport, target, reading, {}), protocols=[transport.content_type], max_msg_size=_MESSAGE_MAX
         )
     try:
         while True:
@@ -359,10 +389,7 @@ async def _publish(http: aiohttp.ClientSession, base: str, events: Sequence[Publ
         async with asyncio.timeout(timeout):
             for attempt in range(1_000_000):
                 try:
-                    async with http.post(url, data=body, headers={"content-type": "application/json"}) as response:
-                        if response.status >= 400:
-                            raise await _refused(response)
-                        return _ids(decode_batch(await response.read()))
+                    return await _in_time(_post(http, url, body), _PUBLISH_TRY)
                 except Refusal as refusal:
                     if refusal.retry is None:
                         raise
@@ -374,6 +401,13 @@ async def _publish(http: aiohttp.ClientSession, base: str, events: Sequence[Publ
     except TimeoutError:
         pass
     raise ConnectionFailedError(f"not acknowledged within {timeout:g} s: {last}") from last
+
+
+async def _post(http: aiohttp.ClientSession, url: str, body: bytes) -> list[str]:
+    async with http.post(url, data=body, headers={"content-type": "application/json"}) as response:
+        if response.status >= 400:
+            raise await _refused(response)
+        return _ids(decode_batch(await response.read()))
 
 
 def _ids(replies: list[Item]) -> list[str]:

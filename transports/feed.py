@@ -9,12 +9,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import NamedTuple
 
 from .errors import Refusal
 from .items import VERSION, Batch, Beat, Encoded, Hello, Lost, bye_of, encode
-from .log import Log
+from .log import Gap, Log
 from .position import Position
+
+
+class _Loss(NamedTuple):
+    """Of `channel`, everything behind the position `after` through the offset `through` is gone."""
+
+    channel: str
+    after: str
+    through: int
+    reason: str
 
 
 class Feed:
@@ -31,7 +40,8 @@ class Feed:
     """
 
     __slots__ = (
-        "_clock", "_leave", "_limit", "_log", "_lost", "_told", "_waiter", "bye", "channels", "offset", "resumed", "state",
+        "_clock", "_held", "_leave", "_limit", "_log", "_told", "_unsaid", "_untold", "_waiter",
+        "bye", "channels", "offset", "open", "resumed",
     )  # fmt: skip
 
     def __init__(
@@ -49,9 +59,11 @@ class Feed:
         self._leave = leave
         self._clock = clock
         self._waiter: asyncio.Future[bool] | None = None
-        self._told: dict[str, int] = {}  # channel -> the offset through which its loss has been told
-        self._lost: list[Encoded] = []  # of an earlier life of the log, to be told first
-        self.state: Literal["open", "ending", "ended"] = "open"  # ending: a `bye` is still to be read
+        self._told: dict[str, int] = {}  # channel -> through where its loss was told, while that lies ahead of `offset`
+        self._untold: list[_Loss] = []  # what another life of the log took with it, to be told first
+        self._held: str | None = None  # what the reader came with, as long as that has not been told
+        self._unsaid: Refusal | None = None  # a `bye` that is still to be read
+        self.open = True
         self.bye: Refusal | None = None  # why it was ended, if it was ended with a word
         self.channels = tuple(channels)
         self.offset = log.head
@@ -72,7 +84,7 @@ class Feed:
 
     def hello(self, connection: str, beat: float) -> Encoded:
         """The first item. `connection`: its name; `beat`: the longest silence in seconds."""
-        return encode(Hello(VERSION, self.position, connection, list(self.channels), self.resumed, beat))
+        return encode(Hello(VERSION, self._held or self.position, connection, list(self.channels), self.resumed, beat))
 
     def move(self, since: Position) -> None:
         """Read on from `since`; a position that this log cannot continue becomes `lost`, for each channel."""
@@ -81,16 +93,12 @@ class Feed:
             self.offset = since.offset
             self.resumed = "lost" if log.gaps(self.offset, self.channels) else "exact"
             return
-        self.resumed = "lost"
+        self.resumed, self._held = "lost", str(since)
         self.offset, reason = (log.head, "future") if since.epoch == log.epoch else (0, "epoch")
         through = dict.fromkeys(self.channels, self.offset)
-        through.update((gap.channel, gap.through) for gap in log.gaps(self.offset, self.channels))
-        self._told = {channel: offset for channel, offset in through.items() if offset > self.offset}
-        # Until the last of them has been told, a client that drops must come back with the position it had.
-        self._lost = [encode(Lost(str(since), channel, str(since), self._at(last), reason)) for channel, last in through.items()]
-        if self._lost:
-            channel, last = through.popitem()
-            self._lost[-1] = encode(Lost(self.position, channel, str(since), self._at(last), reason))
+        self._told = {gap.channel: gap.through for gap in log.gaps(self.offset, self.channels)}
+        through.update(self._told)
+        self._untold = [_Loss(channel, self._held, last, reason) for channel, last in through.items()]
 
     def ring(self) -> None:
         """Wake the reader: there may be something to read. Called by the hub."""
@@ -98,23 +106,38 @@ class Feed:
             self._waiter.set_result(True)
 
     def end(self, why: Refusal | None = None) -> None:
-        """End it: with a `bye` if there is something to say; without, if the reader has gone."""
-        if self.state == "open" or why is None:
-            self.state, self.bye = ("ended", self.bye) if why is None else ("ending", why)
+        """End it: with a `bye` if there is something to say; without, if the reader has gone and nobody hears it."""
+        if self.open:
+            self.open = False
+            self.bye = self._unsaid = why
             self.ring()
+        elif why is None:
+            self._unsaid = None
 
     def ready(self) -> Batch | None:
         """What can be read at once; None when there is nothing."""
-        gaps, events, offset = self._log.after(self.offset, self.channels, self._limit, self._told)
-        if gaps or self._lost:
-            here = self.position
-            lost = [encode(Lost(here, gap.channel, self._at(gap.after), self._at(gap.through), "evicted")) for gap in gaps]
-            told = self._told | {gap.channel: gap.through for gap in gaps}
-            before, self._lost = self._lost, []
-            self._told = {channel: through for channel, through in told.items() if through > offset}
-            events = Batch([*before, *lost, *events.items])
+        gaps, batch, offset = self._log.after(self.offset, self.channels, self._limit, self._told)
+        if gaps or self._untold:
+            batch = self._tell(gaps, batch, offset)
         self.offset = offset
-        return events if events.items else None
+        return batch if batch.items else None
+
+    def _tell(self, gaps: Sequence[Gap], events: Batch, offset: int) -> Batch:
+        """What is gone, before `events`, behind which the reader will stand at `offset`.
+
+        Only the last loss moves the reader on: one who is cut off before has to be told all of it again.
+        """
+        losses = [*self._untold, *(_Loss(gap.channel, self._at(gap.after), gap.through, "evicted") for gap in gaps)]
+        ids = [self._held or self.position] * len(losses)
+        ids[-1] = self.position if events.items else self._at(offset)
+        told = self._told | {loss.channel: loss.through for loss in losses}
+        self._told = {channel: through for channel, through in told.items() if through > offset}
+        self._untold, self._held = [], None
+        items = [
+            Lost(id_, loss.channel, loss.after, self._at(loss.through), loss.reason)
+            for id_, loss in zip(ids, losses, strict=True)
+        ]
+        return Batch([*map(encode, items), *events.items])
 
     async def take(self, wait: float) -> Batch | None:
         """What there is to read, as soon as there is something, or a beat after `wait` seconds; None when the feed
@@ -124,16 +147,16 @@ class Feed:
         an await between them, so no wake-up can be lost.
         """
         deadline = asyncio.get_running_loop().time() + wait
-        while self.state == "open" and (batch := self.ready()) is None:
+        while self.open and (batch := self.ready()) is None:
             if not await self._rung(deadline):
                 return Batch([encode(Beat(self.position, self._clock()))])
-        if self.state == "open":
+        if self.open:
             return batch
-        if self.state == "ended" or self.bye is None:
+        bye, self._unsaid = self._unsaid, None
+        if bye is None:
             return None
-        self.state = "ended"
         left = self.ready()
-        return Batch([*(left.items if left else ()), encode(bye_of(self.bye))])
+        return Batch([*(left.items if left else ()), encode(bye_of(bye))])
 
     async def _rung(self, deadline: float) -> bool:
         """Wait for the bell; False when `deadline`, on the loop's clock, came first."""

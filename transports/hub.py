@@ -180,5 +180,4 @@ class Hub:
 
     def _refusal(self, code: Code) -> Refusal:
         """`code` with a retry that is spread, so that those who are sent away together do not come back together."""
-        base = code.retry or 0.0
-        return Refusal(code, retry=round(base * random.uniform(0.5, 1.5), 3))
+        return Refusal(code, retry=None if code.retry is None else round(code.retry * random.uniform(0.5, 1.5), 3))

@@ -4,6 +4,7 @@ older position.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from .errors import Code, Refusal
@@ -13,10 +14,10 @@ from .websocket import MessageReader
 
 
 def parse_wait(text: str | None, default: float, most: float) -> float:
-    """The seconds that a poll asks to wait.
+    """The seconds that a poll waits: what it asks for, but no more than `most`.
 
     Raises:
-        Refusal: 4400, when it is not a number from 0 to `most`.
+        Refusal: 4400, when it is not a number, or below 0.
     """
     if text is None:
         return default
@@ -24,9 +25,9 @@ def parse_wait(text: str | None, default: float, most: float) -> float:
         wait = float(text)
     except ValueError:
         wait = -1.0
-    if not 0 <= wait <= most:  # also refuses nan
-        raise Refusal(Code.BAD_COMMAND, f"wait={text[:20]} is not a number of seconds from 0 to {most:g}")
-    return wait
+    if not (0 <= wait < math.inf):  # refuses nan too
+        raise Refusal(Code.BAD_COMMAND, f"wait={text[:20]} is not a number of seconds")
+    return min(wait, most)
 
 
 TRANSPORT: Final = Transport(

@@ -65,7 +65,9 @@ class Live:
 
     @property
     def asgi(self) -> Endpoints:
-        """The endpoints as an ASGI application, to be mounted in Starlette, FastAPI, Litestar, …"""
+        """The endpoints as an ASGI application, to be mounted in Starlette, FastAPI, Litestar, …, wherever you like: the
+        setting `mount` is for Quart.
+        """
         if self._endpoints is None:
             self._endpoints = Endpoints(Hub(options_from(self._settings)))
         return self._endpoints

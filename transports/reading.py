@@ -46,15 +46,16 @@ class Reading:
 
     def _lose(self, lost: Lost) -> Lost | None:
         """A loss is told again to whom came back before its end; what has been told already is left out."""
-        after, through, told = parse(lost.after), parse(lost.through), self._told.get(lost.channel)
-        if lost.reason != "future" and told is not None and told.epoch == through.epoch:
+        at, after, through, told = parse(lost.id), parse(lost.after), parse(lost.through), self._told.get(lost.channel)
+        again = lost.reason != "future" and told is not None and told.epoch == through.epoch
+        if lost.reason == "future":
+            self._at = at  # backwards: this log knows less than we do
+        elif not again or (self._at is not None and self._at.epoch == at.epoch):
+            self._advance(at)
+        if again and told is not None:
             if through.offset <= told.offset:
                 return None
             if after.epoch == told.epoch and after.offset < told.offset:
                 lost.after = str(told)
-        if lost.reason == "future":
-            self._at = parse(lost.id)  # backwards: this log knows less than we do
-        else:
-            self._advance(parse(lost.id))
         self._told[lost.channel] = through
         return lost

@@ -74,6 +74,17 @@ def test_a_position_that_cannot_be_resumed_is_told(url: str) -> None:
     assert "lost: vitals after gone.5" in done.stderr
 
 
+def test_channels_may_be_limited_and_vitals_still_come() -> None:
+    with subprocess.Popen([*EVERYWIRE, "serve", "--port", "0", "--channel", "chat"], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = server.stdout.readline().split("stream at ")[1].split(",")[0]
+            assert run("tail", url, "vitals", "--count", "1").returncode == 0
+            assert "4404" in run("tail", url, "other").stderr
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(10) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

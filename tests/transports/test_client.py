@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import inspect
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import trustme
 from tests.transports.conftest import live
 from transports import LADDER, Code, ConnectionFailedError, EventsLostError, Hub, Options, Refusal, Transport
 from transports.asgi import Endpoints
-from transports.client import backoff, connect, publisher
+from transports.client import Stream, _Tries, backoff, connect, publisher
 from transports.testing import Cutter, serving, until
 
 
@@ -162,6 +163,47 @@ async def test_a_wire_on_which_nothing_comes_is_dead() -> None:
         await asyncio.wait([reading])
     assert "since=e.1" in heads[1]
     server.close()
+
+
+async def test_a_wire_that_dies_right_after_its_hello_gives_way_to_the_next() -> None:
+    async with live() as (hub, url):
+        cutter = Cutter(url, iter([330]))  # just behind the hello of a WebSocket
+        async with cutter.open() as through, connect(through, ["a"]) as stream:
+            reading = asyncio.create_task(anext(stream))
+            await until(lambda: stream.evidence and hub.readers == 1)
+            await hub.publish("a", 1)
+            assert (await reading).data == 1
+            assert [attempt.transport for attempt in stream.evidence] == ["websocket"]
+            assert stream.transport == "sse"
+
+
+async def test_a_silence_of_both_streams_leaves_polling_within_the_default_times() -> None:
+    parameters = inspect.signature(Stream).parameters
+    assert parameters["connect_timeout"].default > 3 * parameters["open_timeout"].default
+
+
+def test_which_transport_comes_next_and_when() -> None:
+    tries = _Tries(LADDER)
+    waits = []
+    for worked in [False, False, False, False, True, True, False, False, False]:
+        name = tries.transport.name
+        waits.append((name, tries.after(worked, 1.0)))
+    assert waits == [
+        ("websocket", 0.0),
+        ("sse", 0.0),
+        ("longpoll", 0.5),  # all have failed once
+        ("websocket", 0.0),
+        ("sse", 0.1),  # cut off: the same again, at once
+        ("sse", 0.1),
+        ("sse", 0.0),
+        ("longpoll", 0.0),
+        ("websocket", 0.5),
+    ]
+
+
+async def test_a_name_alone_is_no_list_of_names() -> None:
+    with pytest.raises(TypeError, match=r"\['clock'\]"):
+        connect("http://127.0.0.1:9", "clock")
 
 
 async def test_nobody_there_is_an_error_that_says_what_was_tried() -> None:

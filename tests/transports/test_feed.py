@@ -108,6 +108,21 @@ async def test_a_position_ahead_of_the_log_goes_on_from_the_present(hub: Hub) ->
         assert [event.data for event in items(await feed.take(0))] == [2]
 
 
+async def test_where_all_is_gone_the_last_loss_moves_the_reader_to_the_end(hub: Hub) -> None:
+    for n in range(4):
+        await hub.publish("ab"[n % 2], n)
+    hub.log.evict(now=1e12)
+    with hub.feed(["a", "b"], Position(hub.log.epoch, 0)) as feed:
+        first, second = items(await feed.take(0))
+        assert (first.id, second.id) == (f"{hub.log.epoch}.0", f"{hub.log.epoch}.4")
+    with hub.feed(["a", "b"], Position(hub.log.epoch, 4)) as feed:
+        assert feed.resumed == "exact"
+    with hub.feed(["a", "b"], Position("gone", 99)) as feed:
+        assert decode_item(feed.hello("c", 15.0).json).id == "gone.99", "cut off here, all must be told again"
+        first, second = items(await feed.take(0))
+        assert (first.id, second.id) == ("gone.99", f"{hub.log.epoch}.4")
+
+
 async def test_a_slow_reader_is_told_each_range_once(hub: Hub) -> None:
     with hub.feed(["a", "b"]) as feed:
         feed._limit = 1  # an event at a time

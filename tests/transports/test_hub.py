@@ -116,6 +116,14 @@ async def test_closing_says_bye_to_everybody_and_refuses_what_comes_after() -> N
         await hub.publish("a", 1)
 
 
+async def test_an_end_for_good_says_so() -> None:
+    hub = hub_of()
+    await hub.open()
+    with hub.feed(["a"]) as feed:
+        await hub.close(Code.CLOSED)
+        assert decode_item((await feed.take(0)).items[-1].json).retry is None
+
+
 async def test_closing_does_not_wait_for_ever_for_a_reader_that_does_not_take_its_bye() -> None:
     hub = hub_of()
     await hub.open()

@@ -212,7 +212,7 @@ export function connect(mount, options = {}) {
   }
 
   function announce(next, words) {
-    if (next === state && words === sentence) return;
+    if (state === "closed" || state === "failed" || (next === state && words === sentence)) return;
     [state, sentence] = [next, words];
     emit("state", { state, transport: proven, sentence });
   }
@@ -229,7 +229,7 @@ export function connect(mount, options = {}) {
   }
 
   const rouse = () => rouser.abort();
-  const pause = (seconds) => sleep(seconds, (rouser = new AbortController()).signal);
+  const pause = (seconds) => closing.signal.aborted || sleep(seconds, (rouser = new AbortController()).signal);
   const lagging = (least = pace.lag) => [...loops].some((queue) => queue.length >= least);
 
   /** What each item means to the position, and who is told. Throws when the wire is of no more use. */
@@ -291,15 +291,16 @@ export function connect(mount, options = {}) {
         return response;
       },
       take(items) {
+        if (signal.aborted) return;
         if (opened || items.length) heard = performance.now();
         const first = !opened;
         for (const item of items) {
-          if (signal.aborted) return;
           if (!opened && item.type !== "bye") {
             opened = true;
             if (name !== proven) emit("transport", { transport: (proven = name) });
             announce("open", `Live over ${LABELS[name]}.`);
           }
+          if (signal.aborted) return; // by a listener
           handle(item);
           progress ||= item.type !== "hello";
         }
@@ -334,8 +335,8 @@ export function connect(mount, options = {}) {
         announce(proven ? "reconnecting" : "connecting", `${proven ? "Reconnecting" : "Connecting"} over ${LABELS[name]}.`);
         if (closing.signal.aborted) return;
         last = await attempt(name);
+        if (!closing.signal.aborted) emit("error", last.error);
         if (closing.signal.aborted) return;
-        emit("error", last.error);
         // It worked, or the server spoke: another wire would know nothing better.
         if (last.opened || last.error.retry !== undefined) break;
       }
@@ -346,16 +347,19 @@ export function connect(mount, options = {}) {
         return end("failed", `Refused: ${reason} (${error.code} ${error.name}).`, error);
       }
       if (progress) failures = 0;
+      if (error.name === "lagging") {
+        announce("reconnecting", "This reader is too far behind; going on when it has caught up.");
+        while (lagging((pace.lag >> 1) + 1) && !closing.signal.aborted) await pause(pace.most);
+        continue;
+      }
       // Full jitter, so that the clients of a server that restarts do not come back as one crowd.
       const delay = Math.max(error.retry ?? random() * Math.min(pace.most, pace.least * 2 ** failures), 0.01);
       const offline = globalThis.navigator?.onLine === false;
-      const when = error.name === "lagging" ? "going on when it has caught up" : `trying again in ${delay.toFixed(1)} s`;
       announce(
         offline ? "offline" : proven ? "reconnecting" : "connecting",
-        offline ? "This device is offline; going on when it is back." : `${reason[0].toUpperCase() + reason.slice(1)}; ${when}.`,
+        offline ? "This device is offline; going on when it is back." : `${reason[0].toUpperCase() + reason.slice(1)}; trying again in ${delay.toFixed(1)} s.`,
       );
       await pause(delay);
-      while (lagging((pace.lag >> 1) + 1) && !closing.signal.aborted) await pause(pace.most);
     }
   }
 

@@ -2,8 +2,8 @@
 
     python docs/explanation/experiments/costs.py            # all of it, about three minutes; prints tables
 
-The server runs in a process of its own on core 0, the readers on core 1. The peer in the same run is a plain ASGI WebSocket application on
-the same Hypercorn that sends every event to every reader by itself, as most code does.
+The server runs in a process of its own on core 0, the readers on core 1. The peer in the same run is a plain ASGI
+WebSocket application on the same Hypercorn that sends every event to every reader by itself, as most code does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -76,8 +77,8 @@ async def run_server(kind: str, history: int) -> None:
             start, number = loop.time(), 0
             while number < rate * seconds:
                 due = min(int((loop.time() - start) * rate) + 1, int(rate * seconds))
-                for number in range(number, due):
-                    await publish("a", {"t": round((start + number / rate) * 1e6), "text": TEXT})
+                for each in range(number, due):
+                    await publish("a", {"t": round((start + each / rate) * 1e6), "text": TEXT})
                 number = due
                 await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
         stop.set()
@@ -258,10 +259,8 @@ async def slow() -> dict[str, float]:
         server.publish(5000, 20)
         start, taken, most = time.monotonic(), 0, before
         while time.monotonic() - start < 22:
-            try:
+            with suppress(TimeoutError):
                 taken += len(await asyncio.wait_for(reader.read(1024), 1.0))
-            except TimeoutError:
-                pass
             most = max(most, server.stats.memory_info().rss)
             await asyncio.sleep(1.0)
         made[0].abort()
@@ -280,7 +279,8 @@ async def main() -> None:
         for row in await busy(kind):
             print(
                 f"  {kind:10} {row['rate']:8.0f} events/s  {row['deliveries']:10.0f} deliveries/s  p50 {row['p50'] * 1e3:7.1f} ms"
-                f"  p99 {row['p99'] * 1e3:7.1f} ms  server {row['server cpu']:4.0%}  readers {row['reader cpu']:4.0%}  missing {row['missing']:.0f}",
+                f"  p99 {row['p99'] * 1e3:7.1f} ms  server {row['server cpu']:4.0%}  readers {row['reader cpu']:4.0%}"
+                f"  missing {row['missing']:.0f}",
                 flush=True,
             )
     print("slow: one reader of 1 KB/s, 5,000 events/s for 20 s")

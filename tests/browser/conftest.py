@@ -1,0 +1,110 @@
+"""A real server process and a real Chromium for the tests in this folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+_ARGS = (
+    "--no-sandbox",  # containers that run tests as root have no user to fall back to
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    # A browser that speaks to its maker would make "no request leaves the page's origin" untestable.
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_START = 20.0  # seconds for a process to be ready, on a busy machine
+_STOP = 10.0  # seconds to drain and to end
+
+
+@dataclass
+class Server:
+    """`everywire serve` on a port of its own, which it keeps when it is restarted."""
+
+    port: int
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        command = ("-m", "quart_app", "serve", "--host", "127.0.0.1", "--port", str(self.port))
+        self.process = await asyncio.create_subprocess_exec(sys.executable, *command)
+        async with asyncio.timeout(_START), aiohttp.ClientSession() as session:
+            while not await self._ready(session):
+                assert self.process.returncode is None, f"the server ended with {self.process.returncode}"
+                await asyncio.sleep(0.05)  # nothing tells from outside when a port begins to listen
+
+    async def stop(self) -> None:
+        process, self.process = self.process, None
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOP):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
+
+    async def restart(self) -> None:
+        """End this life of the log and begin another."""
+        await self.stop()
+        await self.start()
+
+    async def _ready(self, session: aiohttp.ClientSession) -> bool:
+        try:
+            async with session.get(f"{self.url}/live/negotiate") as response:
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        server = Server(probe.getsockname()[1])
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.stop()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    executable = shutil.which("chromium")
+    if executable is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no chromium; Debian has it as a package")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=executable, args=_ARGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def page(browser: Browser, server: Server) -> AsyncIterator[Page]:
+    """The page, with all lanes open. A script error or a breach of its security policy fails the test."""
+    page = await browser.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda entry: faults.append(entry.text) if "Content Security Policy" in entry.text else None)
+    await page.goto(server.url)
+    await expect(page.locator(".lane[data-state=open]")).to_have_count(3)
+    yield page
+    assert faults == []

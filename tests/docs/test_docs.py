@@ -1,0 +1,295 @@
+"""The documentation is run, and its tables are compared with the code that they mirror."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import re
+import signal
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import aiohttp
+import click
+import msgspec
+import pytest
+
+from quart_app.cli import cli
+from tests.documents import (
+    PAGES,
+    ROOT,
+    Block,
+    all_blocks,
+    blocks,
+    broken_links,
+    check_command,
+    code,
+    commands,
+    compiles,
+    free_port,
+    rows,
+    script,
+)
+from tests.transports.conftest import live
+from transports import Code, Options, Transport, client, items
+from transports import commands as spoken
+from transports.options import PREFIX
+from transports.testing import until
+
+DOCS = ROOT / "docs"
+PROTOCOL = DOCS / "reference" / "protocol.md"
+QUART = DOCS / "how-to" / "add-to-a-quart-app.md"
+STARLETTE = DOCS / "how-to" / "mount-in-starlette.md"
+CLIENT = DOCS / "reference" / "python-client.md"
+
+
+def run(block: Block) -> dict:
+    """The names that a block defines."""
+    names: dict = {"__name__": "document"}
+    exec(compile("\n" * block.line + block.text, str(block.page), "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+@pytest.mark.parametrize("block", all_blocks("python"), ids=str)
+def test_python_compiles(block: Block) -> None:
+    compiles(block)
+
+
+@pytest.mark.parametrize("block", all_blocks("console"), ids=str)
+def test_commands_are_there_and_take_what_they_are_given(block: Block) -> None:
+    for words in commands(block):
+        check_command(words)
+
+
+# --- tables
+
+
+def test_the_codes_are_those_of_the_code() -> None:
+    table = [
+        [str(int(code)), code.name.lower(), str(code.status), "no" if code.retry is None else "yes", code.meaning]
+        for code in Code
+    ]
+    for row in table[:2]:
+        row[2] = ""  # a WebSocket's own two never travel as a status
+    assert rows(PROTOCOL, "## Codes") == table
+
+
+def test_the_configuration_is_that_of_the_code() -> None:
+    table = rows(DOCS / "reference" / "configuration.md", "# Configuration")
+    listed = [tuple(map(code, row[:3])) for row in table]
+    fields = [(each.name, PREFIX + each.name.upper(), each.default) for each in msgspec.structs.fields(Options)]
+    assert [(name, key) for name, key, _ in listed] == [(name, key) for name, key, _ in fields]
+    assert [default.replace('"', "'") for _, _, default in listed] == [repr(default) for _, _, default in fields]
+
+
+@pytest.mark.parametrize("name", cli.list_commands(click.Context(cli)))
+def test_the_options_are_those_of_the_command_line(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    table = {code(row[0]): row[1] for row in rows(DOCS / "reference" / "command-line.md", f"## everywire {name}")}
+    options = {max(each.opts, key=len): each for each in command.params if isinstance(each, click.Option)}
+    assert list(table) == list(options)
+    for option, each in options.items():
+        if isinstance(each.default, str | int | float) and not each.is_flag:
+            assert code(table[option]) == str(each.default)
+
+
+def test_the_command_line_page_names_every_command() -> None:
+    page = (DOCS / "reference" / "command-line.md").read_text()
+    assert sorted(re.findall(r"^## everywire (\w+)$", page, re.MULTILINE)) == cli.list_commands(click.Context(cli))
+
+
+def test_the_settings_of_the_client_are_those_of_the_code() -> None:
+    parameters = inspect.signature(client.Stream).parameters.values()
+    settings = [each for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    table = [(code(row[0]), code(row[1]).replace('"', "'")) for row in rows(CLIENT, "## connect")]
+    assert table == [(each.name, "LADDER" if each.default is client.LADDER else repr(each.default)) for each in settings]
+
+
+def test_the_states_and_errors_of_the_client_are_there() -> None:
+    page = " ".join(CLIENT.read_text().split())
+    assert {code(row[0]) for row in rows(CLIENT, "## Errors")} <= set(importlib.import_module("transports").__all__)
+    states = re.search(r"`state`: ([^.]*)\.", page)[1]
+    assert set(re.findall(r"`(\w+)`", states)) <= set(client.State.__args__)
+
+
+def test_the_fields_of_a_transport_are_those_of_the_code() -> None:
+    table = rows(DOCS / "how-to" / "write-a-transport.md", "# Write a transport")
+    assert [code(row[0]) for row in table] == list(Transport.__struct_fields__)
+
+
+def test_the_layers_name_every_file() -> None:
+    listed = " ".join(row[1] for row in rows(ROOT / "CONTRIBUTING.md", "## The architecture in one picture"))
+    files = {path.name for path in (ROOT / "transports").glob("*.py")} - {"__init__.py"}
+    assert set(re.findall(r"`(\w+\.py)`", listed)) == files
+
+
+# --- the examples of the protocol
+
+
+ITEMS, COMMANDS = (block.text.splitlines() for block in blocks(PROTOCOL, "json"))
+
+
+@pytest.mark.parametrize("line", ITEMS)
+def test_the_items_of_the_protocol_are_items(line: str) -> None:
+    item = items.decode_item(line)
+    told, sent = msgspec.json.decode(line), msgspec.json.decode(items.encode(item).json)
+    assert {name: value for name, value in told.items() if value is not None} == {
+        name: value for name, value in sent.items() if value is not None
+    }
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_commands_of_the_protocol_are_commands(line: str) -> None:
+    (command,) = spoken.parse(line)
+    assert command.ref == msgspec.json.decode(line)["ref"]
+    assert not isinstance(command, spoken.Malformed)
+
+
+def test_all_items_in_other_pages_are_items() -> None:
+    lines = [line for block in all_blocks("json") if block.page != PROTOCOL for line in block.text.splitlines()]
+    assert lines
+    assert all(items.decode_item(line) is not None for line in lines)
+
+
+# --- what can be run
+
+
+@pytest.mark.real
+def test_the_transport_of_the_how_to_is_plugged_in_on_both_sides(tmp_path: Path) -> None:
+    (example,) = blocks(DOCS / "how-to" / "write-a-transport.md", "python")
+    (tmp_path / "ndjson.py").write_text((DOCS / "how-to" / "ndjson.py").read_text())
+    with script(example.text, tmp_path / "example.py") as running:
+        assert running.communicate()[0] == "ndjson hello\n"
+
+
+async def test_a_quart_app_has_a_stream_beside_its_own_routes() -> None:
+    names = run(blocks(QUART, "python")[0])
+    app, hub = names["app"], names["live"].hub
+    async with app.test_app() as running:
+        answer = await running.test_client().post("/orders")
+        assert answer.status_code == 201
+        assert (await answer.get_json())["event"] == f"{hub.log.epoch}.1"
+
+
+def test_an_application_factory_is_configured_by_its_app() -> None:
+    names = run(blocks(QUART, "python")[1])
+    app = names["create_app"]()
+    options = app.extensions["live"].hub.options
+    assert (options.channels, options.beat) == (("orders",), 20.0)
+
+
+def test_the_environment_configures_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    (words,) = commands(blocks(QUART, "console")[0])
+    for word in words[1:]:
+        monkeypatch.setenv(*word.split("=", 1))
+    options = run(blocks(QUART, "python")[2])["live"].hub.options
+    assert (options.channels, options.beat) == (("orders",), 20.0)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("block", blocks(QUART, "python")[3:], ids=["in one line", "taken apart"])
+async def test_a_quart_app_is_run(tmp_path: Path, block: Block) -> None:
+    port = free_port()
+    with script(block.text.replace("8000", str(port)), tmp_path / "app.py") as server:
+        async with client.connect(f"http://127.0.0.1:{port}/live", ["orders"], connect_timeout=30) as stream:
+            await stream.publish("orders", 1)
+            assert (await anext(stream)).data == 1
+            server.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.wait, 20) == 0
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("transport", ["websocket", "sse", "longpoll"])
+async def test_a_starlette_app_is_run(tmp_path: Path, transport: str) -> None:
+    port = free_port()
+    app, main = blocks(STARLETTE, "python")
+    (tmp_path / "news.py").write_text(app.text)
+    url = f"http://127.0.0.1:{port}"
+    with script(main.text.replace("8000", str(port)), tmp_path / "main.py") as server:
+        async with (
+            client.connect(f"{url}/live", ["news"], transport=transport, connect_timeout=30) as stream,
+            aiohttp.ClientSession() as http,
+        ):
+            async with http.post(f"{url}/news", json="hello") as answer:
+                event_id = (await answer.json())["event"]
+            event = await anext(stream)
+            assert (event.id, event.data, stream.transport) == (event_id, "hello", transport)
+            server.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.wait, 20) == 0
+
+
+READING, RECOVERING, PUBLISHING, BLOCKING = blocks(CLIENT, "python")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("block", [READING, BLOCKING], ids=["asyncio", "blocking"])
+async def test_the_clients_of_the_reference_print_events(block: Block, tmp_path: Path) -> None:
+    async with live() as (hub, url):
+        start = f"asyncio.run(main({url!r}))" if block is READING else f"main({url!r})"
+        with script(f"{block.text}\n{start}\n", tmp_path / "client.py") as running:
+            await until(lambda: hub.readers)
+            event_id = await hub.publish("vitals", {"load": 1})
+            line = await asyncio.to_thread(running.stdout.readline)
+    assert line.startswith(event_id)
+    assert line.endswith("{'load': 1}\n")
+
+
+async def test_a_loss_that_raises_is_recovered_from() -> None:
+    follow = run(RECOVERING)["follow"]
+    shown: list = []
+    gone: list[str] = []
+
+    async def reload(channel: str) -> None:
+        gone.append(channel)
+
+    async with live(history_count=1) as (hub, url), client.connect(url, ["a"]) as stream:
+        following = asyncio.create_task(follow(stream, shown.append, reload))
+        await until(lambda: hub.readers)
+        await hub.publish("a", 1)
+        await hub.publish("a", 2)  # before the reader was woken: only this one is still kept
+        await until(lambda: shown)
+        following.cancel()
+        await asyncio.wait([following])
+    assert ([event.data for event in shown], gone) == ([2], ["a"])
+
+
+async def test_those_who_only_publish_get_the_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    async with live() as (hub, url):
+        await run(PUBLISHING)["main"](url)
+        assert capsys.readouterr().out == f"{[f'{hub.log.epoch}.1', f'{hub.log.epoch}.2']}\n"
+
+
+# --- the built pages
+
+
+class _Requests(HTMLParser):
+    """What a page asks for by itself: all that is loaded, and no link that a reader would have to follow."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.urls += [value or "" for name, value in attrs if tag != "a" and name in {"src", "href", "srcset", "data"}]
+
+
+@pytest.mark.real
+def test_the_pages_build_without_a_warning_and_ask_nobody_else_for_anything(tmp_path: Path) -> None:
+    pytest.importorskip("furo", reason="needs the docs extra")
+    build = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "-d", tmp_path / "trees", DOCS, tmp_path / "html"]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = list((tmp_path / "html").rglob("*.html"))
+    assert len(pages) > 15
+    assert [url for page in pages for url in _Requests(page).urls if re.match(r"(\w+:)?//", url)] == []
+    styles = "".join(style.read_text() for style in (tmp_path / "html").rglob("*.css"))
+    assert re.findall(r"url\(['\"]?(?:\w+:)?//[^)]*", styles) == []

@@ -1,0 +1,153 @@
+"""What the tests of documents share: blocks, tables and links out of Markdown, and programs that run with a bound."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from quart_app.cli import cli
+from transports.serve import address, listen
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+_FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+_TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A fenced block."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(page: Path, language: str) -> list[Block]:
+    """The blocks of one language, in order."""
+    text = page.read_text()
+    found = [Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2]) for match in _FENCE.finditer(text)]
+    return [block for block in found if block.language == language]
+
+
+def all_blocks(language: str) -> list[Block]:
+    """The blocks of one language in all documents."""
+    return [block for page in PAGES for block in blocks(page, language)]
+
+
+def compiles(block: Block) -> None:
+    """Raises: SyntaxError."""
+    compile("\n" * block.line + block.text, str(block.page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def rows(page: Path, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    table = []
+    for line in f"\n{page.read_text()}".partition(f"\n{heading}\n")[2].splitlines():
+        if line.startswith("|"):
+            table.append([cell.strip() for cell in line.strip("|").split("|")])
+        elif table:
+            break
+    assert len(table) > 2, f"no table below {heading!r} in {page.name}"
+    return table[2:]
+
+
+def code(cell: str) -> str:
+    """What stands between backticks."""
+    return re.fullmatch(r"`([^`]*)`", cell)[1]
+
+
+def commands(block: Block) -> list[list[str]]:
+    """The commands of a console block, each side of a pipe by itself."""
+    lines = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
+    assert lines, f"{block}: no command"
+    found: list[list[str]] = []
+    for line in lines:
+        words = shlex.split(line)
+        while "|" in words:
+            place = words.index("|")
+            found.append(words[:place])
+            words = words[place + 1 :]
+        found.append(words)
+    return found
+
+
+def check_command(words: Sequence[str]) -> None:
+    """A command of ours must be there, and understand its arguments; raises an error that says why not."""
+    name, *arguments = words
+    match name.rpartition("/")[2]:
+        case "everywire":
+            command = cli.get_command(click.Context(cli), arguments[0])
+            assert command is not None, f"no command {arguments[0]}"
+            command.make_context(arguments[0], arguments[1:]).close()
+        case "make":
+            assert arguments[0] in _TARGET.findall((ROOT / "Makefile").read_text())
+        case "pip":
+            extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+            assert re.fullmatch(r"\.\[(\w+)\]", arguments[-1])[1] in extras
+        case "python" | "pytest" | "ruff":
+            paths = [word for word in arguments if "/" in word and not word.startswith("-")]
+            assert all((ROOT / path).exists() for path in paths)
+        case other:
+            assert other in {"curl", "echo", "export", "head", "journalctl", "vmstat"}, f"what is {other}?"
+
+
+def broken_links(page: Path) -> list[str]:
+    """The relative links of a page that lead nowhere."""
+    text = _FENCE.sub("", page.read_text())
+    return [link for link in _LINK.findall(text) if "://" not in link and not _leads_somewhere(page, link)]
+
+
+def _leads_somewhere(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path).resolve() if path else page
+    if not target.is_file() or ROOT not in target.parents:
+        return False
+    slugs = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in _HEADING.findall(target.read_text())]
+    return not anchor or anchor in slugs
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with listen("127.0.0.1", 0) as listening:
+        return int(address(listening).rpartition(":")[2])
+
+
+@contextmanager
+def program(command: Sequence[str | Path], *, cwd: Path, seconds: float = 60.0) -> Iterator[subprocess.Popen[str]]:
+    """A running program, which is killed at the end, and after `seconds` in any case: then its output ends."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        bound = threading.Timer(seconds, running.kill)
+        bound.start()
+        try:
+            yield running
+        finally:
+            bound.cancel()
+            running.kill()
+
+
+@contextmanager
+def script(text: str, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A running Python script, kept at `path`."""
+    path.write_text(text)
+    with program([sys.executable, path], cwd=path.parent) as running:
+        yield running

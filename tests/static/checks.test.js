@@ -1,0 +1,58 @@
+/** The lab's own bookkeeping: what a page may say about its lanes. */
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+
+import { Comparison, Tally } from "../../quart_app/static/checks.js";
+
+const at = (offset, epoch = "e") => ({ epoch, offset });
+
+describe("Tally", () => {
+  const figures = (...positions) => {
+    const tally = new Tally();
+    for (const position of positions) tally.event(position);
+    return [tally.delivered, tally.doubled, tally.disordered];
+  };
+  test("in order, with holes", () => assert.deepEqual(figures(at(1), at(5), at(6)), [3, 0, 0]));
+  test("a repeat is doubled", () => assert.deepEqual(figures(at(1), at(2), at(1), at(2)), [4, 2, 0]));
+  test("a latecomer is out of order", () => assert.deepEqual(figures(at(1), at(3), at(2)), [3, 0, 1]));
+  test("another epoch begins anew", () => assert.deepEqual(figures(at(7), at(1, "f"), at(7, "f")), [3, 0, 0]));
+});
+
+describe("Comparison", () => {
+  const compare = (script) => {
+    const comparison = new Comparison(2);
+    script((lane, ...positions) => positions.forEach((each) => comparison.event(lane, each)), comparison);
+    return [comparison.compared, comparison.missing, comparison.common];
+  };
+
+  test("waits for all lanes", () => assert.deepEqual(compare((see) => see("a", at(1), at(2))), [0, 0, null]));
+  test("begins where all lanes take part", () =>
+    assert.deepEqual(compare((see) => (see("a", at(1), at(2), at(3), at(4)), see("b", at(3), at(4)))), [1, 0, "e.4"]));
+  test("judges no further than the slowest lane", () =>
+    assert.deepEqual(compare((see) => (see("a", at(1)), see("b", at(1)), see("a", at(2), at(3)), see("b", at(2)))), [1, 0, "e.2"]));
+  test("an event that one lane skipped is missing, whichever lane", () => {
+    for (const [a, b] of ["ab", "ba"])
+      assert.deepEqual(compare((see) => (see(a, at(1), at(2), at(3)), see(b, at(1), at(3)))), [2, 1, "e.3"]);
+  });
+  test("what was declared lost is not missing", () => {
+    const told = (see, comparison) => {
+      see("a", at(1), at(2), at(3), at(4));
+      see("b", at(1));
+      comparison.lost("b", at(3));
+      see("b", at(4));
+    };
+    assert.deepEqual(compare(told), [1, 0, "e.4"]);
+  });
+  test("a new epoch: the ends of the old one are not judged, the new one is from its very start", () => {
+    const restart = (see, comparison) => {
+      see("a", at(1), at(2), at(3));
+      see("b", at(1), at(2));
+      comparison.lost("a", at(0, "f"));
+      see("a", at(1, "f"), at(2, "f"));
+      comparison.lost("b", at(0, "f"));
+      see("b", at(2, "f"));
+    };
+    assert.deepEqual(compare(restart), [3, 1, "f.2"]);
+  });
+});

@@ -1,0 +1,625 @@
+/**
+ * The browser client under Node: its readers with the shared cases, its wires against small servers in this process.
+ *
+ *   node --test --test-timeout=60000 tests/static/
+ *
+ * Nothing here sleeps: a test waits for the thing itself, and the clocks of the protocol are set short.
+ */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { afterEach, describe, test } from "node:test";
+
+import { connect, LiveError, parsePosition, sseReader } from "../../transports/static/client.js";
+
+const cases = (name) => JSON.parse(readFileSync(new URL(`../cases/${name}.json`, import.meta.url)));
+const PACE = { proof: 2, least: 0.01, most: 0.05 };
+const HELLO = { type: "hello", v: 1, connection: "c1", channels: ["a"], resumed: "fresh", beat: 15, expires: null };
+const event = (offset, epoch = "e") => ({ type: "event", id: `${epoch}.${offset}`, channel: "a", at: 1, data: offset });
+const hello = (offset, more) => ({ ...HELLO, id: `e.${offset}`, ...more });
+const block = (item) => `${item.type === "event" ? "" : `event: ${item.type}\n`}data: ${JSON.stringify(item)}\n\n`;
+
+// Everything that a test opens is closed after it, whether it passed or not.
+const opened = [];
+afterEach(async () => {
+  for (const close of opened.splice(0).reverse()) await close();
+});
+
+/** An HTTP server on a free port. `routes`: { "/live/sse": (request, response, url) => … }. Keeps what was asked, in order. */
+async function serve(routes) {
+  const asked = [];
+  const server = createServer((request, response) => {
+    const url = new URL(request.url, "http://server");
+    asked.push(url);
+    (routes[url.pathname] ?? ((_, r) => r.writeHead(404).end("not found")))(request, response, url);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  opened.push(() => (server.closeAllConnections(), new Promise((done) => server.close(done))));
+  return { mount: `http://127.0.0.1:${server.address().port}/live`, asked };
+}
+
+const stream = (response) => response.writeHead(200, { "Content-Type": "text/event-stream" });
+const json = (response, value, status = 200, headers = {}) =>
+  response.writeHead(status, { "Content-Type": "application/json", ...headers }).end(JSON.stringify(value));
+const refuse = (code, name, retry) => (_, response) =>
+  json(response, { code, name, reason: `because of ${name}`, retry }, code === 4503 ? 503 : 400);
+const body = async (request) => JSON.parse((await request.toArray()).join(""));
+
+/** A client that keeps what it says, with `until(condition)`: the moment at which it is true of what was said. */
+function follow(mount, options = {}) {
+  const live = connect(mount, { channels: ["a"], pace: PACE, ...options, pace: { ...PACE, ...options.pace } });
+  opened.push(() => live.close());
+  const heard = { states: [], sentences: [], events: [], lost: [], transports: [], errors: [] };
+  const waiting = new Set();
+  const keep = (list, pick) => (detail) => {
+    list.push(pick(detail));
+    for (const check of waiting) check();
+  };
+  live.on("state", keep(heard.states, (s) => s.state));
+  live.on("state", keep(heard.sentences, (s) => s.sentence));
+  live.on("event", keep(heard.events, (e) => e.id));
+  live.on("lost", keep(heard.lost, (l) => l));
+  live.on("transport", keep(heard.transports, (t) => t.transport));
+  live.on("error", keep(heard.errors, (e) => e));
+  const until = (condition) =>
+    new Promise((resolve) => {
+      const check = () => condition(heard) && (waiting.delete(check), resolve());
+      waiting.add(check);
+      check();
+    });
+  return { live, heard, until };
+}
+
+/** A WebSocket class that a test plays the other side of: `script(socket, url)` runs when one is opened. */
+function fakeWebSocket(script) {
+  return class {
+    static opened = [];
+    constructor(url, protocols) {
+      Object.assign(this, { url: new URL(url), protocols, sent: [], closed: false });
+      this.constructor.opened.push(this);
+      setImmediate(() => script(this, this.constructor.opened.length));
+    }
+    send(text) {
+      this.sent.push(JSON.parse(text));
+      this.onsent?.(JSON.parse(text));
+    }
+    close() {
+      this.closed = true;
+      this.onclosed?.();
+    }
+    say(...items) {
+      this.onmessage?.({ data: JSON.stringify(items) });
+    }
+    drop(code = 1006, reason = "") {
+      this.onclose?.({ code, reason });
+    }
+  };
+}
+
+// ---------------------------------------------------------------------------------------------------------- readers
+
+describe("the reader of an event stream", () => {
+  const read = (parts) => {
+    const reader = sseReader();
+    return parts.flatMap((part) => reader(part));
+  };
+  for (const { name, text, items, error } of cases("sse_reader")) {
+    test(name, () => {
+      const bytes = new TextEncoder().encode(text);
+      const pieces = [[...bytes].map((_, at) => bytes.subarray(at, at + 1))];
+      for (let at = 0; at <= bytes.length; at++) pieces.push([bytes.subarray(0, at), bytes.subarray(at)]);
+      for (const parts of pieces) {
+        if (error) assert.throws(() => read(parts), { name: "not_everywire" });
+        else {
+          // Fields that a reader does not know are no part of the case.
+          const got = read(parts);
+          const shown = got.map((item, i) => Object.fromEntries(Object.keys(items[i] ?? item).map((key) => [key, item[key]])));
+          assert.deepEqual(shown, items);
+        }
+      }
+    });
+  }
+});
+
+describe("positions", () => {
+  const { valid, invalid } = cases("positions");
+  for (const { text, epoch, offset } of valid) test(`${text} is one`, () => assert.deepEqual(parsePosition(text), { epoch, offset }));
+  for (const text of invalid) test(`${JSON.stringify(text)} is none`, () => assert.equal(parsePosition(text), null));
+});
+
+// ------------------------------------------------------------------------------------------------------------ wires
+
+describe("SSE", () => {
+  test("a stream cut after any byte is resumed, and nothing is lost or doubled", async () => {
+    const whole = [1, 2, 3, 4].map((n) => block(event(n))).join("");
+    for (let cut = 0; cut <= whole.length; cut++) {
+      let visits = 0;
+      const { mount } = await serve({
+        "/live/sse": (_, response, url) => {
+          const since = +(url.searchParams.get("since") ?? "e.0").split(".")[1];
+          const rest = [1, 2, 3, 4].filter((n) => n > since).map((n) => block(event(n))).join("");
+          stream(response).write(block(hello(since, { resumed: url.searchParams.has("since") ? "exact" : "fresh" })));
+          if (visits++) response.write(rest);
+          else response.end(rest.slice(0, cut));
+        },
+      });
+      const { live, heard, until } = follow(mount, { transport: "sse" });
+      await until((h) => h.events.length >= 4);
+      assert.deepEqual(heard.events, ["e.1", "e.2", "e.3", "e.4"], `cut after byte ${cut}`);
+      live.close();
+    }
+  });
+
+  test("repeats are dropped, and beats move the position", async () => {
+    const { mount, asked } = await serve({
+      "/live/sse": (_, response, url) => {
+        stream(response);
+        if (!url.searchParams.has("since"))
+          response.end([hello(0), event(1), { type: "beat", id: "e.7", at: 1 }, event(5), event(8)].map(block).join(""));
+        else response.write([hello(8, { resumed: "exact" }), event(1), event(8), event(9)].map(block).join(""));
+      },
+    });
+    const { live, heard, until } = follow(mount, { transport: "sse" });
+    await until((h) => h.events.includes("e.9"));
+    assert.deepEqual(heard.events, ["e.1", "e.8", "e.9"]);
+    assert.equal(asked[1].searchParams.get("since"), "e.8");
+    assert.equal(live.position, "e.9");
+  });
+
+  test("a lost of another epoch moves the position, backwards too; one of this epoch does not", async () => {
+    const lost = (reason, id) => ({ type: "lost", id, channel: "a", after: "e.9", through: id, reason });
+    const { mount } = await serve({
+      "/live/sse": (_, response) =>
+        stream(response).write(
+          [hello(9, { resumed: "lost" }), lost("evicted", "e.5"), event(9), event(10), lost("epoch", "f.0"), event(1, "f"),
+            lost("future", "f.0"), event(1, "f")].map(block).join(""),
+        ),
+    });
+    const { heard, until } = follow(mount, { transport: "sse", since: "e.9" });
+    await until((h) => h.events.length === 3);
+    assert.deepEqual(heard.events, ["e.10", "f.1", "f.1"]);
+    assert.deepEqual(heard.lost.map((l) => l.reason), ["evicted", "epoch", "future"]);
+  });
+
+  test("a stream that begins elsewhere than asked is not read: the gap would be silent", async () => {
+    const { mount } = await serve({
+      "/live/sse": (_, response) => stream(response).write([hello(50), event(51)].map(block).join("")),
+    });
+    const { heard, until } = follow(mount, { transport: "sse", since: "e.9" });
+    await until((h) => h.errors.length);
+    assert.equal(heard.errors[0].name, "not_everywire");
+    assert.deepEqual(heard.events, []);
+  });
+
+  test("what is not everywire is not taken for it", async () => {
+    const { mount } = await serve({
+      "/live/sse": (_, response) => response.writeHead(200, { "Content-Type": "text/html" }).end("<h1>Please log in</h1>"),
+      "/live/poll": (_, response) => response.writeHead(200, { "Content-Type": "text/html" }).end("<h1>Please log in</h1>"),
+    });
+    for (const transport of ["sse", "longpoll"]) {
+      const { live, heard, until } = follow(mount, { transport });
+      await until((h) => h.errors.length);
+      assert.equal(heard.errors[0].name, "not_everywire");
+      assert.ok(!heard.states.includes("open"));
+      live.close();
+    }
+  });
+});
+
+describe("long-polling", () => {
+  const poll = (log) => (_, response, url) => {
+    const since = url.searchParams.get("since");
+    if (since === null) return json(response, [hello(0)]);
+    const rest = log.filter((item) => parsePosition(item.id).offset > parsePosition(since).offset).slice(0, 2);
+    if (rest.length) json(response, rest);
+    else if (url.searchParams.get("wait") === "0") json(response, [{ type: "beat", id: since, at: 1 }]);
+    // else: waits, for longer than any test
+  };
+
+  test("reads on from answer to answer, by URLs that are never the same", async () => {
+    const { mount, asked } = await serve({ "/live/poll": poll([1, 2, 3, 4, 5].map((n) => event(n))) });
+    const { heard, until } = follow(mount, { transport: "longpoll" });
+    await until((h) => h.events.length === 5);
+    assert.deepEqual(heard.events, ["e.1", "e.2", "e.3", "e.4", "e.5"]);
+    assert.equal(new Set(asked.map((url) => url.searchParams.get("_"))).size, asked.length);
+    assert.deepEqual(asked.slice(0, 3).map((url) => url.searchParams.get("since")), [null, "e.0", "e.2"]);
+    assert.deepEqual(asked.slice(0, 2).map((url) => url.searchParams.get("wait")), ["0", "15"]);
+  });
+
+  test("a lost answer costs nothing: the next poll carries the older position", async () => {
+    let polls = 0;
+    const answer = poll([1, 2, 3].map((n) => event(n)));
+    const { mount } = await serve({
+      "/live/poll": (request, response, url) => (++polls === 2 ? response.destroy() : answer(request, response, url)),
+    });
+    const { heard, until } = follow(mount, { transport: "longpoll" });
+    await until((h) => h.events.length === 3);
+    assert.deepEqual(heard.events, ["e.1", "e.2", "e.3"]);
+  });
+
+  test("a server that cannot wait is not asked without a pause", async () => {
+    const times = [];
+    const { mount } = await serve({
+      "/live/poll": (_, response, url) => {
+        times.push(performance.now());
+        json(response, [url.searchParams.has("since") ? { type: "beat", id: `e.${times.length}`, at: 1 } : hello(0, { beat: 0.1 })]);
+      },
+    });
+    const { live, until } = follow(mount, { transport: "longpoll" });
+    await until((h) => h.states.includes("open"));
+    while (times.length < 4) await new Promise(setImmediate);
+    assert.ok(times[3] - times[1] >= 195, `${times[3] - times[1]} ms for two polls of 100`);
+    assert.equal(live.state, "open");
+  });
+
+  test("is open as soon as the first answer is there, also when it resumes", async () => {
+    const { mount } = await serve({ "/live/poll": poll([]) });
+    const { heard, until } = follow(mount, { transport: "longpoll", since: "e.4" });
+    await until((h) => h.states.includes("open"));
+    assert.deepEqual(heard.sentences.at(-1), "Live over long-polling.");
+  });
+});
+
+describe("WebSocket", () => {
+  test("offers the subprotocol, reads batches, resumes from the last id", async () => {
+    const WebSocket = fakeWebSocket((socket, visit) => {
+      if (visit === 1) {
+        socket.say(hello(0), event(1), event(2));
+        socket.drop();
+      } else socket.say(hello(2, { resumed: "exact" }), event(2), event(3));
+    });
+    const { heard, until } = follow("https://server.example/live", { transport: "websocket", WebSocket });
+    await until((h) => h.events.length === 3);
+    const [first, second] = WebSocket.opened;
+    assert.deepEqual(heard.events, ["e.1", "e.2", "e.3"]);
+    assert.deepEqual(first.protocols, ["everywire.v1.json"]);
+    assert.equal(first.url.protocol + first.url.pathname, "wss:/live/ws");
+    assert.equal(first.url.searchParams.has("since"), false);
+    assert.equal(second.url.searchParams.get("since"), "e.2");
+    assert.deepEqual(heard.states, ["connecting", "open", "reconnecting", "open"].flatMap((s) => (s === "reconnecting" ? [s, s] : [s])));
+  });
+
+  test("pings once in a beat, whether or not the server has events", async () => {
+    const pinged = [];
+    const WebSocket = fakeWebSocket((socket) => {
+      const timer = setInterval(() => socket.say({ type: "beat", id: "e.0", at: 1 }), 5); // far more often than it pings
+      socket.onsent = (command) => pinged.push({ command, at: performance.now() }) === 3 && clearInterval(timer);
+      socket.say(hello(0, { beat: 0.04 }));
+    });
+    const { until } = follow("http://server.example/live", { transport: "websocket", WebSocket });
+    await until((h) => h.states.includes("reconnecting")); // the script falls silent after three
+    assert.deepEqual(pinged.map((p) => p.command.do), ["ping", "ping", "ping"]);
+    // Half a beat is the least between two of them.
+    for (const [i, { at }] of pinged.entries()) if (i) assert.ok(at - pinged[i - 1].at >= 19);
+  });
+
+  test("a frame that is not ours ends the wire", async () => {
+    const WebSocket = fakeWebSocket((socket) => socket.onmessage({ data: "welcome to another server" }));
+    const { heard, until } = follow("http://server.example/live", { transport: "websocket", WebSocket });
+    await until((h) => h.errors.length);
+    assert.equal(heard.errors[0].name, "not_everywire");
+    assert.equal(WebSocket.opened[0].closed, true);
+  });
+
+  test("a close code without a bye: 44xx ends it, but for those that mean later", async () => {
+    for (const [code, last] of [[4401, "failed"], [4408, "connecting"], [4429, "connecting"], [4430, "connecting"], [4503, "connecting"], [1000, "connecting"]]) {
+      const WebSocket = fakeWebSocket((socket) => socket.drop(code, "no"));
+      const { live, until } = follow("http://server.example/live", { transport: "websocket", WebSocket });
+      await until((h) => h.errors.length);
+      await until((h) => h.states.at(-1) === last);
+      assert.equal(live.state, last, `after ${code}`);
+      live.close();
+    }
+  });
+});
+
+// ------------------------------------------------------------------------------------------------- what all have in common
+
+describe("silence", () => {
+  for (const transport of ["websocket", "sse", "longpoll"]) {
+    test(`two beats without anything: another connection, over ${transport}`, async () => {
+      const first = hello(0, { beat: 0.05 });
+      const { mount, asked } = await serve({
+        "/live/sse": (_, response, url) => {
+          stream(response).write(block(url.searchParams.has("since") ? hello(0, { resumed: "exact" }) : first));
+        },
+        "/live/poll": (_, response, url) => {
+          if (!url.searchParams.has("since")) json(response, [first]);
+          else if (url.searchParams.get("wait") === "0") json(response, [event(1)]);
+        },
+      });
+      const WebSocket = fakeWebSocket((socket, visit) => socket.say(visit === 1 ? first : hello(0, { resumed: "exact" })));
+      const { heard, until } = follow(mount, { transport, WebSocket, pace: { proof: 60 } });
+      await until((h) => h.states.filter((s) => s === "open").length === 2);
+      assert.equal(heard.errors[0].name, "silent");
+      assert.ok(asked.length + WebSocket.opened.length >= 2);
+    });
+  }
+
+  test("a wire that never brings an item is given up after the time for its proof", async () => {
+    const { mount } = await serve({ "/live/sse": (_, response) => stream(response).write(": opened is not works\n\n") });
+    const { heard, until } = follow(mount, { transport: "sse", pace: { proof: 0.05 } });
+    await until((h) => h.errors.length);
+    assert.equal(heard.errors[0].name, "silent");
+    assert.ok(!heard.states.includes("open"));
+  });
+});
+
+describe("how it ends and comes back", () => {
+  const bye = { type: "bye", code: 4503, name: "draining", reason: "the server is stopping", retry: 0.06 };
+
+  for (const [what, answer] of [
+    ["a bye", (response) => stream(response).end(block(hello(0)) + block(bye))],
+    ["a refusal", (response) => refuse(4503, "draining", 0.06)(null, response)],
+    ["a proxy's Retry-After", (response) => response.writeHead(503, { "Retry-After": "1" }).end("<h1>busy</h1>")],
+  ]) {
+    test(`the server's retry wins: ${what}`, async () => {
+      const times = [];
+      const { mount } = await serve({
+        "/live/sse": (_, response) => {
+          times.push(performance.now());
+          if (times.length === 1) answer(response);
+          else stream(response).write(block(hello(0, { resumed: "exact" })));
+        },
+      });
+      const { until } = follow(mount, { transport: "sse", random: () => 0 });
+      await until((h) => h.states.at(-1) === "open" && times.length === 2);
+      assert.ok(times[1] - times[0] >= (what.startsWith("a proxy") ? 990 : 58), `${times[1] - times[0]} ms`);
+    });
+  }
+
+  test("backs off with full jitter up to a ceiling, and starts again after progress", async () => {
+    const { mount } = await serve({});
+    const { heard, until } = follow(mount, { transport: "sse", random: () => 1, pace: { least: 0.1, most: 0.4 } });
+    await until((h) => h.sentences.filter((s) => s.includes("trying again")).length === 4);
+    const waits = heard.sentences.flatMap((s) => /again in (\S+) s/.exec(s)?.[1] ?? []);
+    assert.deepEqual(waits, ["0.1", "0.2", "0.4", "0.4"]);
+  });
+
+  test("a wire that brought something begins the backing off anew", async () => {
+    const { mount } = await serve({
+      "/live/sse": (_, response, url) => {
+        const since = +(url.searchParams.get("since") ?? "e.0").split(".")[1];
+        stream(response).end(block(hello(since, { resumed: since ? "exact" : "fresh" })) + block(event(since + 1)));
+      },
+    });
+    const { heard, until } = follow(mount, { transport: "sse", random: () => 1, pace: { least: 0.1, most: 0.4 } });
+    await until((h) => h.events.length === 4);
+    assert.deepEqual(heard.sentences.flatMap((s) => /again in (\S+) s/.exec(s)?.[1] ?? []), ["0.1", "0.1", "0.1"]);
+  });
+
+  for (const transport of ["sse", "longpoll"]) {
+    test(`44xx with retry null: failed, over ${transport}`, async () => {
+      const no = refuse(4404, "unknown_channel", null);
+      const { mount, asked } = await serve({ "/live/sse": no, "/live/poll": no });
+      const { live, heard, until } = follow(mount, { transport });
+      await until((h) => h.states.at(-1) === "failed");
+      assert.equal(heard.sentences.at(-1), "Refused: because of unknown_channel (4404 unknown_channel).");
+      assert.equal(asked.length, 1);
+      await assert.rejects(async () => { for await (const _ of live); }, { code: 4404, name: "unknown_channel", retry: null });
+    });
+  }
+
+  test("44xx by bye over WebSocket: failed, and no other wire is tried", async () => {
+    const { mount, asked } = await serve({});
+    const WebSocket = fakeWebSocket((socket) => socket.say({ type: "bye", code: 4401, name: "unauthorized", reason: "who?", retry: null }));
+    const { heard, until } = follow(mount, { WebSocket });
+    await until((h) => h.states.at(-1) === "failed");
+    assert.equal(asked.length, 0);
+    assert.deepEqual(heard.transports, []);
+  });
+
+  test("bye 1000: closed, and loops end", async () => {
+    const done = { type: "bye", code: 1000, name: "closed", reason: "the end", retry: null };
+    const { mount } = await serve({ "/live/sse": (_, response) => stream(response).end([hello(0), event(1), done].map(block).join("")) });
+    const { live, heard } = follow(mount, { transport: "sse" });
+    const got = [];
+    for await (const { id } of live) got.push(id);
+    assert.deepEqual(got, ["e.1"]);
+    assert.equal(heard.states.at(-1), "closed");
+  });
+
+  test("cut lets the wire drop, and the stream goes on from where it was", async () => {
+    const { mount, asked } = await serve({
+      "/live/sse": (_, response, url) => {
+        const since = +(url.searchParams.get("since") ?? "e.0").split(".")[1];
+        stream(response).write(block(hello(since, { resumed: since ? "exact" : "fresh" })) + block(event(since + 1)));
+      },
+    });
+    const { live, heard, until } = follow(mount, { transport: "sse" });
+    await until((h) => h.events.length === 1);
+    live.cut();
+    await until((h) => h.events.length === 2);
+    assert.equal(asked[1].searchParams.get("since"), "e.1");
+    assert.match(heard.sentences.join("|"), /The wire was cut; trying again/);
+  });
+
+  test("close: no item, no state and no timer after it", async () => {
+    const { mount } = await serve({
+      "/live/sse": (_, response) => stream(response).write([hello(0), event(1), event(2)].map(block).join("")),
+    });
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const before = timers();
+    const { live, heard, until } = follow(mount, { transport: "sse" });
+    live.on("event", () => live.close()); // in the middle of a batch
+    await until((h) => h.states.includes("closed"));
+    assert.deepEqual(heard.events, ["e.1"]);
+    assert.equal(heard.states.at(-1), "closed");
+    await new Promise(setImmediate);
+    assert.ok(timers() <= before, `${timers()} timers, ${before} before`);
+    live.close(); // again, to no effect
+    assert.equal(heard.states.filter((s) => s === "closed").length, 1);
+  });
+
+  for (const [type, nth] of [["state", 1], ["state", 2], ["state", 3], ["transport", 1], ["event", 1], ["lost", 1], ["error", 1]]) {
+    test(`close within listener ${nth} of ${type}: nothing is said after it`, async () => {
+      const lost = { type: "lost", id: "e.1", channel: "a", after: "e.1", through: "e.2", reason: "evicted" };
+      const { mount } = await serve({
+        "/live/sse": (_, response) => stream(response).end([hello(0), event(1), lost, event(3)].map(block).join("")),
+      });
+      const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+      const said = [];
+      const live = connect(mount, { channels: ["a"], transport: "sse", random: () => 1, pace: { least: 1000, most: 1000 } });
+      opened.push(() => live.close());
+      let count = 0;
+      const closed = new Promise((resolve) => {
+        for (const each of ["state", "event", "lost", "transport", "error"])
+          live.on(each, (detail) => {
+            said.push(detail.state ?? each);
+            if (each === type && ++count === nth) resolve(live.close());
+          });
+      });
+      await closed;
+      for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+      assert.equal(said.at(-1), "closed", said.join());
+      assert.equal(said.filter((each) => each === "closed").length, 1);
+      assert.ok(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length <= before);
+    });
+  }
+
+  test("close while it waits for the next try leaves nothing behind", async () => {
+    const { mount, asked } = await serve({});
+    const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const { live, until } = follow(mount, { transport: "sse", random: () => 1, pace: { least: 1000, most: 1000 } });
+    await until((h) => h.sentences.at(-1)?.includes("trying again"));
+    live.close();
+    await new Promise(setImmediate);
+    assert.ok(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length <= before);
+    assert.equal(asked.length, 1);
+  });
+
+  test("a listener that throws harms nobody else", async () => {
+    const { mount } = await serve({ "/live/sse": (_, response) => stream(response).write([hello(0), event(1), event(2)].map(block).join("")) });
+    const thrown = [];
+    globalThis.reportError = (error) => thrown.push(error.message);
+    opened.push(() => delete globalThis.reportError);
+    const { live, heard, until } = follow(mount, { transport: "sse" });
+    const off = live.on("event", () => { off(); throw new Error("mine"); });
+    await until((h) => h.events.length === 2);
+    assert.deepEqual(heard.events, ["e.1", "e.2"]);
+    assert.deepEqual(thrown, ["mine"]);
+  });
+});
+
+describe("auto", () => {
+  test("takes the first wire that brings an item of ours, and stays with it", async () => {
+    const { mount, asked } = await serve({
+      "/live/sse": (_, response) => stream(response).write(": held back by a proxy"),
+      "/live/poll": (_, response, url) => json(response, url.searchParams.has("since") ? [event(asked.length)] : [hello(0)]),
+    });
+    const WebSocket = fakeWebSocket((socket) => socket.drop());
+    const { live, heard, until } = follow(mount, { WebSocket, pace: { proof: 0.05 } });
+    await until((h) => h.events.length >= 3);
+    live.cut();
+    await until((h) => h.states.filter((s) => s === "open").length === 2);
+    assert.equal(live.transport, "longpoll");
+    assert.deepEqual(heard.transports, ["longpoll"]);
+    assert.equal(WebSocket.opened.length, 1);
+    assert.equal(asked.filter((url) => url.pathname.endsWith("sse")).length, 1);
+  });
+
+  test("tries the others again when the one that worked keeps failing", async () => {
+    const WebSocket = fakeWebSocket((socket, visit) => (visit === 1 ? (socket.say(hello(0)), socket.drop()) : socket.drop()));
+    const { mount } = await serve({ "/live/sse": (_, response) => stream(response).write(block(hello(0, { resumed: "exact" }))) });
+    const { heard, until } = follow(mount, { WebSocket });
+    await until((h) => h.transports.length === 2);
+    assert.deepEqual(heard.transports, ["websocket", "sse"]);
+    assert.ok(WebSocket.opened.length >= 4);
+  });
+
+  test("an unknown transport is refused at once", () => {
+    assert.throws(() => connect("http://server.example/live", { channels: ["a"], transport: "pigeon" }), TypeError);
+  });
+});
+
+describe("for await", () => {
+  test("a loop that lags behind stops the wire, not the stream: nothing is dropped", async () => {
+    const { mount, asked } = await serve({
+      "/live/sse": (_, response, url) => {
+        const since = +(url.searchParams.get("since") ?? "e.0").split(".")[1];
+        const rest = Array.from({ length: 100 - since }, (_, i) => block(event(since + 1 + i)));
+        stream(response).write(block(hello(since, { resumed: since ? "exact" : "fresh" })) + rest.join(""));
+      },
+    });
+    const { live, until } = follow(mount, { transport: "sse", pace: { lag: 10, most: 60 } });
+    const loop = live[Symbol.asyncIterator]();
+    const got = [(await loop.next()).value.data];
+    await until((h) => h.sentences.at(-1)?.includes("caught up"));
+    const full = asked.length;
+    while (got.length < 100) got.push((await loop.next()).value.data);
+    assert.deepEqual(got, Array.from({ length: 100 }, (_, i) => i + 1));
+    assert.equal(full, 1);
+    assert.ok(asked.length > 1);
+  });
+
+  test("two loops get the same events; one that is left is forgotten", async () => {
+    const { mount } = await serve({
+      "/live/sse": (_, response) => stream(response).write([hello(0), event(1), event(2), event(3)].map(block).join("")),
+    });
+    const { live } = follow(mount, { transport: "sse", pace: { lag: 4 } });
+    const read = async (count) => {
+      const got = [];
+      for await (const { data } of live) if (got.push(data) === count) return got;
+    };
+    assert.deepEqual(await Promise.all([read(1), read(3)]), [[1], [1, 2, 3]]);
+  });
+});
+
+describe("publish", () => {
+  const reply = { type: "reply", ref: 0, ok: true, id: "e.5" };
+
+  test("is answered with the id of the event", async () => {
+    let command;
+    const { mount } = await serve({
+      "/live/commands": async (request, response) => ((command = await body(request)), json(response, [reply])),
+    });
+    const { live } = follow(mount, { transport: "sse" });
+    assert.equal(await live.publish("chat", { text: "hi" }, { key: "mine" }), "e.5");
+    assert.deepEqual(command, { do: "publish", ref: 0, channel: "chat", data: { text: "hi" }, key: "mine" });
+  });
+
+  test("tries again with the same key when no answer came", async () => {
+    const keys = [];
+    const { mount } = await serve({
+      "/live/commands": async (request, response) => {
+        keys.push((await body(request)).key);
+        if (keys.length === 1) response.destroy(); // published, and the answer got lost
+        else if (keys.length === 2) response.writeHead(502).end("<h1>Bad gateway</h1>");
+        else if (keys.length === 3) response.writeHead(200).end("<h1>Please log in</h1>");
+        else if (keys.length > 4) json(response, [reply]); // the fourth is never answered
+      },
+    });
+    const { live } = follow(mount, { transport: "sse", pace: { answer: 0.1 } });
+    assert.equal(await live.publish("chat", 1), "e.5");
+    assert.equal(keys.length, 5);
+    assert.equal(new Set(keys).size, 1);
+    assert.match(keys[0], /^[a-z0-9]{8,}$/);
+    await live.publish("chat", 1);
+    assert.notEqual(keys[5], keys[0]);
+  });
+
+  test("is rejected in the server's words when it is refused, by reply or by status", async () => {
+    const refused = { type: "reply", ref: 0, ok: false, code: 4404, name: "unknown_channel", reason: "no channel named 'x'", retry: null };
+    let asked = 0;
+    const { mount } = await serve({
+      "/live/commands": (_, response) => (asked++ ? refuse(4429, "rate_limited", 2)(_, response) : json(response, [refused])),
+    });
+    const { live } = follow(mount, { transport: "sse" });
+    await assert.rejects(live.publish("x", 1), { code: 4404, name: "unknown_channel", retry: null, message: "no channel named 'x'" });
+    await assert.rejects(live.publish("x", 1), (error) => error instanceof LiveError && error.code === 4429 && error.retry === 2);
+    assert.equal(asked, 2);
+  });
+
+  test("gives up before the server forgets the key, and with close", async () => {
+    const { mount } = await serve({ "/live/commands": (_, response) => response.destroy() });
+    const impatient = follow(mount, { transport: "sse", pace: { insist: 0.05 } });
+    await assert.rejects(impatient.live.publish("a", 1), { name: "unreachable" });
+    const { live } = follow(mount, { transport: "sse", random: () => 1, pace: { least: 50, most: 50 } });
+    const pending = live.publish("a", 1);
+    live.close();
+    await assert.rejects(pending, { name: "closed" });
+  });
+});
