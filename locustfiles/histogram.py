@@ -65,10 +65,6 @@ class Histogram(msgspec.Struct):
                 break
         return max(edge, self.least)
 
-    def above(self, us: int) -> int:
-        """How many were longer than `us`, give or take a bucket."""
-        return sum(times for edge, times in self.counts.items() if edge > us)
-
 
 def merged(histograms: Iterable[Histogram]) -> Histogram:
     """One histogram of all that the others have counted."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from transports.errors import Code, EverywireError, Refusal
+from transports.errors import EverywireError, Refusal
 
 
 class Commands(click.Group):
@@ -48,6 +49,8 @@ def cli() -> None:
 @click.option("--keyfile", type=click.Path(exists=True, dir_okay=False), help="Its key.")
 def serve(host: str, port: int, workers: int, channels: tuple[str, ...], certfile: str | None, keyfile: str | None) -> None:
     """Serve the page and the stream."""
+    if (certfile is None) != (keyfile is None):
+        raise click.UsageError("TLS needs both: --certfile and --keyfile")
     if workers > 1:
         raise click.UsageError("several workers need a broker that they share; memory:// lives in one process")
     from transports.serve import address, configuration, listen
@@ -60,7 +63,8 @@ def serve(host: str, port: int, workers: int, channels: tuple[str, ...], certfil
     try:
         listening = listen(host, port)
     except OSError as error:
-        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}. Another --port may be free.") from error
+        hint = " Another --port may be free." if error.errno == errno.EADDRINUSE else ""
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}.{hint}") from error
     url = address(listening).replace("http:", "https:" if certfile else "http:")
     click.echo(f"everywire serves {url}/  (stream at {url}{hub.options.mount}, Ctrl-C stops)")
     asyncio.run(run(app, configuration(listening, hub.options, certfile=certfile, keyfile=keyfile), hub.close))
@@ -81,10 +85,9 @@ def publish(url: str, channel: str, rate: float | None, ca: str | None) -> None:
     def work() -> Any:
         from .pipes import publish_lines
 
-        return publish_lines(url, channel, sys.stdin, rate=rate, ca=ca)
+        return publish_lines(url, channel, sys.stdin.buffer, rate=rate, ca=ca)
 
-    count = _run(work)
-    click.echo(f"published {count} to {channel}", err=True)
+    _run(work)
 
 
 @cli.command()
@@ -112,8 +115,7 @@ def _run(work: Callable[[], Any]) -> Any:
     try:
         return asyncio.run(work())
     except Refusal as refusal:
-        hint = ". See the reason above; the same command will fail again" if refusal.code < Code.INTERNAL else ""
-        raise click.ClickException(f"refused: {refusal}{hint}") from refusal
+        raise click.ClickException(f"refused: {refusal}") from refusal
     except EverywireError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:

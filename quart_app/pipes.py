@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, TextIO
+from typing import BinaryIO
 
 import click
 import msgspec
@@ -13,52 +13,59 @@ import msgspec
 from transports.client import Stream, connect, publisher
 from transports.items import Lost
 
-from .sources import parse_line
+from .sources import encode_line
 
 _ROOM = 1000  # lines read ahead of what has been published
 _TOGETHER = 100  # lines in one request at the most
 _BYTES = 32_768  # of lines in one request, below the server's default limit of 64 KiB with what goes around them
+_END = b""  # no line's JSON is empty
 
 
-async def publish_lines(url: str, channel: str, lines: TextIO, *, rate: float | None = None, ca: str | None = None) -> int:
-    """Publish every line that is not empty, `rate` a second or as fast as they come; the number published."""
+async def publish_lines(url: str, channel: str, lines: BinaryIO, *, rate: float | None = None, ca: str | None = None) -> None:
+    """Publish every line that is not empty, `rate` a second or as fast as they come; say how many at the end."""
     count = 0
-    async with publisher(url, ca=ca) as publish:
-        async for values in _bundles(lines, rate):
-            await publish([(channel, value, None) for value in values])
-            count += len(values)
-    return count
+    try:
+        async with publisher(url, ca=ca) as publish:
+            async for bundle in _bundles(lines, rate):
+                await publish([(channel, msgspec.Raw(line), None) for line in bundle])
+                count += len(bundle)
+    finally:
+        click.echo(f"published {count} to {channel}", err=True)
 
 
-async def _bundles(lines: TextIO, rate: float | None) -> AsyncIterator[list[Any]]:
-    """The values of lines, as many at once as have come in, or one at a time on a schedule."""
-    queue: asyncio.Queue[Any] = asyncio.Queue(_ROOM)
+async def _bundles(lines: BinaryIO, rate: float | None) -> AsyncIterator[list[bytes]]:
+    """The JSON of lines: as many at once as have come in and fit, or one at a time on a schedule."""
+    queue: asyncio.Queue[bytes] = asyncio.Queue(_ROOM)
     loop = asyncio.get_running_loop()
 
+    def put(line: bytes) -> None:
+        asyncio.run_coroutine_threadsafe(queue.put(line), loop).result()
+
     def read() -> None:  # a pipe cannot be waited for in every event loop; a thread always can, and dies with the process
-        for line in lines:
-            if (value := parse_line(line)) is not None:
-                asyncio.run_coroutine_threadsafe(queue.put(value), loop).result()
-        asyncio.run_coroutine_threadsafe(queue.put(_END), loop).result()
+        try:
+            for line in lines:
+                if (body := encode_line(line)) is not None:
+                    put(body)
+        finally:
+            put(_END)
 
     threading.Thread(target=read, daemon=True).start()
     due = loop.time()
-    while (value := await queue.get()) is not _END:
-        values, size = [value], len(msgspec.json.encode(value))
+    line = await queue.get()
+    while line != _END:
+        bundle, size, left_over = [line], len(line), None
         if rate:
             await asyncio.sleep(max(0.0, due - loop.time()))
             due += 1 / rate
-        while not rate and len(values) < _TOGETHER and size < _BYTES and not queue.empty():
-            following = queue.get_nowait()
-            if following is _END:
-                yield values
-                return
-            values.append(following)
-            size += len(msgspec.json.encode(following))
-        yield values
-
-
-_END = object()
+        while not rate and left_over is None and len(bundle) < _TOGETHER and not queue.empty():
+            line = queue.get_nowait()
+            if line == _END or size + len(line) > _BYTES:
+                left_over = line
+            else:
+                bundle.append(line)
+                size += len(line)
+        yield bundle
+        line = await queue.get() if left_over is None else left_over
 
 
 async def print_events(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
+import msgspec
 import psutil
+
+from transports.errors import Refusal
+from transports.items import encode_data
 
 _INTERVAL = 0.5  # seconds between two samples of the machine
 
@@ -69,21 +72,15 @@ async def vitals(interval: float = _INTERVAL) -> AsyncIterator[dict[str, Any]]:
         before = after
 
 
-def parse_line(line: str) -> Any:
-    """What one line of input publishes: its JSON value, or else the text itself. None for an empty line."""
-    text = line.rstrip("\r\n")
-    if not text.strip():
+def encode_line(line: bytes) -> bytes | None:
+    """The JSON that one line of input publishes: its own value if it is JSON, else its text. None for an empty line.
+
+    What JSON or UTF-8 does not allow is text too, with U+FFFD in the place of bytes that are none.
+    """
+    line = line.rstrip(b"\r\n")
+    if not line.strip():
         return None
     try:
-        return json.loads(text, parse_constant=_not_json)
-    except (ValueError, RecursionError):
-        return text
-
-
-def parse_lines(lines: Iterable[str]) -> Iterator[Any]:
-    """The values of all lines that have one."""
-    return (value for line in lines if (value := parse_line(line)) is not None)
-
-
-def _not_json(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+        return encode_data(msgspec.json.decode(line))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Refusal):
+        return encode_data(line.decode(errors="replace"))

@@ -29,7 +29,7 @@ from .items import VERSION, Batch, Encoded, bye_of, encode, encode_batch
 from .ladder import LADDER
 from .longpoll import parse_wait
 from .starlette import starlette_response
-from .transport import HEADERS, Transport
+from .transport import HEADERS, Frame, Transport
 from .websocket import choose_subprotocol
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -84,7 +84,8 @@ class Request:
         # No page can forge `Sec-Fetch-Site`, and a proxy that rewrites `Host` leaves it alone.
         if origin is None or self.headers.get("sec-fetch-site") == "same-origin":
             return None
-        if urlsplit(origin).netloc.lower() == self.headers.get("host", "").lower() != "":
+        host = urlsplit(origin).netloc.lower()
+        if host and host == self.headers.get("host", "").lower():
             return None
         if origin in allowed or "*" in allowed:
             return origin
@@ -107,9 +108,13 @@ class Endpoints:
             "negotiate": ("GET", self._negotiate),
             "client.js": ("GET", self._client_js),
         }
-        self._sockets = {transport.path for transport in transports if transport.commands_up}
+        self._sockets = {transport.path: transport for transport in transports if transport.commands_up}
         for transport in transports:
-            serve = self._upgrade if transport.commands_up else partial(self._stream if transport.many else self._poll, transport)
+            serve = (
+                self._wants_upgrade
+                if transport.commands_up
+                else partial(self._stream if transport.many else self._poll, transport)
+            )
             self._routes[transport.path] = "GET", serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,6 +141,7 @@ class Endpoints:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, request: Request, receive: Receive, send: Send) -> None:
+        # The statuses here are not those of the code: that tells a client that this path, not its question, is wrong.
         method, serve = self._routes.get(request.path, ("", None))
         if serve is None:
             await _refuse(send, Refusal(Code.BAD_COMMAND, f"nothing is served at {request.path[:80]!r}"), 404)
@@ -151,7 +157,7 @@ class Endpoints:
     async def _client_js(self, request: Request, receive: Receive, send: Send) -> None:
         await _answer(send, 200, _static("client.js"), kind=b"text/javascript; charset=utf-8")
 
-    async def _upgrade(self, request: Request, receive: Receive, send: Send) -> None:
+    async def _wants_upgrade(self, request: Request, receive: Receive, send: Send) -> None:
         await _refuse(send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, (b"upgrade", b"websocket"))
 
     def _feed(self, request: Request) -> Feed:
@@ -214,14 +220,13 @@ class Endpoints:
         await receive()  # websocket.connect
         try:
             request.foreign_origin(self.hub.options.origins)
-            if request.path not in self._sockets:
-                raise Refusal(Code.BAD_COMMAND, "no WebSocket is served here")
-        except Refusal:
+            transport = self._sockets[request.path]
+        except (Refusal, KeyError):
             await send({"type": "websocket.close"})  # before accept: the server answers 403
             return
         send = self._in_time(send)
         try:
-            subprotocol = choose_subprotocol(offered)
+            subprotocol = choose_subprotocol(offered, transport.content_type)
             request.check_version()
             await self.hub.open()
             channels, since = request.channels(), request.since()
@@ -231,12 +236,12 @@ class Endpoints:
         except Refusal as refusal:
             # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
             await send({"type": "websocket.accept"})
-            await _text(send, encode_batch([encode(bye_of(refusal))]))
+            await _text(send, transport.frame([encode(bye_of(refusal))]))
             await _close(refusal.code, refusal.name, receive, send)
             return
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
         with feed:
-            await _Conversation(self.hub, feed, receive, send).run(self._hello(feed))
+            await _Conversation(self.hub, transport, feed, receive, send).run(self._hello(feed))
 
     async def _negotiate(self, request: Request, receive: Receive, send: Send) -> None:
         options = self.hub.options
@@ -271,17 +276,17 @@ class Endpoints:
 class _Conversation:
     """One WebSocket: batches go down, commands come up, side by side."""
 
-    def __init__(self, hub: Hub, feed: Feed, receive: Receive, send: Send) -> None:
-        self.hub, self.feed, self.receive, self.send = hub, feed, receive, send
+    def __init__(self, hub: Hub, transport: Transport, feed: Feed, receive: Receive, send: Send) -> None:
+        self.hub, self.transport, self.feed, self.receive, self.send = hub, transport, feed, receive, send
         self._patience: float | None = None  # seconds until a client that promised to go on is silent
 
     async def run(self, hello: Encoded) -> None:
         """Talk until the client has gone or the feed has ended."""
         listener = asyncio.create_task(self._listen())
         try:
-            await _text(self.send, encode_batch([hello]))
+            await _text(self.send, self.transport.frame([hello]))
             while (batch := await self.feed.take(self.hub.options.beat)) is not None:
-                await self.send({"type": "websocket.send", "text": batch.framed(_frame_text)})
+                await self.send({"type": "websocket.send", "text": batch.framed(_as_text(self.transport.frame))})
         except TimeoutError:
             self.feed.end(Refusal(Code.TOO_SLOW))
         except OSError:  # uvicorn says so when the client has gone
@@ -297,10 +302,12 @@ class _Conversation:
         try:
             while (message := await self._message())["type"] != "websocket.disconnect":
                 if replies := await self._answers(message):
-                    await _text(self.send, encode_batch(replies))
+                    await _text(self.send, self.transport.frame(replies))
             self.feed.end()
         except Refusal as refusal:
             self.feed.end(refusal)
+        except TimeoutError:  # it does not take its replies
+            self.feed.end(Refusal(Code.TOO_SLOW))
         except OSError:
             self.feed.end()
         except Exception:
@@ -327,9 +334,10 @@ class _Conversation:
         return [encode(await execute(command, self.hub, self.feed)) for command in commands]
 
 
-def _frame_text(items: Sequence[Encoded]) -> str:
-    """As `encode_batch`, but a `str`, as ASGI wants it: decoded once for all readers at the same place."""
-    return encode_batch(items).decode()
+@cache
+def _as_text(frame: Frame) -> Callable[[Sequence[Encoded]], str]:
+    """As `frame`, but a `str`, as ASGI wants it: decoded once for all readers at the same place."""
+    return lambda items: frame(items).decode()
 
 
 async def _text(send: Send, body: bytes) -> None:
@@ -341,7 +349,7 @@ async def _close(code: Code, name: str, receive: Receive, send: Send) -> None:
 
     A server whose queue of received frames is full cannot end the connection unless somebody empties it.
     """
-    with suppress(TimeoutError, OSError):
+    with suppress(OSError):  # a TimeoutError is one
         async with asyncio.timeout(_CLOSE_WAIT):
             await send({"type": "websocket.close", "code": int(code), "reason": name})
             while (await receive())["type"] != "websocket.disconnect":

@@ -12,6 +12,7 @@ with a user and password if they name them.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import ssl
 import time
@@ -21,11 +22,21 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
-from .errors import ConnectionFailedError, ErrorBody, EventsLostError, MissingExtraError, NotEverywireError, Refusal, refusal_from
-from .items import Bye, Event, Hello, Item, Lost, Reply, decode_batch
+from .errors import (
+    ConfigError,
+    ConnectionFailedError,
+    ErrorBody,
+    EventsLostError,
+    MissingExtraError,
+    NotEverywireError,
+    Refusal,
+    refusal_from,
+)
+from .items import Beat, Bye, Event, Hello, Item, Lost, Reply, decode_batch
 from .ladder import LADDER
 from .reading import Reading
 from .transport import Transport
@@ -36,18 +47,21 @@ try:
 except ImportError as error:  # the message is the line that installs it
     raise MissingExtraError("client", "aiohttp") from error
 
-State: TypeAlias = Literal["idle", "connecting", "open", "reconnecting", "offline", "closed", "failed"]
+State: TypeAlias = Literal["idle", "connecting", "open", "reconnecting", "closed", "failed"]
 Publication: TypeAlias = tuple[str, Any, str | None]  # channel, data, key
 _T = TypeVar("_T")
 Tap: TypeAlias = Callable[[str, bytes], None]
 
 _BACKOFF_BASE, _BACKOFF_CAP = 0.5, 20.0  # seconds
+_LEAST_WAIT = 0.01  # seconds; whatever a server says, we do not spin
 _AT_ONCE = 0.1  # seconds; after a cut all clients come back at once, but not in the same instant
 _LONG_LIFE = 5.0  # seconds; a wire that lived so long works, even if there was nothing to say
+_POLL_WAIT = 15.0  # seconds to ask for, until a `hello` says how long a beat is here
+_POLL_PAUSE = 1.0  # seconds from one poll to the next if the first brought nothing
 _PUBLISH_TRY = 10.0  # seconds for one answer to a publish; then it is sent again, with the same key
 _MESSAGE_MAX = 16 << 20  # bytes of one WebSocket message; a batch of ours has some 256 KiB
 _SILENT_BEATS = 2.0  # a wire on which nothing came for so many beats is dead
-_BROKEN = (aiohttp.ClientError, OSError, TimeoutError, NotEverywireError, EOFError)
+_BROKEN = (aiohttp.ClientError, OSError, NotEverywireError, EOFError)  # a TimeoutError is an OSError
 
 
 class Attempt(NamedTuple):
@@ -149,7 +163,7 @@ class Stream:
         self._rungs = [each for each in transports if transport in ("auto", each.name)]
         if not self._rungs:
             raise ValueError(f"transport={transport!r}: there is auto, {', '.join(each.name for each in transports)}")
-        self._base = url.rstrip("/")
+        self._base = _base(url)
         self._channels = list(channels)
         self._reading = Reading(since)
         self._on_lost, self._on_state, self._tap = on_lost, on_state, tap
@@ -158,6 +172,9 @@ class Stream:
         self._http: aiohttp.ClientSession | None = None
         self._items: AsyncGenerator[Item] | None = None
         self._first: Item | None = None  # read while entering, not yet handed out
+        self._reader: asyncio.Task[Any] | None = None  # who waits for an item at present
+        self._unread = asyncio.Event()  # set while nobody does
+        self._unread.set()
         self.state: State = "idle"
         self.transport: str | None = None
         self.evidence: deque[Attempt] = deque(maxlen=50)
@@ -202,12 +219,22 @@ class Stream:
                 self._on_lost(item)
 
     async def _next(self) -> Item:
+        if self._reader is not None:
+            raise RuntimeError("another task reads this stream already")
         assert self._items is not None  # noqa: S101 - asked before
+        self._reader = asyncio.current_task()
+        self._unread.clear()
         try:
             return await anext(self._items)
-        except asyncio.CancelledError:  # a time-out of the caller's: the next call goes on from the position
-            self._items = self._read()
+        except asyncio.CancelledError:
+            if self._items is None and self._reader is not None:  # `close` has ended the iteration, and nobody the task
+                self._reader.uncancel()
+                raise StopAsyncIteration from None
+            self._items = self._read()  # a time-out of the caller's: the next call goes on from the position
             raise
+        finally:
+            self._reader = None
+            self._unread.set()
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None, timeout: float = 30.0) -> str:
         """Publish `data` and return the event's id.
@@ -229,14 +256,19 @@ class Stream:
         return (await _publish(self._http, self._base, [(channel, data, key)], timeout))[0]
 
     async def close(self) -> None:
-        """Give the connection back; the iteration ends."""
+        """Give the connection back; the iteration ends, also in another task that waits for its next event."""
         items, self._items = self._items, None
-        if items is not None:
-            await items.aclose()
-        if self._http is not None:
-            await self._http.close()
-        if self.state != "failed":
-            self._enter("closed")
+        try:
+            if self._reader is not None:
+                self._reader.cancel()
+                await self._unread.wait()
+            elif items is not None:
+                await items.aclose()
+        finally:
+            if self._http is not None:
+                await self._http.close()
+            if self.state != "failed":
+                self._enter("closed")
 
     def _enter(self, state: State) -> None:
         if state != self.state:
@@ -248,8 +280,9 @@ class Stream:
         last = {each.transport: each.outcome for each in self.evidence}
         if not last:
             return f"no answer for {self._connect_timeout:g} s"
-        hint = ". Is the URL that of the mount, such as http://127.0.0.1:8000/live?" if "404" in str(last) else ""
-        return "; ".join(f"{name}: {outcome}" for name, outcome in last.items()) + hint
+        if len(set(last.values())) == 1:
+            return f"{', '.join(last)}: {last.popitem()[1]}"
+        return "; ".join(f"{name}: {outcome}" for name, outcome in last.items()) + _hint(str(last))
 
     async def _read(self) -> AsyncGenerator[Item]:
         """Every item that is news, over one wire after the other, for ever."""
@@ -257,7 +290,7 @@ class Stream:
         while True:
             self._enter("connecting" if self.transport is None else "reconnecting")
             transport, began, proven = tries.transport, time.monotonic(), False
-            refused: Refusal | None = None
+            wait: float | None = None  # seconds, if the server says how long
             outcome = "ended"
             try:
                 async with aclosing(self._over(transport)) as items:
@@ -270,19 +303,18 @@ class Stream:
                         if news is not None:
                             yield news
             except Refusal as refusal:
-                refused, outcome = refusal, str(refusal)
                 if refusal.retry is None:
                     self._enter("failed")
                     raise
+                outcome, wait = str(refusal), max(refusal.retry, _LEAST_WAIT)
             except _BROKEN as error:
                 outcome = f"{type(error).__name__}: {error}".rstrip(": ")
             lived = time.monotonic() - began
             self.evidence.append(Attempt(transport.name, lived, outcome))
             self._enter("connecting" if self.transport is None else "reconnecting")
-            if refused is not None and refused.retry is not None:
-                await asyncio.sleep(refused.retry)
-            else:
-                await asyncio.sleep(tries.after(proven or lived > _LONG_LIFE, random.random()))
+            if wait is None:
+                wait = tries.after(proven or lived > _LONG_LIFE, random.random())
+            await asyncio.sleep(wait)
 
     def _over(self, transport: Transport) -> AsyncGenerator[Item]:
         """The items of one connection over `transport`."""
@@ -330,15 +362,19 @@ async def _stream(transport: Transport, target: _Target, reading: Reading) -> As
 
 async def _poll(transport: Transport, target: _Target, reading: Reading) -> AsyncGenerator[Item]:
     wait = 0.0  # the first answer proves that it works; the rest may take their time
-    patience, longest = target.open_timeout, 15.0
+    patience, longest = target.open_timeout, _POLL_WAIT
     while True:
+        asked, news = time.monotonic(), False
         async with _get(transport, target, reading, {"wait": f"{wait:g}"}, patience) as response:
             body = await _in_time(response.read(), patience)
         target.tap(transport.name, body)
         for item in _down(transport.reader().feed(body)):
             if isinstance(item, Hello):
                 longest = item.beat
+            news = news or not isinstance(item, Beat)
             yield item
+        if wait and not news:  # a server that cannot wait must not make us spin
+            await asyncio.sleep(min(wait, _POLL_PAUSE) - (time.monotonic() - asked))
         wait, patience = longest, longest + target.open_timeout
 
 
@@ -370,10 +406,11 @@ async def publisher(
     """For those who only publish: a function that takes `(channel, data, key)`s, publishes them in order in one
     request, and returns their ids. It retries and raises as `Stream.publish` does.
     """
+    base = _base(url)
     async with _session(headers, ca) as http:
 
         async def publish(events: Sequence[Publication], *, timeout: float = 30.0) -> list[str]:
-            return await _publish(http, url.rstrip("/"), events, timeout)
+            return await _publish(http, base, events, timeout)
 
         yield publish
 
@@ -387,7 +424,7 @@ async def _publish(http: aiohttp.ClientSession, base: str, events: Sequence[Publ
     last: Exception | None = None
     try:
         async with asyncio.timeout(timeout):
-            for attempt in range(1_000_000):
+            for attempt in itertools.count():
                 try:
                     return await _in_time(_post(http, url, body), _PUBLISH_TRY)
                 except Refusal as refusal:
@@ -400,7 +437,12 @@ async def _publish(http: aiohttp.ClientSession, base: str, events: Sequence[Publ
                     await asyncio.sleep(backoff(attempt, random.random()))
     except TimeoutError:
         pass
-    raise ConnectionFailedError(f"not acknowledged within {timeout:g} s: {last}") from last
+    raise ConnectionFailedError(f"not acknowledged within {timeout:g} s: {last}{_hint(str(last))}") from last
+
+
+def _hint(outcome: str) -> str:
+    wrong = "HTTP 404" in outcome or "HTTP 405" in outcome
+    return ". Is the URL that of the mount, such as http://127.0.0.1:8000/live?" if wrong else ""
 
 
 async def _post(http: aiohttp.ClientSession, url: str, body: bytes) -> list[str]:
@@ -439,6 +481,13 @@ def _url(transport: Transport, target: _Target, reading: Reading, more: Mapping[
     return URL(f"{target.base}/{transport.path}").with_query(query)
 
 
+def _base(url: str) -> str:
+    """The URL of a mount without the slash at its end. Raises: ConfigError, when it can never be one."""
+    if not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
+        raise ConfigError(f"{url!r} is not the URL of a mount, such as http://127.0.0.1:8000/live")
+    return url.rstrip("/")
+
+
 async def _in_time(work: Awaitable[_T], seconds: float) -> _T:
     async with asyncio.timeout(seconds):
         return await work
@@ -451,8 +500,8 @@ async def _refused(response: aiohttp.ClientResponse) -> Exception:
     try:
         refusal = msgspec.json.decode(await response.read(), type=ErrorBody).refusal()
     except msgspec.DecodeError:
-        via = response.headers.get("via") or response.headers.get("server") or "somebody on the way"
-        return NotEverywireError(f"HTTP {response.status} from {via}")
+        via = response.headers.get("via") or response.headers.get("server")
+        return NotEverywireError(f"HTTP {response.status} at {response.url.path}{f' from {via}' if via else ''}")
     if refusal.code.status != response.status:  # ours, but it does not serve this transport here
         return NotEverywireError(f"HTTP {response.status}: {refusal.reason}")
     return refusal
@@ -463,7 +512,10 @@ def _closed(code: int | None) -> EOFError:
 
 
 def _session(headers: Mapping[str, str] | None, ca: str | None) -> aiohttp.ClientSession:
-    tls: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca) if ca else True
+    try:
+        tls: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca) if ca else True
+    except OSError as error:  # SSLError is one
+        raise ConfigError(f"{ca} holds no certificate authority: {error}") from error
     return aiohttp.ClientSession(
         headers=headers,
         trust_env=True,  # HTTP_PROXY and the like

@@ -40,8 +40,20 @@ class Feed:
     """
 
     __slots__ = (
-        "_clock", "_held", "_leave", "_limit", "_log", "_told", "_unsaid", "_untold", "_waiter",
-        "bye", "channels", "offset", "open", "resumed",
+        "_came_with",
+        "_clock",
+        "_leave",
+        "_limit",
+        "_log",
+        "_told",
+        "_unsaid",
+        "_untold",
+        "_waiter",
+        "bye",
+        "channels",
+        "offset",
+        "open",
+        "resumed",
     )  # fmt: skip
 
     def __init__(
@@ -61,7 +73,7 @@ class Feed:
         self._waiter: asyncio.Future[bool] | None = None
         self._told: dict[str, int] = {}  # channel -> through where its loss was told, while that lies ahead of `offset`
         self._untold: list[_Loss] = []  # what another life of the log took with it, to be told first
-        self._held: str | None = None  # what the reader came with, as long as that has not been told
+        self._came_with: str | None = None  # what the reader came with, as long as that has not been told
         self._unsaid: Refusal | None = None  # a `bye` that is still to be read
         self.open = True
         self.bye: Refusal | None = None  # why it was ended, if it was ended with a word
@@ -79,12 +91,12 @@ class Feed:
 
     @property
     def position(self) -> str:
-        """Where it stands, as it travels."""
-        return self._at(self.offset)
+        """What to come back with, as it travels."""
+        return self._came_with or self._at(self.offset)
 
     def hello(self, connection: str, beat: float) -> Encoded:
         """The first item. `connection`: its name; `beat`: the longest silence in seconds."""
-        return encode(Hello(VERSION, self._held or self.position, connection, list(self.channels), self.resumed, beat))
+        return encode(Hello(VERSION, self.position, connection, list(self.channels), self.resumed, beat))
 
     def move(self, since: Position) -> None:
         """Read on from `since`; a position that this log cannot continue becomes `lost`, for each channel."""
@@ -93,12 +105,12 @@ class Feed:
             self.offset = since.offset
             self.resumed = "lost" if log.gaps(self.offset, self.channels) else "exact"
             return
-        self.resumed, self._held = "lost", str(since)
+        self.resumed, self._came_with = "lost", str(since)
         self.offset, reason = (log.head, "future") if since.epoch == log.epoch else (0, "epoch")
         through = dict.fromkeys(self.channels, self.offset)
         self._told = {gap.channel: gap.through for gap in log.gaps(self.offset, self.channels)}
-        through.update(self._told)
-        self._untold = [_Loss(channel, self._held, last, reason) for channel, last in through.items()]
+        through.update(self._told)  # one loss for both, so that it is not told as `evicted` again
+        self._untold = [_Loss(channel, self._came_with, last, reason) for channel, last in through.items()]
 
     def ring(self) -> None:
         """Wake the reader: there may be something to read. Called by the hub."""
@@ -128,11 +140,11 @@ class Feed:
         Only the last loss moves the reader on: one who is cut off before has to be told all of it again.
         """
         losses = [*self._untold, *(_Loss(gap.channel, self._at(gap.after), gap.through, "evicted") for gap in gaps)]
-        ids = [self._held or self.position] * len(losses)
-        ids[-1] = self.position if events.items else self._at(offset)
+        ids = [self.position] * len(losses)
+        ids[-1] = self._at(self.offset if events.items else offset)
         told = self._told | {loss.channel: loss.through for loss in losses}
         self._told = {channel: through for channel, through in told.items() if through > offset}
-        self._untold, self._held = [], None
+        self._untold, self._came_with = [], None
         items = [
             Lost(id_, loss.channel, loss.after, self._at(loss.through), loss.reason)
             for id_, loss in zip(ids, losses, strict=True)

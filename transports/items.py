@@ -1,8 +1,8 @@
 """Items: everything that is ever sent down a wire, and the one place where it is turned into JSON.
 
 `hello` opens, `event` is what it is all for, `beat` fills a silence, `lost` says what is gone, `reply` answers a
-command, `bye` ends. Every item but `bye` and `reply` carries `id`, the position *after* it: a client keeps exactly
-one string. See `docs/reference/protocol.md`.
+command, `bye` ends. The `id` of all but `bye` and `reply` is the position *after* it: a client keeps exactly one
+string. See `docs/reference/protocol.md`.
 
 Two shapes of the same thing: a struct (`Event`, `Hello`, …) where an item is read or made, and `Encoded` where it
 is kept and sent. An item is encoded once; the wires only add punctuation.
@@ -170,16 +170,12 @@ def encode_data(data: Any) -> bytes:
 
 
 def _too_deep(body: bytes) -> bool:
-    level = [msgspec.json.decode(body)]
+    level = [msgspec.json.decode(body)]  # the lists and objects of one level, and what else is there
     for _ in range(DEPTH_MAX + 1):
-        level = [
-            inner
-            for value in level
-            if isinstance(value, list | dict)
-            for inner in (value.values() if isinstance(value, dict) else value)
-        ]
+        level = [value for value in level if isinstance(value, list | dict)]
         if not level:
             return False
+        level = [inner for value in level for inner in (value.values() if isinstance(value, dict) else value)]
     return True
 
 

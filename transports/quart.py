@@ -11,6 +11,7 @@ Quart's queues. Everything else goes to Quart as before.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from quart import Quart
@@ -18,8 +19,10 @@ from quart import Quart
 from .asgi import Endpoints, Receive, Scope, Send
 from .errors import ConfigError
 from .hub import Hub
+from .ladder import LADDER
 from .options import PREFIX, options_from
 from .serve import address, configuration, listen, serve
+from .transport import Transport
 
 
 class Live:
@@ -27,14 +30,16 @@ class Live:
 
     Args:
         app: the Quart app to extend now; else call `init_app` later, or mount `.asgi` elsewhere.
+        transports: what is offered, best first.
         **settings: the fields of `transports.Options`. They go before `LIVE_*` in the app's configuration.
 
     Raises:
         ConfigError: a setting is unknown or does not fit.
     """
 
-    def __init__(self, app: Quart | None = None, **settings: Any) -> None:
+    def __init__(self, app: Quart | None = None, *, transports: Sequence[Transport] = LADDER, **settings: Any) -> None:
         self._settings = settings
+        self._transports = transports
         self._endpoints: Endpoints | None = None
         self._app: Quart | None = None
         options_from(settings)  # a wrong one is told where it was written
@@ -48,7 +53,7 @@ class Live:
         if "live" in app.extensions:
             raise ConfigError("this app has a Live already")
         wanted = {**app.config, **{PREFIX + name.upper(): value for name, value in self._settings.items()}}
-        endpoints = self._endpoints = Endpoints(Hub(options_from(wanted, prefix=PREFIX)))
+        endpoints = self._endpoints = Endpoints(Hub(options_from(wanted, prefix=PREFIX)), transports=self._transports)
         self._app = app
         app.extensions["live"] = self
         app.before_serving(endpoints.hub.open)
@@ -69,7 +74,7 @@ class Live:
         setting `mount` is for Quart.
         """
         if self._endpoints is None:
-            self._endpoints = Endpoints(Hub(options_from(self._settings)))
+            self._endpoints = Endpoints(Hub(options_from(self._settings)), transports=self._transports)
         return self._endpoints
 
     @property

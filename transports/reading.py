@@ -4,6 +4,9 @@ position is kept.
 
 from __future__ import annotations
 
+import msgspec
+
+from .errors import NotEverywireError
 from .items import Beat, Event, Hello, Item, Lost
 from .position import Position, parse
 
@@ -25,7 +28,12 @@ class Reading:
         return None if self._at is None else str(self._at)
 
     def take(self, item: Item) -> Item | None:
-        """The item if it is news; None if it came before. Raises: Refusal 4400, an id is not a position."""
+        """The item if it is news; None if it came before.
+
+        Raises:
+            Refusal: 4400, an id is not a position.
+            NotEverywireError: the stream begins elsewhere than where we stand.
+        """
         match item:
             case Event():
                 return item if self._advance(parse(item.id)) else None
@@ -33,6 +41,8 @@ class Reading:
                 self._advance(parse(item.id))
             case Hello() if self._at is None:
                 self._at = parse(item.id)
+            case Hello(resumed="fresh"):  # reading on would be a gap that nobody declares
+                raise NotEverywireError("our position got lost on the way to the server")
             case Lost():
                 return self._lose(item)
         return item
@@ -45,17 +55,19 @@ class Reading:
         return True
 
     def _lose(self, lost: Lost) -> Lost | None:
-        """A loss is told again to whom came back before its end; what has been told already is left out."""
-        at, after, through, told = parse(lost.id), parse(lost.after), parse(lost.through), self._told.get(lost.channel)
-        again = lost.reason != "future" and told is not None and told.epoch == through.epoch
+        """The loss, or what has not been told of it: it comes again to whom came back before its end."""
+        to, through, told = parse(lost.id), parse(lost.through), self._told.get(lost.channel)
         if lost.reason == "future":
-            self._at = at  # backwards: this log knows less than we do
-        elif not again or (self._at is not None and self._at.epoch == at.epoch):
-            self._advance(at)
-        if again and told is not None:
+            self._at, self._told = to, {}  # backwards: this log knows less than we do
+            return lost
+        known = told is not None and told.epoch == through.epoch
+        if not known or (self._at is not None and self._at.epoch == to.epoch):  # a late repeat leads back to no earlier life
+            self._advance(to)
+        if known and told is not None:
             if through.offset <= told.offset:
                 return None
-            if after.epoch == told.epoch and after.offset < told.offset:
-                lost.after = str(told)
+            lost = msgspec.structs.replace(
+                lost, after=str(max(told, parse(lost.after), key=lambda at: (at.epoch == told.epoch, at.offset)))
+            )
         self._told[lost.channel] = through
         return lost

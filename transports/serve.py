@@ -16,6 +16,7 @@ from typing import Any
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
+from .errors import ConfigError
 from .options import Options
 
 _BACKLOG = 2048  # connections that may wait to be accepted: Hypercorn's 100 makes a burst of clients wait for seconds
@@ -38,6 +39,8 @@ def configuration(
     listening: socket.socket, options: Options, *, certfile: str | None = None, keyfile: str | None = None
 ) -> Config:
     """Hypercorn's configuration, with what streams need changed. It takes `listening` over and will close it."""
+    if (certfile is None) != (keyfile is None):
+        raise ConfigError("TLS needs both: a certificate and its key")
     config = Config()
     config.bind = [f"fd://{listening.detach()}"]
     config.certfile, config.keyfile = certfile, keyfile
@@ -47,6 +50,7 @@ def configuration(
     config.graceful_timeout = 1.0  # seconds for what is left after the drain
     config.websocket_max_message_size = 4 * options.message_bytes  # ours answers 4413 first; this bounds the memory
     config.include_server_header = False
+    config.loglevel = "WARNING"  # who starts it says where it serves
     return config
 
 

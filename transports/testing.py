@@ -48,7 +48,6 @@ async def serving(
     listening = listen("127.0.0.1", 0)
     url = address(listening).replace("http:", "https:" if certfile else "http:")
     config = configuration(listening, options or Options(), certfile=certfile, keyfile=keyfile)
-    config.loglevel = "WARNING"
     task = asyncio.create_task(run(app, config, drain, stop=stop))
     try:
         yield url
@@ -106,7 +105,6 @@ class Cutter:
         self._host, self._port = host, int(port)
         self._cuts = cuts
         self._busy: set[asyncio.Task[None]] = set()
-        self.connections = 0
         self.made = 0  # cuts that were made
 
     @asynccontextmanager
@@ -126,7 +124,6 @@ class Cutter:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - the server made it
         self._busy.add(task)
-        self.connections += 1
         try:
             back_reader, back_writer = await asyncio.open_connection(self._host, self._port)
             down = asyncio.create_task(self._copy(back_reader, writer, next(self._cuts, None)))

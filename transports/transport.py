@@ -1,4 +1,4 @@
-"""Transport: what one wire is, in two pure functions and the facts that the core needs to know of it.
+"""Transport: what one wire is: a pure function each way, and the facts that the core needs to know of it.
 
 A new one is a file with such a value and a line in `ladder.py`; see `docs/how-to/write-a-transport.md`.
 """
@@ -6,7 +6,7 @@ A new one is a file with such a value and a line in `ladder.py`; see `docs/how-t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -18,7 +18,10 @@ HEADERS = (
     (b"incremental", b"?1"),  # RFC 10036: pass every part on at once
     (b"x-content-type-options", b"nosniff"),
 )
-"""Of every answer that carries items."""
+"""Of every answer."""
+
+
+Frame: TypeAlias = Callable[[Sequence[Encoded]], bytes]
 
 
 class Reader(Protocol):
@@ -38,7 +41,7 @@ class Transport(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     path: str  # below the mount
     content_type: str  # on WebSocket, the subprotocol
-    frame: Callable[[Sequence[Encoded]], bytes]
+    frame: Frame
     reader: Callable[[], Reader]
     many: bool  # one exchange carries many batches, with a beat in each silence; else one, and may wait for it
     commands_up: bool = False  # commands travel up the same wire; it is a WebSocket then

@@ -20,15 +20,15 @@ class MessageReader:
         return decode_batch(data)
 
 
-def choose_subprotocol(offered: Sequence[str]) -> str | None:
+def choose_subprotocol(offered: Sequence[str], spoken: str) -> str | None:
     """The subprotocol to accept; None for a client that offers none, which is taken to speak ours.
 
     Raises:
         Refusal: 4426, when only unknown ones are offered.
     """
-    if offered and SUBPROTOCOL not in offered:
-        raise Refusal(Code.VERSION, f"there is {SUBPROTOCOL}, not {', '.join(offered)[:80]}")
-    return SUBPROTOCOL if offered else None
+    if offered and spoken not in offered:
+        raise Refusal(Code.VERSION, f"there is {spoken}, not {', '.join(offered)[:80]}")
+    return spoken if offered else None
 
 
 TRANSPORT: Final = Transport(

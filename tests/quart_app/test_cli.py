@@ -53,6 +53,25 @@ def test_many_lines_go_in_few_requests_and_in_order(url: str) -> None:
     assert [json.loads(line)["data"] for line in tailed.stdout.splitlines()] == list(range(900))
 
 
+def test_long_lines_go_in_requests_that_fit_and_bytes_that_are_no_text_go_as_text(url: str) -> None:
+    epoch = json.loads(run("tail", url, "vitals", "--count", "1").stdout)["id"].split(".")[0]
+    lines = [b"x" * 20_000, b"y" * 60_000, b"z" * 20_000, b"caf\xe9", b"null"]
+    done = subprocess.run(
+        [*EVERYWIRE, "publish", url, "long"], input=b"\n".join(lines), capture_output=True, timeout=30, check=False
+    )
+    assert done.stderr == b"published 5 to long\n"
+    tailed = run("tail", url, "long", "--since", f"{epoch}.0", "--count", "5")
+    data = [json.loads(line)["data"] for line in tailed.stdout.splitlines()]
+    assert data == [lines[0].decode(), lines[1].decode(), lines[2].decode(), "caf\ufffd", None]
+
+
+def test_what_was_published_before_a_refusal_is_counted(url: str) -> None:
+    done = run("publish", url, "cut", text="1\n" + "x" * 70_000 + "\n")
+    assert done.returncode == 1
+    assert "published 1 to cut" in done.stderr
+    assert "4413 too_large" in done.stderr
+
+
 def test_a_replay_keeps_its_rate(url: str) -> None:
     done = run("publish", url, "replay", "--every-line-at", "200", text="1\n2\n3\n")
     assert done.stderr == "published 3 to replay\n"
@@ -92,7 +111,9 @@ def test_channels_may_be_limited_and_vitals_still_come() -> None:
         (("tail", "{url}", "a b"), "4404 unknown_channel"),
         (("tail", "{url}", "vitals", "--since", "x"), "is not a position"),
         (("publish", "{url}", "a b"), "4404 unknown_channel"),
-        (("tail", "nonsense", "vitals"), "nonsense"),
+        (("tail", "nonsense", "vitals"), "is not the URL of a mount"),
+        (("tail", "http://127.0.0.1:1/live", "a", "--ca", __file__), "holds no certificate authority"),
+        (("serve", "--certfile", __file__), "TLS needs both"),
         (("serve", "--workers", "2"), "broker"),
         (("serve", "--port", "1", "--host", "192.0.2.1"), "cannot listen on 192.0.2.1:1"),
     ],

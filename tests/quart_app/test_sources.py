@@ -6,31 +6,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quart_app.sources import Counters, parse_line, rates, vitals
+from quart_app.sources import Counters, encode_line, rates, vitals
+from transports.items import encode_data
 
 
 @pytest.mark.parametrize(
     ("line", "value"),
     [
-        ('{"a": 1}\n', {"a": 1}),
-        ("17\r\n", 17),
-        ('"quoted"', "quoted"),
-        ("127.0.0.1 - GET /\n", "127.0.0.1 - GET /"),
-        ("{broken\n", "{broken"),
-        ("NaN", "NaN"),
-        ("  indented\n", "  indented"),
-        ("\n", None),
-        ("   \n", None),
-        ("[" * 100_000, "[" * 100_000),
+        (b'{"a": 1}\n', {"a": 1}),
+        (b"17\r\n", 17),
+        (b"null\n", None),
+        (b'"quoted"', "quoted"),
+        (b"127.0.0.1 - GET /\n", "127.0.0.1 - GET /"),
+        (b"{broken\n", "{broken"),
+        (b"NaN", "NaN"),
+        (b"  indented\n", "  indented"),
+        (b"caf\xe9 \xff\n", "caf\ufffd \ufffd"),
+        (b'"\\ud800"', '"\\ud800"'),
+        (b"1e999", "1e999"),
+        (b"[" * 100_000, "[" * 100_000),
+        (b"[" * 101 + b"]" * 101, "[" * 101 + "]" * 101),
     ],
 )
-def test_a_line_is_its_json_or_else_its_text(line: str, value: object) -> None:
-    assert parse_line(line) == value
+def test_a_line_is_its_json_or_else_its_text(line: bytes, value: object) -> None:
+    assert json.loads(encode_line(line)) == value
 
 
-@given(st.text())
-def test_every_line_can_be_published(line: str) -> None:
-    json.dumps(parse_line(line))
+@pytest.mark.parametrize("line", [b"", b"\n", b"   \r\n"])
+def test_an_empty_line_is_nothing(line: bytes) -> None:
+    assert encode_line(line) is None
+
+
+@given(st.binary())
+def test_every_line_can_be_published(line: bytes) -> None:
+    body = encode_line(line)
+    assert body is None or b"\n" not in body
+    assert body is None or encode_data(json.loads(body))
 
 
 def test_rates_are_bytes_per_second_and_a_counter_that_was_reset_counts_nothing() -> None:

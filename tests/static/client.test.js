@@ -169,6 +169,17 @@ describe("SSE", () => {
     assert.equal(live.position, "e.9");
   });
 
+  test("a loss that is told again on the way back is passed on once, and what is new of it with it", async () => {
+    const lost = (through) => ({ type: "lost", id: "e.1", channel: "a", after: "e.1", through, reason: "evicted" });
+    const { mount } = await serve({
+      "/live/sse": (_, response) =>
+        stream(response).write([hello(1), lost("e.5"), lost("e.5"), lost("e.8"), event(9)].map(block).join("")),
+    });
+    const { live, heard } = follow(mount, { transport: "sse" });
+    for await (const _ of live) break;
+    assert.deepEqual(heard.lost.map(({ after, through }) => [after, through]), [["e.1", "e.5"], ["e.5", "e.8"]]);
+  });
+
   test("a lost of another epoch moves the position, backwards too; one of this epoch does not", async () => {
     const lost = (reason, id) => ({ type: "lost", id, channel: "a", after: "e.9", through: id, reason });
     const { mount } = await serve({
@@ -605,12 +616,30 @@ describe("publish", () => {
     const refused = { type: "reply", ref: 0, ok: false, code: 4404, name: "unknown_channel", reason: "no channel named 'x'", retry: null };
     let asked = 0;
     const { mount } = await serve({
-      "/live/commands": (_, response) => (asked++ ? refuse(4429, "rate_limited", 2)(_, response) : json(response, [refused])),
+      "/live/commands": (_, response) => (asked++ ? refuse(4413, "too_large", null)(_, response) : json(response, [refused])),
     });
     const { live } = follow(mount, { transport: "sse" });
     await assert.rejects(live.publish("x", 1), { code: 4404, name: "unknown_channel", retry: null, message: "no channel named 'x'" });
-    await assert.rejects(live.publish("x", 1), (error) => error instanceof LiveError && error.code === 4429 && error.retry === 2);
+    await assert.rejects(live.publish("x", 1), (error) => error instanceof LiveError && error.code === 4413 && error.retry === null);
     assert.equal(asked, 2);
+  });
+
+  test("a reply that leaves its null retry out is a last word too", async () => {
+    const refused = { type: "reply", ref: 0, ok: false, code: 4404, name: "unknown_channel", reason: "no channel named 'x'" };
+    const { mount } = await serve({ "/live/commands": (_, response) => json(response, [refused]) });
+    const { live } = follow(mount, { transport: "sse" });
+    await assert.rejects(live.publish("x", 1), { code: 4404, retry: null });
+  });
+
+  test("comes back when a server that refuses says when, and gives its words if that is too late", async () => {
+    let asked = 0;
+    const { mount } = await serve({
+      "/live/commands": (_, response) => (asked++ ? json(response, [reply]) : refuse(4503, "draining", 0.02)(_, response)),
+      "/busy/commands": refuse(4429, "rate_limited", 500),
+    });
+    assert.equal(await follow(mount, { transport: "sse" }).live.publish("a", 1), "e.5");
+    const busy = follow(mount.replace("/live", "/busy"), { transport: "sse" });
+    await assert.rejects(busy.live.publish("a", 1), { code: 4429, retry: 500 });
   });
 
   test("gives up before the server forgets the key, and with close", async () => {

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from tests.transports.conftest import live
-from transports import LADDER, Code, ConnectionFailedError, EventsLostError, Hub, Options, Refusal, Transport
+from transports import LADDER, Code, ConfigError, ConnectionFailedError, EventsLostError, Hub, Options, Refusal, Transport
 from transports.asgi import Endpoints
 from transports.client import Stream, _Tries, backoff, connect, publisher
 from transports.testing import Cutter, serving, until
@@ -71,6 +71,72 @@ async def test_the_states_of_a_cut() -> None:
             assert [(await anext(stream)).data for _ in range(20)] == list(range(20))
     assert states == ["connecting", "open", "reconnecting", "open", "closed"]
     assert stream.evidence[0].transport == "websocket"
+
+
+async def test_closing_ends_the_iteration_of_another_task(transport: Transport) -> None:
+    async with live() as (hub, url):
+        stream = connect(url, ["a"], transports=[transport])
+        async with stream:
+
+            async def follow() -> str:
+                async for _ in stream:
+                    pass
+                return "ended"
+
+            following = asyncio.create_task(follow())
+            await until(lambda: hub.readers)
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="another task"):
+                await anext(stream)
+            await stream.close()
+            assert await following == "ended"
+        assert stream.state == "closed"
+        await until(lambda: not hub.readers)
+
+
+async def test_an_error_in_the_block_is_the_one_that_comes_out_of_it() -> None:
+    async with live() as (hub, url):
+        stream = connect(url, ["a"], transport="sse")
+
+        async def fail() -> None:
+            async with stream:
+                following.append(asyncio.create_task(anext(stream, "ended")))
+                await until(lambda: hub.readers == 1)
+                raise KeyError
+
+        following: list[asyncio.Task] = []
+        with pytest.raises(KeyError):
+            await fail()
+        assert await following[0] == "ended"
+
+
+async def test_a_server_that_cannot_wait_is_not_asked_without_a_pause() -> None:
+    beat = '[{"type":"beat","id":"e.1","at":1}]'
+    async with answering(lambda head: http(200, "application/json", beat)) as (url, heads):
+        async with connect(url, ["a"], transport="longpoll", since="e.1") as stream:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(stream), 0.3)
+        assert len(heads) <= 3
+
+
+async def test_a_position_that_gets_lost_on_the_way_is_no_silent_loss() -> None:
+    hello = '[{"type":"hello","v":1,"id":"e.9","connection":"c","channels":["a"],"resumed":"fresh","beat":15}]'
+    async with answering(lambda head: http(200, "application/json", hello)) as (url, _):
+        with pytest.raises(ConnectionFailedError, match="position got lost"):
+            async with connect(url, ["a"], transport="longpoll", since="e.1", connect_timeout=0.3):
+                pass
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://x/live", "127.0.0.1:8000/live", "http://", ""])
+def test_a_url_that_can_never_work_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ConfigError, match="is not the URL of a mount"):
+        connect(url, ["a"])
+
+
+def test_an_authority_that_is_none_is_named(tmp_path) -> None:
+    (tmp_path / "ca.pem").write_text("nonsense")
+    with pytest.raises(ConfigError, match=r"ca\.pem"):
+        asyncio.run(connect("http://127.0.0.1:9", ["a"], ca=str(tmp_path / "ca.pem")).__aenter__())
 
 
 async def test_what_is_lost_is_raised_and_the_iteration_may_go_on() -> None:
@@ -248,7 +314,7 @@ def test_an_unknown_transport_is_named() -> None:
         connect("http://x", ["a"], transport="carrier-pigeon")
 
 
-async def test_the_same_number_is_no_name_twice() -> None:
+async def test_a_stream_wants_to_be_entered() -> None:
     stream = connect("http://127.0.0.1:9", ["a"])
     with pytest.raises(RuntimeError, match="async with"):
         await anext(stream)

@@ -128,6 +128,13 @@ async def test_the_first_channels_may_say_since_where(hub: Hub) -> None:
         assert feed.channels == ("a",)
 
 
+async def test_until_a_loss_is_told_the_place_to_come_back_to_is_the_old_one(hub: Hub) -> None:
+    with hub.feed([]) as feed:
+        assert (await do(hub, '{"do":"subscribe","channels":["a"],"since":"gone.5"}', feed)).id == "gone.5"
+        await feed.take(0)
+        assert (await do(hub, '{"do":"subscribe","channels":["b"]}', feed)).id == f"{hub.log.epoch}.0"
+
+
 @pytest.mark.parametrize("since", ["x", "e.-1", ""])
 async def test_a_bad_position_changes_nothing(hub: Hub, since: str) -> None:
     with hub.feed([]) as feed:

@@ -12,7 +12,7 @@ from tests.transports.conftest import live
 from transports import Transport
 from transports.client import connect
 from transports.position import parse
-from transports.testing import Cutter
+from transports.testing import Cutter, until
 
 EVENTS = 10_000
 
@@ -86,12 +86,13 @@ async def test_a_quiet_channel_is_not_starved_by_a_busy_one(transport: Transport
         live(batch_bytes=1000, history_count=50) as (hub, url),
         connect(url, ["busy", "quiet"], transports=[transport], on_lost=lambda lost: None) as stream,
     ):
-        flood = asyncio.create_task(publish_all(hub, 20_000, ("busy",)))
+        flood = asyncio.create_task(publish_all(hub, 200_000, ("busy",)))
+        await until(lambda: hub.log.head > 2_000)
         await hub.publish("quiet", "hello")
-        async with asyncio.timeout(20):
-            async for event in stream:
-                if event.channel == "quiet":
-                    break
+        async for event in stream:
+            if event.channel == "quiet":
+                break
+        assert not flood.done(), "it came when all else was over"
         flood.cancel()
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import aiohttp
 import pytest
-import sse_starlette.sse
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -26,7 +25,6 @@ async def test_streams_there_are_answered_by_event_source_response_with_the_same
     live = Live(channels=["a"])
     app = Starlette(routes=[Mount("/live", live.asgi)])
     async with serving(app, drain=live.hub.close) as url, aiohttp.ClientSession() as http:
-        start = f"{live.hub.log.epoch}.0"
         await live.publish("a", 1)
         start = f"{live.hub.log.epoch}.0"
         async with http.get(f"{url}/live/sse?channels=a&since={start}") as response:
@@ -44,4 +42,3 @@ def test_it_is_used_within_starlette_only() -> None:
     assert starlette_response({"app": Starlette()}) is not None
     assert starlette_response({"app": object()}) is None
     assert starlette_response({}) is None
-    assert sse_starlette.sse

@@ -194,6 +194,7 @@ export function connect(mount, options = {}) {
   const base = new URL(String(mount).replace(/\/*$/, "/"), globalThis.location?.href);
 
   const listeners = { state: new Set(), event: new Set(), lost: new Set(), transport: new Set(), error: new Set() };
+  const lost = new Map(); // channel -> the position through which its loss has been told
   const loops = new Set(); // the queues of the `for await` loops
   const closing = new AbortController();
   let [state, sentence, proven, position, failure] = ["idle", "Not connected yet.", null, since, null];
@@ -246,7 +247,11 @@ export function connect(mount, options = {}) {
     } else if (item.type === "lost") {
       // From another life of the log, or ahead of it, we go to where the server says, backwards too.
       if (item.reason !== "evicted" || !repeat) position = item.id;
-      emit("lost", item);
+      // One who came back before the end of a loss is told of it again: only what is new goes on to the page.
+      const told = item.reason === "future" ? null : lost.get(item.channel) ?? null;
+      if (passed(item.through, told)) return;
+      lost.set(item.channel, item.through);
+      emit("lost", passed(item.after, told) ? { ...item, after: told } : item);
     } else if (item.type === "event" && !repeat) {
       position = item.id;
       for (const queue of loops) {
@@ -396,7 +401,7 @@ export function connect(mount, options = {}) {
       const body = JSON.stringify({ do: "publish", ref: 0, channel, data, key });
       const request = { method: "POST", headers: { "Content-Type": "application/json" }, cache: "no-store", body };
       const deadline = performance.now() + pace.insist * 1000;
-      for (let failures = 0; !closing.signal.aborted; failures++) {
+      for (let failures = 0, error; !closing.signal.aborted; failures++) {
         try {
           const reply = await within(pace.answer, closing.signal, async (signal) => {
             const response = await fetch(new URL("commands", base).href, { ...request, signal });
@@ -404,12 +409,13 @@ export function connect(mount, options = {}) {
             return (await response.json())[0];
           });
           if (reply.ok) return reply.id;
-          throw new LiveError(reply);
-        } catch (error) {
-          if (error instanceof LiveError && error.code) throw error; // the server's own word
+          throw new LiveError({ retry: null, ...reply });
+        } catch (thrown) {
+          error = thrown instanceof LiveError && thrown.code ? thrown : new LiveError({ reason: "the server could not be reached" });
+          if (error.retry === null) throw error; // the server's last word
         }
-        const delay = random() * Math.min(pace.most, pace.least * 2 ** failures);
-        if (performance.now() + delay * 1000 > deadline) throw new LiveError({ reason: "the server could not be reached" });
+        const delay = Math.max(error.retry ?? random() * Math.min(pace.most, pace.least * 2 ** failures), 0.01);
+        if (performance.now() + delay * 1000 > deadline) throw error;
         await sleep(delay, closing.signal);
       }
       throw closing.signal.reason;

@@ -130,10 +130,10 @@ class Reader(asyncio.Protocol):
             if end < 0:
                 count, self.rest = count - 1, data[last:]
             else:
-                self.rest = b""
+                self.rest = data[max(end, len(data) - 5) :]  # perhaps the start of a mark
                 delay = time.monotonic() - int(data[last + 5 : end]) / 1e6
         else:
-            self.rest = data[-5:] if self.kind != "longpoll" else b""
+            self.rest = data[-5:]
         if count:
             self.seen(count, delay)
         if self.kind == "longpoll" and data.endswith(b"}]"):
