@@ -343,9 +343,6 @@ class LongPollReader(Reader):
         return response, body, received
 
 
-READERS: Final[dict[str, type[Reader]]] = {each.transport.name: each for each in (WebSocketReader, SSEReader, LongPollReader)}
-
-
 def _end_at_bye(item: Item) -> None:
     if isinstance(item, Bye):
         raise refusal_from(item.code, item.reason, item.retry)

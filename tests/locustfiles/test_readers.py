@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from locustfiles import frames
-from locustfiles.readers import READERS, Batch, LongPollReader, Reader, SSEReader, WebSocketReader
+from locustfiles.readers import Batch, LongPollReader, Reader, SSEReader, WebSocketReader
 from transports.errors import Code, NotEverywireError, Refusal
 from transports.items import Bye, Event, Hello, encode, encode_batch
 from transports.ladder import LADDER
@@ -20,6 +20,8 @@ EVENTS = [Event(id=f"e.{n}", channel="c", at=0.0, data={"n": n}) for n in (1, 2,
 BYE = Bye(code=4503, name="draining", reason="the server is stopping", retry=0.5)
 
 Talk = Callable[[socket.socket], None]
+
+READERS = {each.transport.name: each for each in (WebSocketReader, SSEReader, LongPollReader)}
 
 
 @contextmanager
