@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -67,7 +68,10 @@ def serve(host: str, port: int, workers: int, channels: tuple[str, ...], certfil
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}.{hint}") from error
     url = address(listening).replace("http:", "https:" if certfile else "http:")
     click.echo(f"everywire serves {url}/  (stream at {url}{hub.options.mount}, Ctrl-C stops)")
-    asyncio.run(run(app, configuration(listening, hub.options, certfile=certfile, keyfile=keyfile), hub.close))
+    try:
+        asyncio.run(run(app, configuration(listening, hub.options, certfile=certfile, keyfile=keyfile), hub.close))
+    except ssl.SSLError as error:
+        raise click.ClickException(f"{certfile} and {keyfile} are no certificate and its key: {error}") from error
 
 
 @cli.command()
@@ -81,6 +85,9 @@ def publish(url: str, channel: str, rate: float | None, ca: str | None) -> None:
     \b
     tail -F access.log | everywire publish http://127.0.0.1:8000/live access
     """
+
+    if sys.stdin is None:
+        raise click.UsageError("there is no standard input to publish")
 
     def work() -> Any:
         from .pipes import publish_lines
@@ -117,6 +124,10 @@ def _run(work: Callable[[], Any]) -> Any:
     except Refusal as refusal:
         raise click.ClickException(f"refused: {refusal}") from refusal
     except EverywireError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # `| head`: who read the output has seen enough
+            raise
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None

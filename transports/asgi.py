@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, 
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -46,6 +46,12 @@ _SILENT_BEATS = 2.5  # a client that pings is given up after so many beats witho
 _CLOSE_WAIT = 2.0  # seconds for the other side to close a WebSocket that we have closed
 
 
+def path_below(scope: Scope) -> str:
+    """The path below where the application is mounted; some servers leave the mount in `path`, others take it away."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
 class Request:
     """What the endpoints want to know of a request, out of an ASGI scope.
 
@@ -57,15 +63,14 @@ class Request:
         self.method: str = scope.get("method", "GET")
         self.headers: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.query = dict(reversed(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)))
-        path, root = scope["path"], scope.get("root_path", "")
-        self.path: str = (path[len(root) :] if root and path.startswith(root) else path).strip("/")
+        self.path = path_below(scope).strip("/")
 
     def channels(self) -> list[str]:
         """The names in `channels=a,b`."""
         return [name for name in self.query.get("channels", "").split(",") if name]
 
     def since(self, header: bool = False) -> position.Position | None:
-        """Where to read on from. Raises: Refusal 4400, garbage."""
+        """Where to read on from; `header` says that `Last-Event-ID` goes before. Raises: Refusal 4400, garbage."""
         text = (header and self.headers.get("last-event-id")) or self.query.get("since")
         return position.parse(text) if text else None
 
@@ -84,8 +89,8 @@ class Request:
         # No page can forge `Sec-Fetch-Site`, and a proxy that rewrites `Host` leaves it alone.
         if origin is None or self.headers.get("sec-fetch-site") == "same-origin":
             return None
-        host = urlsplit(origin).netloc.lower()
-        if host and host == self.headers.get("host", "").lower():
+        host = self.headers.get("host", "").lower()
+        if host and origin.lower() in (f"http://{host}", f"https://{host}"):
             return None
         if origin in allowed or "*" in allowed:
             return origin
@@ -132,10 +137,12 @@ class Endpoints:
             await self._http(request, receive, send)
         except Refusal as refusal:
             await _refuse(send, refusal)
+        except OSError:  # a TimeoutError is one
+            _log.info("a client took nothing for too long, or went away in the middle of an answer")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while (await receive())["type"] == "lifespan.startup":
-            await self.hub.open()
+            await self.hub.open(anew=True)
             await send({"type": "lifespan.startup.complete"})
         await self.hub.close()
         await send({"type": "lifespan.shutdown.complete"})
@@ -160,17 +167,17 @@ class Endpoints:
     async def _wants_upgrade(self, request: Request, receive: Receive, send: Send) -> None:
         await _refuse(send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, (b"upgrade", b"websocket"))
 
-    def _feed(self, request: Request) -> Feed:
+    def _feed(self, transport: Transport, request: Request) -> Feed:
         """What an HTTP request asks to read. Raises: Refusal."""
         channels = request.channels()
         if not channels:
             raise Refusal(Code.BAD_COMMAND, "which channels? Say channels=a,b")
-        return self.hub.feed(channels, request.since(header=True))
+        return self.hub.feed(channels, request.since(header=transport.many))
 
     async def _stream(self, transport: Transport, request: Request, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
         respond = starlette_response(request.scope) or _respond
-        with self._feed(request) as feed:
+        with self._feed(transport, request) as feed:
             await respond(self._chunks(transport, feed), headers, feed, request.scope, receive, self._in_time(send))
 
     async def _chunks(self, transport: Transport, feed: Feed) -> AsyncIterator[bytes]:
@@ -182,7 +189,7 @@ class Endpoints:
     async def _poll(self, transport: Transport, request: Request, receive: Receive, send: Send) -> None:
         options = self.hub.options
         wait = parse_wait(request.query.get("wait"), options.poll_wait, options.poll_wait_max)
-        with self._feed(request) as feed:
+        with self._feed(transport, request) as feed:
             if feed.resumed == "fresh":  # no `since`: the answer is where to begin
                 batch: Batch | None = Batch([self._hello(feed)])
             elif (batch := feed.ready()) is None:
@@ -239,8 +246,8 @@ class Endpoints:
             await _text(send, transport.frame([encode(bye_of(refusal))]))
             await _close(refusal.code, refusal.name, receive, send)
             return
-        await send({"type": "websocket.accept", "subprotocol": subprotocol})
         with feed:
+            await send({"type": "websocket.accept", "subprotocol": subprotocol})
             await _Conversation(self.hub, transport, feed, receive, send).run(self._hello(feed))
 
     async def _negotiate(self, request: Request, receive: Receive, send: Send) -> None:

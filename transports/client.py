@@ -18,8 +18,8 @@ import ssl
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -55,13 +55,23 @@ Tap: TypeAlias = Callable[[str, bytes], None]
 _BACKOFF_BASE, _BACKOFF_CAP = 0.5, 20.0  # seconds
 _LEAST_WAIT = 0.01  # seconds; whatever a server says, we do not spin
 _AT_ONCE = 0.1  # seconds; after a cut all clients come back at once, but not in the same instant
-_LONG_LIFE = 5.0  # seconds; a wire that lived so long works, even if there was nothing to say
 _POLL_WAIT = 15.0  # seconds to ask for, until a `hello` says how long a beat is here
 _POLL_PAUSE = 1.0  # seconds from one poll to the next if the first brought nothing
 _PUBLISH_TRY = 10.0  # seconds for one answer to a publish; then it is sent again, with the same key
 _MESSAGE_MAX = 16 << 20  # bytes of one WebSocket message; a batch of ours has some 256 KiB
 _SILENT_BEATS = 2.0  # a wire on which nothing came for so many beats is dead
 _BROKEN = (aiohttp.ClientError, OSError, NotEverywireError, EOFError)  # a TimeoutError is an OSError
+
+
+_News: TypeAlias = tuple[Item | None, str | None]  # an item, or None for a repeat, and the position after it
+
+
+class _CallbackError(Exception):
+    """A defect of a callback of the caller's: none of the network's."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 class Attempt(NamedTuple):
@@ -160,42 +170,47 @@ class Stream:
     ) -> None:
         if isinstance(channels, str):
             raise TypeError(f"channels is a list of names: [{channels!r}]")
+        if not channels or not all(channels) or any("," in name for name in channels):
+            raise ConfigError(f"{list(channels)} are no channels: at least one name, and none with a comma")
         self._rungs = [each for each in transports if transport in ("auto", each.name)]
         if not self._rungs:
             raise ValueError(f"transport={transport!r}: there is auto, {', '.join(each.name for each in transports)}")
         self._base = _base(url)
         self._channels = list(channels)
         self._reading = Reading(since)
-        self._on_lost, self._on_state, self._tap = on_lost, on_state, tap
+        self._on_lost = on_lost
+        self._on_state, self._tap = _guarded(on_state), _guarded(tap)
         self._headers, self._ca = headers, ca
         self._open_timeout, self._connect_timeout = open_timeout, connect_timeout
+        self._tries = _Tries(self._rungs)
         self._http: aiohttp.ClientSession | None = None
-        self._items: AsyncGenerator[Item] | None = None
-        self._first: Item | None = None  # read while entering, not yet handed out
-        self._reader: asyncio.Task[Any] | None = None  # who waits for an item at present
-        self._unread = asyncio.Event()  # set while nobody does
-        self._unread.set()
+        self._batches: AsyncGenerator[list[_News]] | None = None
+        self._coming: asyncio.Task[list[_News]] | None = None  # the next batch, if somebody waits for it or has
+        self._arrived: deque[_News] = deque()  # the rest of the last batch
+        self._position = since
         self.state: State = "idle"
         self.transport: str | None = None
         self.evidence: deque[Attempt] = deque(maxlen=50)
 
     @property
     def position(self) -> str | None:
-        """The id of the last item that was handled: send it back as `since` to go on from there."""
-        return self._reading.position
+        """The position after the last event that was handed out: send it back as `since` to go on from there."""
+        return self._position
 
     async def __aenter__(self) -> Self:
         self._http = _session(self._headers, self._ca)
-        self._items = self._read()
+        self._batches = self._read()
         try:
             async with asyncio.timeout(self._connect_timeout):
-                self._first = await anext(self._items)
+                await self._more()
         except TimeoutError:
             await self.close()
             raise ConnectionFailedError(f"no connection to {self._base}: {self._tried()}") from None
         except BaseException:
             await self.close()
             raise
+        while self._arrived and isinstance(self._arrived[0][0], Hello | Beat):  # the `hello` says where we stand
+            self._position = self._arrived.popleft()[1]
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -205,12 +220,14 @@ class Stream:
         return self
 
     async def __anext__(self) -> Event:
-        if self._items is None:
-            if self.state == "idle":
-                raise RuntimeError("a stream is used as: async with connect(…) as stream")
-            raise StopAsyncIteration
+        if self.state == "idle":
+            raise RuntimeError("a stream is used as: async with connect(…) as stream")
         while True:
-            item, self._first = (self._first or await self._next()), None
+            while not self._arrived:
+                if self._batches is None:
+                    raise StopAsyncIteration
+                await self._more()
+            item, self._position = self._arrived.popleft()
             if isinstance(item, Event):
                 return item
             if isinstance(item, Lost):
@@ -218,23 +235,19 @@ class Stream:
                     raise EventsLostError(item)
                 self._on_lost(item)
 
-    async def _next(self) -> Item:
-        if self._reader is not None:
-            raise RuntimeError("another task reads this stream already")
-        assert self._items is not None  # noqa: S101 - asked before
-        self._reader = asyncio.current_task()
-        self._unread.clear()
-        try:
-            return await anext(self._items)
-        except asyncio.CancelledError:
-            if self._items is None and self._reader is not None:  # `close` has ended the iteration, and nobody the task
-                self._reader.uncancel()
-                raise StopAsyncIteration from None
-            self._items = self._read()  # a time-out of the caller's: the next call goes on from the position
-            raise
-        finally:
-            self._reader = None
-            self._unread.set()
+    async def _more(self) -> None:
+        """Wait for a batch. A caller who loses patience leaves the wire as it is: the next one waits for the same batch."""
+        if self._coming is None:
+            assert self._batches is not None  # noqa: S101 - asked before
+            self._coming = asyncio.create_task(_next(self._batches))
+        coming = self._coming
+        await asyncio.wait([coming])
+        if self._coming is coming:  # the first of those who waited takes it, and `close` takes it from all
+            self._coming = None
+            try:
+                self._arrived.extend(coming.result())
+            except _CallbackError as error:
+                raise error.cause from None
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None, timeout: float = 30.0) -> str:
         """Publish `data` and return the event's id.
@@ -257,24 +270,26 @@ class Stream:
 
     async def close(self) -> None:
         """Give the connection back; the iteration ends, also in another task that waits for its next event."""
-        items, self._items = self._items, None
+        batches, self._batches = self._batches, None
+        coming, self._coming = self._coming, None
+        self._arrived.clear()
         try:
-            if self._reader is not None:
-                self._reader.cancel()
-                await self._unread.wait()
-            elif items is not None:
-                await items.aclose()
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+            if batches is not None:
+                await batches.aclose()
         finally:
             if self._http is not None:
                 await self._http.close()
             if self.state != "failed":
-                self._enter("closed")
+                with suppress(_CallbackError):
+                    self._enter("closed")
 
     def _enter(self, state: State) -> None:
         if state != self.state:
             self.state = state
-            if self._on_state is not None:
-                self._on_state(state)
+            self._on_state(state)
 
     def _tried(self) -> str:
         last = {each.transport: each.outcome for each in self.evidence}
@@ -284,24 +299,26 @@ class Stream:
             return f"{', '.join(last)}: {last.popitem()[1]}"
         return "; ".join(f"{name}: {outcome}" for name, outcome in last.items()) + _hint(str(last))
 
-    async def _read(self) -> AsyncGenerator[Item]:
-        """Every item that is news, over one wire after the other, for ever."""
-        tries = _Tries(self._rungs)
+    async def _read(self) -> AsyncGenerator[list[_News]]:
+        """Everything that comes, over one wire after the other, for ever, each item once."""
+        tries = self._tries
         while True:
             self._enter("connecting" if self.transport is None else "reconnecting")
-            transport, began, proven = tries.transport, time.monotonic(), False
+            transport, began, opened, proven = tries.transport, time.monotonic(), False, False
             wait: float | None = None  # seconds, if the server says how long
             outcome = "ended"
             try:
-                async with aclosing(self._over(transport)) as items:
-                    async for item in items:
-                        # A wire that brings its hello and then dies, again and again, does not work.
-                        proven = proven or not isinstance(item, Hello)
-                        news = self._reading.take(item)
-                        self.transport = transport.name
-                        self._enter("open")
-                        if news is not None:
+                async with aclosing(self._over(transport)) as batches:
+                    async for items in batches:
+                        news, bye = self._judge(items)
+                        # A wire that brings its hello and then dies, again and again, does not work; one that lives does.
+                        opened, proven = True, proven or any(not isinstance(item, Hello) for item in items)
+                        if news:
+                            self.transport = transport.name
+                            self._enter("open")
                             yield news
+                        if bye is not None:
+                            raise refusal_from(bye.code, bye.reason, bye.retry)
             except Refusal as refusal:
                 if refusal.retry is None:
                     self._enter("failed")
@@ -313,18 +330,28 @@ class Stream:
             self.evidence.append(Attempt(transport.name, lived, outcome))
             self._enter("connecting" if self.transport is None else "reconnecting")
             if wait is None:
-                wait = tries.after(proven or lived > _LONG_LIFE, random.random())
+                wait = tries.after(proven or (opened and lived > self._open_timeout), random.random())
             await asyncio.sleep(wait)
 
-    def _over(self, transport: Transport) -> AsyncGenerator[Item]:
-        """The items of one connection over `transport`."""
+    def _judge(self, items: list[Item]) -> tuple[list[_News], Bye | None]:
+        """What of `items` is news, each with the position after it, and the `bye` at their end if there is one."""
+        news: list[_News] = []
+        for item in items:
+            if isinstance(item, Bye):
+                return news, item
+            if not isinstance(item, Reply):
+                news.append((self._reading.take(item), self._reading.position))
+        return news, None
+
+    def _over(self, transport: Transport) -> AsyncGenerator[list[Item]]:
+        """What comes over one connection of `transport`."""
         assert self._http is not None  # noqa: S101 - entered
-        target = _Target(self._http, self._base, self._channels, self._open_timeout, self._tap or _ignore)
+        target = _Target(self._http, self._base, self._channels, self._open_timeout, self._tap)
         wire = _websocket if transport.commands_up else _stream if transport.many else _poll
         return wire(transport, target, self._reading)
 
 
-async def _websocket(transport: Transport, target: _Target, reading: Reading) -> AsyncGenerator[Item]:
+async def _websocket(transport: Transport, target: _Target, reading: Reading) -> AsyncGenerator[list[Item]]:
     reader, patience, pinging = transport.reader(), target.open_timeout, None
     async with asyncio.timeout(patience):
         socket = await target.http.ws_connect(
@@ -337,43 +364,41 @@ async def _websocket(transport: Transport, target: _Target, reading: Reading) ->
                 raise _closed(socket.close_code)
             body = message.data.encode() if isinstance(message.data, str) else message.data
             target.tap(transport.name, body)
-            for item in _down(reader.feed(body)):
-                if isinstance(item, Hello):
-                    patience = _SILENT_BEATS * item.beat
-                    pinging = pinging or asyncio.create_task(_ping(socket, item.beat))
-                yield item
+            items = reader.feed(body)
+            if (beat := _beat(items)) is not None:
+                patience = _SILENT_BEATS * beat
+                pinging = pinging or asyncio.create_task(_ping(socket, beat))
+            yield items
     finally:
         if pinging is not None:
             pinging.cancel()
         await socket.close()
 
 
-async def _stream(transport: Transport, target: _Target, reading: Reading) -> AsyncGenerator[Item]:
+async def _stream(transport: Transport, target: _Target, reading: Reading) -> AsyncGenerator[list[Item]]:
     reader, patience = transport.reader(), target.open_timeout
     async with _get(transport, target, reading, {}, patience) as response:
         while data := await _in_time(response.content.readany(), patience):
             target.tap(transport.name, data)
-            for item in _down(reader.feed(data)):
-                if isinstance(item, Hello):
-                    patience = _SILENT_BEATS * item.beat
-                yield item
+            items = reader.feed(data)
+            if (beat := _beat(items)) is not None:
+                patience = _SILENT_BEATS * beat
+            yield items
     raise EOFError("the stream ended")
 
 
-async def _poll(transport: Transport, target: _Target, reading: Reading) -> AsyncGenerator[Item]:
+async def _poll(transport: Transport, target: _Target, reading: Reading) -> AsyncGenerator[list[Item]]:
     wait = 0.0  # the first answer proves that it works; the rest may take their time
     patience, longest = target.open_timeout, _POLL_WAIT
     while True:
-        asked, news = time.monotonic(), False
+        asked = time.monotonic()
         async with _get(transport, target, reading, {"wait": f"{wait:g}"}, patience) as response:
             body = await _in_time(response.read(), patience)
         target.tap(transport.name, body)
-        for item in _down(transport.reader().feed(body)):
-            if isinstance(item, Hello):
-                longest = item.beat
-            news = news or not isinstance(item, Beat)
-            yield item
-        if wait and not news:  # a server that cannot wait must not make us spin
+        items = transport.reader().feed(body)
+        longest = _beat(items) or longest
+        yield items
+        if wait and all(isinstance(item, Beat) for item in items):  # a server that cannot wait must not make us spin
             await asyncio.sleep(min(wait, _POLL_PAUSE) - (time.monotonic() - asked))
         wait, patience = longest, longest + target.open_timeout
 
@@ -463,13 +488,13 @@ def _ids(replies: list[Item]) -> list[str]:
     return ids
 
 
-def _down(items: Iterable[Item]) -> Iterator[Item]:
-    """The items that concern a reader. Raises: Refusal, when one is `bye`."""
-    for item in items:
-        if isinstance(item, Bye):
-            raise refusal_from(item.code, item.reason, item.retry)
-        if not isinstance(item, Reply):
-            yield item
+def _beat(items: list[Item]) -> float | None:
+    """The seconds of a beat, if these items begin with a `hello`."""
+    return items[0].beat if items and isinstance(items[0], Hello) else None
+
+
+async def _next(batches: AsyncGenerator[list[_News]]) -> list[_News]:
+    return await anext(batches)
 
 
 def _url(transport: Transport, target: _Target, reading: Reading, more: Mapping[str, str]) -> URL:
@@ -524,5 +549,14 @@ def _session(headers: Mapping[str, str] | None, ca: str | None) -> aiohttp.Clien
     )
 
 
-def _ignore(transport: str, data: bytes) -> None:
-    pass
+def _guarded(callback: Callable[..., None] | None) -> Callable[..., None]:
+    """`callback`, whose errors are told from those of the network."""
+
+    def call(*arguments: Any) -> None:
+        if callback is not None:
+            try:
+                callback(*arguments)
+            except Exception as error:
+                raise _CallbackError(error) from error
+
+    return call

@@ -101,6 +101,7 @@ class Feed:
     def move(self, since: Position) -> None:
         """Read on from `since`; a position that this log cannot continue becomes `lost`, for each channel."""
         log = self._log
+        self._told, self._untold, self._came_with = {}, [], None
         if since.epoch == log.epoch and since.offset <= log.head:
             self.offset = since.offset
             self.resumed = "lost" if log.gaps(self.offset, self.channels) else "exact"
@@ -139,15 +140,15 @@ class Feed:
 
         Only the last loss moves the reader on: one who is cut off before has to be told all of it again.
         """
-        losses = [*self._untold, *(_Loss(gap.channel, self._at(gap.after), gap.through, "evicted") for gap in gaps)]
-        ids = [self.position] * len(losses)
-        ids[-1] = self._at(self.offset if events.items else offset)
+        untold = [loss for loss in self._untold if loss.channel in self.channels]
+        losses = [*untold, *(_Loss(gap.channel, self._at(gap.after), gap.through, "evicted") for gap in gaps)]
+        ids = [*[self.position] * (len(losses) - 1), self._at(self.offset if events.items else offset)]
         told = self._told | {loss.channel: loss.through for loss in losses}
         self._told = {channel: through for channel, through in told.items() if through > offset}
         self._untold, self._came_with = [], None
         items = [
             Lost(id_, loss.channel, loss.after, self._at(loss.through), loss.reason)
-            for id_, loss in zip(ids, losses, strict=True)
+            for id_, loss in zip(ids, losses, strict=False)
         ]
         return Batch([*map(encode, items), *events.items])
 

@@ -33,14 +33,15 @@ class Hub:
 
     def __init__(self, options: Options, *, broker: Broker | None = None) -> None:
         self.options = options
-        self.log = Log("", count=options.history_count, age=options.history_age)
+        self.log = self._empty_log()
         self._broker = broker or broker_from(options)
         self._bells: dict[str, set[Feed]] = {}  # channel -> those who follow it
         self._feeds: set[Feed] = set()
         self._opening: asyncio.Lock = asyncio.Lock()
-        self._left = asyncio.Event()  # set while nobody reads
-        self._left.set()
+        self._empty = asyncio.Event()  # set while nobody reads
+        self._empty.set()
         self._closing: Code | None = None
+        self._closed = asyncio.Event()
         self._evict_at = 0.0
         self._names = {name for name in options.channels if not name.endswith("*")}
         self._beginnings = tuple(name[:-1] for name in options.channels if name.endswith("*"))
@@ -50,12 +51,19 @@ class Hub:
         """How many feeds are open."""
         return len(self._feeds)
 
-    async def open(self) -> None:
+    async def open(self, *, anew: bool = False) -> None:
         """Connect to the broker and begin to take its events.
+
+        Args:
+            anew: also after a `close`, with a new log, as for a server that starts again in the same process.
 
         Raises:
             Refusal: 4504, when the broker cannot be reached.
         """
+        if anew and self._closed.is_set():
+            self._closing = None
+            self._closed.clear()
+            self.log = self._empty_log()
         if self.log.epoch:
             return
         async with self._opening:
@@ -98,7 +106,7 @@ class Hub:
         self._evict()
         feed = Feed(self.log, names, since, limit=self.options.batch_bytes, leave=self._leave)
         self._feeds.add(feed)
-        self._left.clear()
+        self._empty.clear()
         for name in names:
             self._bells.setdefault(name, set()).add(feed)
         return feed
@@ -117,11 +125,7 @@ class Hub:
         feed.ring()
 
     def check(self, channel: str) -> None:
-        """Is `channel` a name that may be read and published?
-
-        Raises:
-            Refusal: 4404.
-        """
+        """Raises: Refusal 4404, unless `channel` is a name that may be read and published."""
         if not _CHANNEL.fullmatch(channel):
             raise Refusal(Code.UNKNOWN_CHANNEL, f"{channel[:40]!r} is not a channel name: 1 to 128 of A-Z a-z 0-9 _ . : -")
         if channel not in self._names and not channel.startswith(self._beginnings):
@@ -132,16 +136,22 @@ class Hub:
         broker go.
         """
         if self._closing is not None:
+            await self._closed.wait()
             return
         self._closing = code
         for feed in list(self._feeds):
             feed.end(self._refusal(code))
         try:
             async with asyncio.timeout(self.options.drain):
-                await self._left.wait()
+                await self._empty.wait()
         except TimeoutError:
-            pass  # those who do not even take a `bye` are cut by the server
-        await self._broker.close()
+            pass  # those who do not even take a `bye` are cut off by the server
+        finally:
+            self._closed.set()
+            await self._broker.close()
+
+    def _empty_log(self) -> Log:
+        return Log("", count=self.options.history_count, age=self.options.history_age)
 
     def _keep(self, record: Record) -> None:
         """Take one event from the broker: into the log, and ring for those who follow its channel."""
@@ -169,7 +179,7 @@ class Hub:
         self._unhang(feed)
         self._feeds.discard(feed)
         if not self._feeds:
-            self._left.set()
+            self._empty.set()
 
     def _unhang(self, feed: Feed) -> None:
         for name in feed.channels:

@@ -24,6 +24,7 @@ from .items import Batch, Encoded
 _offset = attrgetter("offset")
 _NOTHING_TOLD: Mapping[str, int] = {}
 _NO_EVENTS = Batch(())
+_SLICES = 64  # kept for readers at the same place; each may hold a whole batch
 
 
 class Gap(NamedTuple):
@@ -154,6 +155,8 @@ class Log:
         if told or (found := self._slices.get(key)) is None:
             found = self._read(offset, channels, limit, told)
             if not told:
+                if len(self._slices) >= _SLICES:  # readers all over the log share nothing, and must not fill the memory
+                    self._slices.clear()
                 self._slices[key] = found
         return found
 

@@ -4,13 +4,15 @@ older position.
 
 from __future__ import annotations
 
-import math
+import re
 from typing import Final
 
 from .errors import Code, Refusal
 from .items import encode_batch
 from .transport import Transport
 from .websocket import MessageReader
+
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
 
 def parse_wait(text: str | None, default: float, most: float) -> float:
@@ -21,13 +23,9 @@ def parse_wait(text: str | None, default: float, most: float) -> float:
     """
     if text is None:
         return default
-    try:
-        wait = float(text)
-    except ValueError:
-        wait = -1.0
-    if not (0 <= wait < math.inf):  # refuses nan too
+    if not _NUMBER.fullmatch(text):
         raise Refusal(Code.BAD_COMMAND, f"wait={text[:20]} is not a number of seconds")
-    return min(wait, most)
+    return min(float(text), most)
 
 
 TRANSPORT: Final = Transport(

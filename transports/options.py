@@ -16,23 +16,29 @@ from .errors import ConfigError
 
 PREFIX: Final = "LIVE_"
 
-_Seconds = Annotated[float, Meta(gt=0)]
+_Seconds = Annotated[float, Meta(gt=0, le=86_400)]  # a day is for ever here
+_Pattern = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:\-]{0,127})?\*?$", min_length=1)]
+_Origin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/]+)$")]
 _Count = Annotated[int, Meta(ge=1)]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What can be set; see the comments in the source for units and reasons."""
 
-    channels: tuple[str, ...] = ()  # names, or beginnings that end in `*`; nothing may be read or published that is not named
+    channels: tuple[
+        _Pattern, ...
+    ] = ()  # names, or beginnings that end in `*`; nothing may be read or published that is not named
     broker: str = "memory://"  # where offsets come from
     mount: Annotated[str, Meta(pattern="^/[^?#]*[^/?#]$")] = "/live"
-    origins: tuple[str, ...] = ()  # foreign origins that may connect, such as "https://shop.example"; "*" for all
+    origins: tuple[_Origin, ...] = ()  # foreign origins that may connect, such as "https://shop.example"; "*" for all
     beat: _Seconds = 15.0  # seconds of silence before a beat; many proxies cut idle streams at 30 or 60
     poll_wait: _Seconds = 25.0  # seconds a poll waits unless it says otherwise; below the usual cut at 30
     poll_wait_max: _Seconds = 60.0  # seconds a poll may ask for
     history_count: _Count = 1000  # events kept per channel
     history_age: _Seconds = 300.0  # seconds an event is kept: a lift, a tunnel, a laptop lid
-    message_bytes: _Count = 65_536  # of a frame or a request body that comes up, and of the JSON of one event
+    message_bytes: Annotated[int, Meta(ge=1, le=4 << 20)] = (
+        65_536  # of a frame or a request body that comes up, and of the JSON of one event
+    )
     batch_bytes: _Count = 262_144  # that go down in one write; also about what a reader who stands still costs
     channels_max: _Count = 10_000  # channels that ever hold events; an open pattern must not fill the memory
     channels_per_reader: _Count = 100

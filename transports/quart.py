@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from quart import Quart
 
-from .asgi import Endpoints, Receive, Scope, Send
+from .asgi import Endpoints, Receive, Scope, Send, path_below
 from .errors import ConfigError
 from .hub import Hub
 from .ladder import LADDER
@@ -49,20 +50,21 @@ class Live:
     def init_app(self, app: Quart) -> None:
         """Mount the endpoints in `app`, with `LIVE_*` of its configuration where no keyword argument was given."""
         if self._endpoints is not None:
-            raise ConfigError("this Live is in use already; make one for each app")
+            raise ConfigError("this Live is in use already: in another app, or since its hub was asked for; init_app comes first")
         if "live" in app.extensions:
             raise ConfigError("this app has a Live already")
         wanted = {**app.config, **{PREFIX + name.upper(): value for name, value in self._settings.items()}}
         endpoints = self._endpoints = Endpoints(Hub(options_from(wanted, prefix=PREFIX)), transports=self._transports)
         self._app = app
         app.extensions["live"] = self
-        app.before_serving(endpoints.hub.open)
+        app.before_serving(partial(endpoints.hub.open, anew=True))
         app.after_serving(endpoints.hub.close)
         mount, quart = self.hub.options.mount, app.asgi_app
 
         async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "lifespan" and scope["path"].startswith(mount + "/"):
-                await endpoints({**scope, "root_path": mount}, receive, send)
+            if scope["type"] != "lifespan" and (below := path_below(scope)).startswith(mount + "/"):
+                root = scope["path"].removesuffix(below)
+                await endpoints({**scope, "root_path": root + mount}, receive, send)
             else:
                 await quart(scope, receive, send)  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ from .transport import Transport
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
-_BLOCK_MAX = 1 << 20  # bytes; a peer that never ends a block must not fill the memory
+_BLOCK_MAX = 16 << 20  # bytes, well over the largest event; a peer that never ends a block must not fill the memory
 
 
 def frame(items: Sequence[Encoded]) -> bytes:

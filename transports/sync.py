@@ -66,6 +66,8 @@ class Stream:
         return self
 
     def __next__(self) -> Event:
+        if self._stream.state == "closed":
+            raise StopIteration
         try:
             return self._run(self._stream.__anext__())
         except StopAsyncIteration:

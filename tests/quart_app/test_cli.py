@@ -83,6 +83,14 @@ def test_the_wire_is_shown_as_it_is(url: str) -> None:
     assert "event: hello" in done.stdout
 
 
+@pytest.mark.parametrize("wire", [[], ["--wire"]])
+def test_who_reads_the_output_may_have_seen_enough(url: str, wire: list[str]) -> None:
+    command = " ".join([*EVERYWIRE, "tail", url, "vitals", *wire, "|", "head -1"])
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+    assert len(done.stdout.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
 def test_states_are_told_when_asked_for(url: str) -> None:
     done = run("tail", url, "vitals", "--count", "1", "-v")
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["connecting", "open", "closed"]

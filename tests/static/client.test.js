@@ -169,6 +169,25 @@ describe("SSE", () => {
     assert.equal(live.position, "e.9");
   });
 
+  test("a transport that a server does not serve is no last word: the next one is tried", async () => {
+    const missing = (_, response) => json(response, { code: 4400, name: "bad_command", reason: "nothing is served at 'sse'", retry: null }, 404);
+    const { mount } = await serve({
+      "/live/sse": missing,
+      "/live/poll": (_, response) => json(response, [hello(0), event(1)]),
+    });
+    const WebSocket = fakeWebSocket((socket) => socket.onclose({ code: 1006, reason: "" }));
+    const { live } = follow(mount, { transport: "auto", WebSocket });
+    for await (const { data } of live) {
+      assert.equal(data, 1);
+      break;
+    }
+    assert.equal(live.transport, "longpoll");
+  });
+
+  test("channels that are no list of names are refused at once", () => {
+    for (const channels of ["vitals", [], undefined]) assert.throws(() => connect("http://127.0.0.1:9", { channels }), TypeError);
+  });
+
   test("a loss that is told again on the way back is passed on once, and what is new of it with it", async () => {
     const lost = (through) => ({ type: "lost", id: "e.1", channel: "a", after: "e.1", through, reason: "evicted" });
     const { mount } = await serve({

@@ -31,6 +31,15 @@ def transport(request: pytest.FixtureRequest) -> Transport:
     return request.param
 
 
+def request_head(transport: Transport, query: str) -> bytes:
+    """The request that opens `transport`, for tests that hold the socket themselves."""
+    lines = [f"GET /{transport.path}?{query} HTTP/1.1", "Host: x"]
+    if transport.commands_up:
+        lines += ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
+        lines += ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
 @asynccontextmanager
 async def live(transports: Sequence[Transport] = TRANSPORTS, **settings: object) -> AsyncIterator[tuple[Hub, str]]:
     """A hub and the URL at which it is served; any channel is allowed unless the settings say otherwise."""

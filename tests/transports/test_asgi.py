@@ -11,7 +11,7 @@ import msgspec
 import psutil
 import pytest
 
-from tests.transports.conftest import TRANSPORTS, live
+from tests.transports.conftest import TRANSPORTS, live, request_head
 from transports import Hub, Options, Transport
 from transports.asgi import Endpoints
 from transports.client import connect
@@ -27,14 +27,6 @@ async def http():
 def http_scope(path: str, query: str = "", method: str = "GET", headers: dict[str, str] | None = None) -> dict:
     pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     return {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": pairs}
-
-
-def request_head(transport: Transport, query: str) -> bytes:
-    lines = [f"GET /{transport.path}?{query} HTTP/1.1", "Host: x"]
-    if transport.commands_up:
-        lines += ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
-        lines += ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
-    return "\r\n".join([*lines, "", ""]).encode()
 
 
 async def first_items(http: aiohttp.ClientSession, url: str, transport: Transport, query: str) -> list[dict]:
@@ -136,7 +128,7 @@ async def test_wrong_ways_in(http, method: str, path: str, status: int) -> None:
         assert (await response.json())["code"] == 4400
 
 
-@pytest.mark.parametrize("wait", ["-1", "nan", "inf", "soon", ""])
+@pytest.mark.parametrize("wait", ["-1", "nan", "inf", "soon", "", "1_0", "%D9%A1", "1e1"])
 async def test_a_poll_that_asks_for_nonsense_is_refused(http, wait: str) -> None:
     async with live() as (hub, url), http.get(f"{url}/poll?channels=a&since={hub.log.epoch}.0&wait={wait}") as response:
         assert (response.status, (await response.json())["code"]) == (400, 4400)
@@ -347,6 +339,7 @@ async def test_our_subprotocol_is_chosen_among_others(http) -> None:
         ("null", False),
         ("https://shop.example", True),
         ("http://", False),
+        ("http://[::1", False),
     ],
 )
 async def test_pages_of_other_origins_may_neither_read_nor_publish(
@@ -391,6 +384,22 @@ async def test_a_browser_is_told_that_an_allowed_page_may_see_the_answer(http) -
         async with http.options(f"{url}/commands", headers={"Origin": "https://evil.example"}) as response:
             assert response.status == 403
             assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_a_feed_whose_acceptance_fails_leaves_nothing_behind() -> None:
+    hub = Hub(Options(channels=("a",)))
+    await hub.open()
+
+    async def receive() -> dict:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict) -> None:
+        raise OSError
+
+    scope = {"type": "websocket", "path": "/ws", "query_string": b"channels=a", "headers": []}
+    with pytest.raises(OSError):  # noqa: PT011 - any
+        await Endpoints(hub)(scope, receive, send)
+    assert hub.readers == 0
 
 
 # --- slow readers

@@ -83,13 +83,13 @@ async def test_closing_ends_the_iteration_of_another_task(transport: Transport) 
                     pass
                 return "ended"
 
-            following = asyncio.create_task(follow())
+            following = [asyncio.create_task(follow()) for _ in range(2)]
+            cancelled = asyncio.create_task(follow())
             await until(lambda: hub.readers)
-            await asyncio.sleep(0)
-            with pytest.raises(RuntimeError, match="another task"):
-                await anext(stream)
+            cancelled.cancel()
             await stream.close()
-            assert await following == "ended"
+            assert await asyncio.gather(*following) == ["ended", "ended"]
+            assert (await asyncio.gather(cancelled, return_exceptions=True))[0].__class__ is asyncio.CancelledError
         assert stream.state == "closed"
         await until(lambda: not hub.readers)
 
@@ -110,6 +110,35 @@ async def test_an_error_in_the_block_is_the_one_that_comes_out_of_it() -> None:
         assert await following[0] == "ended"
 
 
+async def test_the_position_is_that_of_what_was_handed_out(transport: Transport) -> None:
+    async with live() as (hub, url):
+        ids = [await hub.publish("a", n) for n in range(3)]
+        async with connect(url, ["a"], since=f"{hub.log.epoch}.0", transports=[transport]) as stream:
+            assert stream.position == f"{hub.log.epoch}.0"
+            for position in ids:
+                await anext(stream)
+                assert stream.position == position, "not that of the batch it came in"
+
+
+async def test_two_tasks_share_what_comes() -> None:
+    async with live() as (hub, url), connect(url, ["a"]) as stream:
+        first, second = asyncio.create_task(anext(stream)), asyncio.create_task(anext(stream))
+        await until(lambda: hub.readers)
+        await hub.publish("a", 1)
+        await hub.publish("a", 2)
+        assert sorted([(await first).data, (await second).data]) == [1, 2]
+
+
+@pytest.mark.parametrize("callback", ["tap", "on_state"])
+async def test_a_defect_of_a_callback_is_not_taken_for_one_of_the_network(callback: str) -> None:
+    def fail(*_: object) -> None:
+        raise BrokenPipeError("mine")
+
+    async with live() as (_, url):
+        with pytest.raises(BrokenPipeError, match="mine"):
+            await connect(url, ["a"], **{callback: fail}).__aenter__()
+
+
 async def test_a_server_that_cannot_wait_is_not_asked_without_a_pause() -> None:
     beat = '[{"type":"beat","id":"e.1","at":1}]'
     async with answering(lambda head: http(200, "application/json", beat)) as (url, heads):
@@ -125,6 +154,12 @@ async def test_a_position_that_gets_lost_on_the_way_is_no_silent_loss() -> None:
         with pytest.raises(ConnectionFailedError, match="position got lost"):
             async with connect(url, ["a"], transport="longpoll", since="e.1", connect_timeout=0.3):
                 pass
+
+
+@pytest.mark.parametrize("channels", [[], [""], ["a", ""], ["a,b"]])
+def test_what_can_be_no_channels_is_refused_at_once(channels: list[str]) -> None:
+    with pytest.raises(ConfigError, match="are no channels"):
+        connect("http://127.0.0.1:9", channels)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://x/live", "127.0.0.1:8000/live", "http://", ""])
@@ -152,10 +187,12 @@ async def test_what_is_lost_is_raised_and_the_iteration_may_go_on() -> None:
 
 async def test_a_time_out_of_the_callers_loses_nothing(transport: Transport) -> None:
     async with live() as (hub, url), connect(url, ["a"], transports=[transport]) as stream:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(anext(stream), 0.02)
-        await hub.publish("a", 1)
-        assert (await anext(stream)).data == 1
+        for n in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(stream), 0.01)
+            await hub.publish("a", n)
+            assert (await anext(stream)).data == n
+        assert not stream.evidence, "it was the same wire all the time"
 
 
 async def test_a_refusal_for_good_ends_it_with_its_number(transport: Transport) -> None:

@@ -124,6 +124,18 @@ async def test_an_end_for_good_says_so() -> None:
         assert decode_item((await feed.take(0)).items[-1].json).retry is None
 
 
+async def test_a_server_that_starts_again_in_the_same_process_has_a_new_log() -> None:
+    hub = hub_of()
+    first = await hub.publish("a", 1, key="k")
+    await asyncio.gather(hub.close(), hub.close())
+    await hub.open()
+    with pytest.raises(Refusal):
+        await hub.publish("a", 1)
+    await hub.open(anew=True)
+    assert await hub.publish("a", 1, key="k") != first
+    assert len(hub.log) == 1
+
+
 async def test_closing_does_not_wait_for_ever_for_a_reader_that_does_not_take_its_bye() -> None:
     hub = hub_of()
     await hub.open()

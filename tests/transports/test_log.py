@@ -42,6 +42,15 @@ def test_readers_at_the_same_place_share_one_slice_until_the_log_changes() -> No
     assert offsets(log.after(0, ("a",), LIMIT).events) == [1, 2]
 
 
+def test_readers_all_over_a_quiet_log_do_not_fill_the_memory() -> None:
+    log = Log("e", count=1000)
+    for offset in range(1, 1001):
+        append(log, offset)
+    for offset in range(1000):
+        log.after(offset, ("a",), LIMIT)
+    assert len(log._slices) <= 64
+
+
 def test_age_lets_go_of_what_is_older_and_of_nothing_else() -> None:
     log = Log("e", age=10.0)
     for offset, at in [(1, 0.0), (2, 5.0), (3, 6.0)]:

@@ -29,6 +29,12 @@ def test_a_configuration_is_read_by_its_prefix_and_the_rest_left_alone() -> None
         ({"mount": "live"}, "", "mount"),
         ({"mount": "/live/"}, "", "mount"),
         ({"history_count": 0}, "", "history_count"),
+        ({"beat": float("inf")}, "", "beat"),
+        ({"channels": ["bad name!"]}, "", "channels"),
+        ({"channels": ["a*b"]}, "", "channels"),
+        ({"channels": [""]}, "", "channels"),
+        ({"origins": ["https://x.example/"]}, "", "origins"),
+        ({"message_bytes": 64 << 20}, "", "message_bytes"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_would_do(settings: dict, prefix: str, message: str) -> None:

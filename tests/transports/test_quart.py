@@ -64,6 +64,31 @@ def test_one_live_serves_one_app_and_one_app_has_one() -> None:
         Live(app)
 
 
+@pytest.mark.parametrize("stripped", [False, True])
+async def test_an_app_below_a_prefix_keeps_its_stream(stripped: bool) -> None:
+    app = app_of()
+    live = Live(app, channels=["a"])
+
+    async def outer(scope, receive, send) -> None:
+        if scope["type"] != "lifespan":
+            path = scope["path"].removeprefix("/app") if stripped else scope["path"]
+            scope = {**scope, "root_path": "/app", "path": path}
+        await app(scope, receive, send)
+
+    async with serving(outer, drain=live.hub.close) as url, connect(f"{url}/app/live", ["a"]) as stream:
+        await live.publish("a", 1)
+        assert (await anext(stream)).data == 1
+
+
+async def test_an_app_that_starts_twice_works_twice() -> None:
+    app = app_of()
+    live = Live(app, channels=["a"])
+    for _ in range(2):
+        async with app.test_app():
+            await live.publish("a", 1)
+            assert len(live.hub.log) == 1
+
+
 async def test_paths_that_only_begin_like_the_mount_belong_to_the_app() -> None:
     app = app_of()
     live = Live(app)

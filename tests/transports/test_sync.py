@@ -45,6 +45,7 @@ def test_a_plain_loop_in_a_script(url: str, transport: str) -> None:
         assert got == list(zip(ids, range(3), strict=True))
         assert (stream.position, stream.state) == (ids[-1], "open")
     assert stream.state == "closed"
+    assert list(stream) == []
 
 
 def test_a_refusal_is_raised_where_it_is_entered(url: str) -> None:

@@ -35,18 +35,18 @@ class MemoryBroker:
     async def tail(self, deliver: Deliver) -> str:
         """See `Broker.tail`. There is nothing from before."""
         self._deliver = deliver
+        self._keys.clear()  # their offsets were those of another epoch
         return "".join(secrets.choice(_ALPHABET) for _ in range(6))
 
     async def publish(self, channel: str, data: bytes, key: str | None) -> int:
         """See `Broker.publish`."""
         now = self._clock()
-        if key is not None:
-            self._forget(now - self._window)
-            if known := self._keys.get((channel, key)):
-                return known[1]
+        known = None if key is None else self._keys.get((channel, key))
+        if known is not None and known[0] >= now - self._window:
+            return known[1]
         self._offset += 1
         if key is not None:
-            self._keys[channel, key] = now, self._offset
+            self._remember((channel, key), now)
         if self._deliver is not None:
             self._deliver(Record(self._offset, channel, now, data))
         return self._offset
@@ -55,6 +55,9 @@ class MemoryBroker:
         """See `Broker.close`."""
         self._deliver = None
 
-    def _forget(self, before: float) -> None:
-        while self._keys and (len(self._keys) >= self._count or next(iter(self._keys.values()))[0] < before):
+    def _remember(self, key: tuple[str, str], now: float) -> None:
+        """Keep the offset that `key` got, and let go of those whose time is over or for whom there is no room."""
+        self._keys.pop(key, None)
+        self._keys[key] = now, self._offset
+        while len(self._keys) > self._count or next(iter(self._keys.values()))[0] < now - self._window:
             self._keys.popitem(last=False)

@@ -147,7 +147,8 @@ function ended(code, reason) {
 /** A refusal in our words, or whatever a proxy on the way had to say. */
 async function refusal(response) {
   const body = await response.json().catch(() => null);
-  if (typeof body?.code === "number") return new LiveError(body);
+  // The status of a path that is not served there is not the one of its code: no final word, another wire may do.
+  if (typeof body?.code === "number" && !(body.code === 4400 && response.status !== 400)) return new LiveError({ retry: null, ...body });
   const retry = Number(response.headers.get("retry-after")) || undefined;
   return new LiveError({ reason: `the way to the server answered ${response.status}`, retry });
 }
@@ -188,6 +189,7 @@ const PACE = {
 /** Opens a stream of events and keeps it open. See client.d.ts for the options and for what comes back. */
 export function connect(mount, options = {}) {
   const { channels = [], transport = "auto", since = null, random = Math.random } = options;
+  if (!Array.isArray(channels) || !channels.length) throw new TypeError("channels is a list of names");
   if (transport !== "auto" && !WIRES[transport]) throw new TypeError(`no transport named '${transport}'`);
   const fetch = options.fetch ?? globalThis.fetch;
   const pace = { ...PACE, ...options.pace };
