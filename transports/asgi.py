@@ -30,6 +30,7 @@ from .ladder import LADDER
 from .longpoll import parse_wait
 from .starlette import starlette_response
 from .transport import HEADERS, Frame, Transport
+from .watch import Watch
 from .websocket import choose_subprotocol
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -177,8 +178,8 @@ class Endpoints:
     async def _stream(self, transport: Transport, request: Request, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
         respond = starlette_response(request.scope) or _respond
-        with self._feed(transport, request) as feed:
-            await respond(self._chunks(transport, feed), headers, feed, request.scope, receive, self._in_time(send))
+        with self._feed(transport, request) as feed, self._in_time(send) as in_time:
+            await respond(self._chunks(transport, feed), headers, feed, request.scope, receive, in_time)
 
     async def _chunks(self, transport: Transport, feed: Feed) -> AsyncIterator[bytes]:
         """The body of a stream: the first byte at once, then batches and beats until the `bye`."""
@@ -199,7 +200,8 @@ class Endpoints:
                 finally:
                     watch.cancel()
         if batch is not None:
-            await _answer(self._in_time(send), 200, batch.framed(transport.frame), kind=transport.content_type.encode())
+            with self._in_time(send) as in_time:
+                await _answer(in_time, 200, batch.framed(transport.frame), kind=transport.content_type.encode())
 
     async def _commands(self, request: Request, receive: Receive, send: Send) -> None:
         commands = parse(await self._body(receive))
@@ -231,24 +233,24 @@ class Endpoints:
         except (Refusal, KeyError):
             await send({"type": "websocket.close"})  # before accept: the server answers 403
             return
-        send = self._in_time(send)
-        try:
-            subprotocol = choose_subprotocol(offered, transport.content_type)
-            request.check_version()
-            await self.hub.open()
-            channels, since = request.channels(), request.since()
-            if since is not None and not channels:
-                raise Refusal(Code.BAD_COMMAND, "since says where to read channels on from: say channels=a,b too")
-            feed = self.hub.feed(channels, since)
-        except Refusal as refusal:
-            # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
-            await send({"type": "websocket.accept"})
-            await _text(send, transport.frame([encode(bye_of(refusal))]))
-            await _close(refusal.code, refusal.name, receive, send)
-            return
-        with feed:
-            await send({"type": "websocket.accept", "subprotocol": subprotocol})
-            await _Conversation(self.hub, transport, feed, receive, send).run(self._hello(feed))
+        with self._in_time(send) as in_time:
+            try:
+                subprotocol = choose_subprotocol(offered, transport.content_type)
+                request.check_version()
+                await self.hub.open()
+                channels, since = request.channels(), request.since()
+                if since is not None and not channels:
+                    raise Refusal(Code.BAD_COMMAND, "since says where to read channels on from: say channels=a,b too")
+                feed = self.hub.feed(channels, since)
+            except Refusal as refusal:
+                # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
+                await in_time({"type": "websocket.accept"})
+                await _text(in_time, transport.frame([encode(bye_of(refusal))]))
+                await _close(refusal.code, refusal.name, receive, in_time)
+                return
+            with feed, self._in_time(send) as reply:
+                await in_time({"type": "websocket.accept", "subprotocol": subprotocol})
+                await _Conversation(self.hub, transport, feed, receive, in_time, reply).run(self._hello(feed))
 
     async def _negotiate(self, request: Request, receive: Receive, send: Send) -> None:
         options = self.hub.options
@@ -266,25 +268,55 @@ class Endpoints:
         }
         await _answer(send, 200, msgspec.json.encode(known))
 
+    def _in_time(self, send: Send) -> _InTime:
+        return _InTime(send, self.hub.options.send_timeout)
+
     def _hello(self, feed: Feed) -> Encoded:
         return feed.hello(secrets.token_urlsafe(6), self.hub.options.beat)
 
-    def _in_time(self, send: Send) -> Send:
-        """`send`, but a reader who takes nothing for `send_timeout` seconds is given up."""
-        timeout = self.hub.options.send_timeout
 
-        async def in_time(message: Message) -> None:
-            async with asyncio.timeout(timeout):
-                await send(message)
+class _InTime:
+    """A `send` that gives a reader up who takes nothing for `seconds`. For one task; the timer goes with the `with` block.
 
-        return in_time
+    Raises, when called:
+        TimeoutError: nothing was taken.
+    """
+
+    def __init__(self, send: Send, seconds: float) -> None:
+        self._send, self._seconds = send, seconds
+        self._watch = Watch(self._late)
+        self._task: asyncio.Task[Any] | None = None
+        self._given_up = False
+
+    def __enter__(self) -> Send:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.stop()
+
+    async def __call__(self, message: Message) -> None:
+        self._task = asyncio.current_task()
+        self._watch.begin(self._seconds)
+        try:
+            await self._send(message)
+        except asyncio.CancelledError:
+            if self._given_up and self._task is not None and self._task.uncancel() == 0:
+                raise TimeoutError(f"nothing was taken for {self._seconds:g} s") from None
+            raise
+        finally:
+            self._watch.end()
+
+    def _late(self) -> None:
+        if self._task is not None:
+            self._given_up = self._task.cancel()
 
 
 class _Conversation:
     """One WebSocket: batches go down, commands come up, side by side."""
 
-    def __init__(self, hub: Hub, transport: Transport, feed: Feed, receive: Receive, send: Send) -> None:
-        self.hub, self.transport, self.feed, self.receive, self.send = hub, transport, feed, receive, send
+    def __init__(self, hub: Hub, transport: Transport, feed: Feed, receive: Receive, send: Send, reply: Send) -> None:
+        self.hub, self.transport, self.feed = hub, transport, feed
+        self.receive, self.send, self.reply = receive, send, reply
         self._patience: float | None = None  # seconds until a client that promised to go on is silent
 
     async def run(self, hello: Encoded) -> None:
@@ -309,7 +341,7 @@ class _Conversation:
         try:
             while (message := await self._message())["type"] != "websocket.disconnect":
                 if replies := await self._answers(message):
-                    await _text(self.send, self.transport.frame(replies))
+                    await _text(self.reply, self.transport.frame(replies))
             self.feed.end()
         except Refusal as refusal:
             self.feed.end(refusal)

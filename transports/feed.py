@@ -15,6 +15,7 @@ from .errors import Refusal
 from .items import VERSION, Batch, Beat, Encoded, Hello, Lost, bye_of, encode
 from .log import Gap, Log
 from .position import Position
+from .watch import Watch
 
 
 class _Loss(NamedTuple):
@@ -48,7 +49,7 @@ class Feed:
         "_told",
         "_unsaid",
         "_untold",
-        "_waiter",
+        "_waiter", "_watch",
         "bye",
         "channels",
         "offset",
@@ -75,6 +76,7 @@ class Feed:
         self._untold: list[_Loss] = []  # what another life of the log took with it, to be told first
         self._came_with: str | None = None  # what the reader came with, as long as that has not been told
         self._unsaid: Refusal | None = None  # a `bye` that is still to be read
+        self._watch = Watch(self._give_up)
         self.open = True
         self.bye: Refusal | None = None  # why it was ended, if it was ended with a word
         self.channels = tuple(channels)
@@ -87,6 +89,7 @@ class Feed:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._watch.stop()
         self._leave(self)
 
     @property
@@ -159,10 +162,13 @@ class Feed:
         A batch whose last item is `bye` is the last one. Looking at the log and laying out the bell happen without
         an await between them, so no wake-up can be lost.
         """
-        deadline = asyncio.get_running_loop().time() + wait
-        while self.open and (batch := self.ready()) is None:
-            if not await self._rung(deadline):
-                return Batch([encode(Beat(self.position, self._clock()))])
+        self._watch.begin(wait)
+        try:
+            while self.open and (batch := self.ready()) is None:
+                if not await self._rung():
+                    return Batch([encode(Beat(self.position, self._clock()))])
+        finally:
+            self._watch.end()
         if self.open:
             return batch
         bye, self._unsaid = self._unsaid, None
@@ -171,21 +177,17 @@ class Feed:
         left = self.ready()
         return Batch([*(left.items if left else ()), encode(bye_of(bye))])
 
-    async def _rung(self, deadline: float) -> bool:
-        """Wait for the bell; False when `deadline`, on the loop's clock, came first."""
-        loop = asyncio.get_running_loop()
-        self._waiter = waiter = loop.create_future()
-        timer = loop.call_at(deadline, _give_up, waiter)
+    async def _rung(self) -> bool:
+        """Wait for the bell; False when the watch came first."""
+        self._waiter = asyncio.get_running_loop().create_future()
         try:
-            return bool(await waiter)
+            return await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
+
+    def _give_up(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(False)
 
     def _at(self, offset: int) -> str:
         return str(Position(self._log.epoch, offset))
-
-
-def _give_up(waiter: asyncio.Future[bool]) -> None:
-    if not waiter.done():
-        waiter.set_result(False)

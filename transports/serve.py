@@ -22,6 +22,7 @@ from hypercorn.protocol.h2 import BUFFER_LOW_WATER, StreamBuffer
 
 from .errors import ConfigError
 from .options import Options
+from .watch import Watch
 
 _FLUSH = 5.0  # seconds for a client to take the last bytes of a connection that we close
 _GRACE = 1.0  # seconds from the end of the drain until what is left is cut off
@@ -63,29 +64,36 @@ class Connection(TCPServer):
 
     async def run(self) -> None:
         """Serve the connection to its end."""
+        self._sending = 0  # how many wait for the client to take what they have
+        self._watch = Watch(self.writer.transport.abort)
         self.config.connections.add(self)
         try:
             await super().run()
         finally:
+            self._watch.stop()
             self.config.connections.discard(self)
 
     async def protocol_send(self, event: Event) -> None:
         """Send what the protocol has for the client."""
-        timer = self._abort_in(self.config.send_timeout + _FLUSH)  # our endpoints give up first, with a word
+        patience = self.config.send_timeout + _FLUSH  # our endpoints give up first, with a word
+        if not self._sending:
+            self._watch.begin(patience)
+        self._sending += 1
         try:
             await super().protocol_send(event)
         finally:
-            timer.cancel()
+            self._sending -= 1
+            if self._sending:  # those behind it have their own time
+                self._watch.begin(patience)
+            else:
+                self._watch.end()
 
     async def _close(self) -> None:
-        timer = self._abort_in(_FLUSH)
+        timer = self.loop.call_later(_FLUSH, self.writer.transport.abort)
         try:
             await super()._close()
         finally:
             timer.cancel()
-
-    def _abort_in(self, seconds: float) -> asyncio.TimerHandle:
-        return self.loop.call_later(seconds, self.writer.transport.abort)
 
 
 async def _pop(self: StreamBuffer, most: int) -> bytes:
