@@ -1,6 +1,7 @@
 """What a connection costs: memory per idle reader, and how many deliveries one core makes.
 
-    python docs/explanation/experiments/costs.py            # all of it, about three minutes; prints tables
+    python docs/explanation/experiments/costs.py              # all of it, about three minutes; prints tables
+    python docs/explanation/experiments/costs.py longpoll     # one kind of reader
 
 The server runs in a process of its own on core 0, the readers on core 1. The peer in the same run is a plain ASGI
 WebSocket application on the same Hypercorn that sends every event to every reader by itself, as most code does.
@@ -122,6 +123,9 @@ class Reader(asyncio.Protocol):
             self.begun = True
             self.ready()
         data = self.rest + data
+        if self.kind == "longpoll" and not data.endswith(b"}]"):
+            self.rest = data  # an answer counts when it is whole
+            return
         count = data.count(b'{"t":')
         delay = None
         if count:
@@ -136,7 +140,8 @@ class Reader(asyncio.Protocol):
             self.rest = data[-5:]
         if count:
             self.seen(count, delay)
-        if self.kind == "longpoll" and data.endswith(b"}]"):
+        if self.kind == "longpoll":
+            self.rest = b""
             place = data.rfind(b'"id":"') + 6
             self.ask("a&since=" + data[place : data.find(b'"', place)].decode())
 
@@ -269,13 +274,13 @@ async def slow() -> dict[str, float]:
         return {"grown MiB": (most - before) / 2**20, "taken KiB": taken / 1024, "other got": got[0], "p99 ms": p99 * 1e3}
 
 
-async def main() -> None:
+async def main(kinds: list[str]) -> None:
     os.sched_setaffinity(0, {1 % (os.cpu_count() or 1)})
     print(f"idle: KiB of memory per reader at {IDLE}")
-    for kind in PATHS:
+    for kind in kinds:
         print(f"  {kind:10} {await idle(kind):6.1f}", flush=True)
     print(f"busy: {READERS} readers, about 100 bytes an event, {SECONDS:g} s for each rate")
-    for kind in PATHS:
+    for kind in kinds:
         for row in await busy(kind):
             print(
                 f"  {kind:10} {row['rate']:8.0f} events/s  {row['deliveries']:10.0f} deliveries/s  p50 {row['p50'] * 1e3:7.1f} ms"
@@ -290,7 +295,8 @@ async def main() -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("kinds", nargs="*", default=list(PATHS))
     parser.add_argument("--serve")
     parser.add_argument("--history", type=int)
     arguments = parser.parse_args()
-    asyncio.run(run_server(arguments.serve, arguments.history) if arguments.serve else main())
+    asyncio.run(run_server(arguments.serve, arguments.history) if arguments.serve else main(arguments.kinds))
