@@ -11,7 +11,6 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import aiohttp
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
@@ -42,11 +41,10 @@ class Server:
 
     async def start(self) -> None:
         command = ("-m", "quart_app", "serve", "--host", "127.0.0.1", "--port", str(self.port))
-        self.process = await asyncio.create_subprocess_exec(sys.executable, *command)
-        async with asyncio.timeout(_START), aiohttp.ClientSession() as session:
-            while not await self._ready(session):
-                assert self.process.returncode is None, f"the server ended with {self.process.returncode}"
-                await asyncio.sleep(0.05)  # nothing tells from outside when a port begins to listen
+        self.process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
+        async with asyncio.timeout(_START):
+            line = await self.process.stdout.readline()  # said when the port listens
+        assert self.url.encode() in line, f"the server ended with {self.process.returncode}"
 
     async def stop(self) -> None:
         process, self.process = self.process, None
@@ -65,13 +63,6 @@ class Server:
         """End this life of the log and begin another."""
         await self.stop()
         await self.start()
-
-    async def _ready(self, session: aiohttp.ClientSession) -> bool:
-        try:
-            async with session.get(f"{self.url}/live/negotiate") as response:
-                return response.status == 200
-        except aiohttp.ClientError:
-            return False
 
 
 @pytest.fixture
