@@ -8,7 +8,7 @@ BIN := .venv/bin
 .PHONY: run test compare lint docs clean chromium
 
 run: .venv/run  ## serve the page and the stream on port $(PORT)
-	$(BIN)/everywire serve --host $(HOST) --port $(PORT)
+	@$(BIN)/everywire serve --host $(HOST) --port $(PORT)
 
 test: .venv/dev chromium lint  ## everything that CI checks
 	$(BIN)/python -m pytest
@@ -31,13 +31,14 @@ clean:  ## all that the other targets made
 # One environment, two stages: what `make run` needs, and what the tests and the documentation need.
 .venv/run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "everywire needs Python 3.11 or newer: make PYTHON=python3.12")'
-	test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { $(call debian,python3-venv) && $(PYTHON) -m venv .venv; }
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[client]'
-	touch $@
+	@test -x $(BIN)/pip || echo "making .venv, half a minute"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { $(call debian,python3-venv) && $(PYTHON) -m venv .venv; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[client]'
+	@touch $@
 
 .venv/dev: .venv/run
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
 
 # The browser tests drive Debian's Chromium. Where it cannot be installed they are skipped by name.
 chromium:
