@@ -16,6 +16,7 @@ import socket as constants
 import struct
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
@@ -147,7 +148,7 @@ class _Offset:
         return after - before, wall - (before + after) // 2
 
 
-class Reader:
+class Reader(ABC):
     """A reader of some channels over one wire.
 
     Args:
@@ -198,8 +199,9 @@ class Reader:
             self._wire.close()
             self._wire = None
 
+    @abstractmethod
     def _read(self) -> Iterator[Batch]:
-        raise NotImplementedError
+        """What comes over one connection, until it ends."""
 
     def _note(self, items: list[Item]) -> None:
         """Remember the position after `items`, which is that of the last one that has one."""

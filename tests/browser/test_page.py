@@ -37,8 +37,9 @@ def lane_of(page: Page, lane: str) -> Locator:
 
 async def until(page: Page, question: str, argument: object = None) -> None:
     """Until the page's answer is yes. Playwright's own `wait_for_function` needs `eval`, which the page's policy forbids."""
-    while not await page.evaluate(question, argument):  # noqa: ASYNC110  the event is in another process
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(60):
+        while not await page.evaluate(question, argument):
+            pass  # each question waits for the page's answer
 
 
 async def figure(page: Page, lane: str, name: str) -> str:
