@@ -1,0 +1,677 @@
+"""Negotiator: which transport to use, decided by proof. Facts in, instructions out.
+
+`step(state, fact, now, luck) -> (state, instructions)` is the whole of it: no clock, no chance, no network. The client
+(`client.py`; `static/client.js` has the same machine) tells it what happened and does what it says. Any log of
+`(fact, now, luck)` can be replayed, in either language.
+
+How it decides:
+
+* **Race.** The best rung of the ladder is opened at once, the next after about a round trip, and so on. A rung that fails
+  makes room for the next at once.
+* **Proof.** A wire works when an item of ours came down *and* an answer came back (`Ask`, `Answered`). Items are
+  delivered from whichever wire brings them, since repeats are dropped by position; proof decides which wire stays.
+* **Make before break.** A wire in charge that falls silent stays until another is proven. A better one that comes late
+  takes over. Nothing is lost or doubled in between, because every wire reads on from the same position.
+* **Blame.** A rung is remembered as bad only when another one works at the same time. An outage blames nobody.
+* **Way back up.** Bad rungs are tried again in the background, after 30 seconds, then 60, up to 10 minutes; one must live for
+  `settle` seconds before it takes over.
+* **Learning.** A wire that was cut while nothing came gets shorter beats; two short lives in a row speak against a rung.
+
+`TABLE` decides every pair of state and fact; the diagram in the documentation is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from .evidence import sentence
+from .facts import (
+    FACTS,
+    STATES,
+    Announce,
+    Answered,
+    Ask,
+    Attempt,
+    Bad,
+    Close,
+    Closed,
+    Deliver,
+    Doubt,
+    Fact,
+    Instruction,
+    Item,
+    Offline,
+    Online,
+    Open,
+    Opened,
+    Prefer,
+    Refused,
+    Remember,
+    State,
+    Wire,
+)
+
+GRID: Final = """
+            idle    connecting open    reconnecting offline closed failed
+start       begin   -          -       -            -       -      -
+stop        finish  finish     finish  finish       finish  -      -
+opened      -       reach      reach   reach        reach   -      -
+item        -       hear       hear    hear         hear    -      -
+answered    -       settle     settle  settle       settle  -      -
+refused     -       refuse     refuse  refuse       refuse  -      -
+closed      -       lose       lose    lose         lose    -      -
+http_ok     -       hurry      -       hurry        hurry   -      -
+http_failed -       -          wonder  -            -       -      -
+tick        -       look       look    look         look    -      -
+online      connect afresh     afresh  afresh       afresh  -      -
+offline     part    lie_low    lie_low lie_low      lie_low -      -
+hidden      veil    veil       veil    veil         veil    -      -
+shown       unveil  wake       wake    wake         wake    -      -
+prefer      -       wish       wish    wish         wish    -      -
+"""
+"""Which rule answers which fact in which state. `-`: decided, and nothing changes."""
+
+_ATTEMPTS: Final = 30  # kept as evidence
+_QUIET_LEAST: Final = 2.0  # seconds without an item before a cut may have been for silence
+_SLEPT: Final = 5.0  # seconds by which a tick is late if the process slept, or its timers were throttled
+_SOFT: Final = frozenset({"unreachable", "tls_error", "timeout_open", "no_answer", "buffered", "cut_early", "not_ours"})
+"""Verdicts that may only mean that the server was just starting: they are looked at once more before they count."""
+
+
+def step(state: State, fact: Fact, now: float, luck: float) -> tuple[State, list[Instruction]]:
+    """What follows from `fact`.
+
+    Args:
+        state: as the last step left it; it is not changed.
+        fact: what happened.
+        now: seconds since 1970, never going back: the memory outlives the process.
+        luck: from 0 to below 1; spreads what many clients would do at the same moment.
+    """
+    run = _Step(state.copy(), now, luck)
+    TABLE[state.state][fact.kind](run, fact)
+    return run.end(state)
+
+
+class _Step:
+    """One step: the state under change, and what is to be done."""
+
+    def __init__(self, state: State, now: float, luck: float) -> None:
+        self.s, self.now, self.luck = state, now, luck
+        self.pace = state.pace
+        self.out: list[Instruction] = []
+
+    def end(self, before: State) -> tuple[State, list[Instruction]]:
+        """The new state, with the time of the next tick; a change of state or of its sentence is announced."""
+        s = self.s
+        s.sentence, s.due = sentence(s), self._next_tick()
+        if (s.state, s.sentence) != (before.state, before.sentence):
+            self.out.append(Announce(s.state, s.sentence))
+        return s, self.out
+
+    # ------------------------------------------------------------------------------------------ rules: client and network
+
+    def begin(self, _: Fact) -> None:
+        """Start. What was remembered of this network is in the state."""
+        s, now = self.s, self.now
+        s.state, s.opens, s.opens_at = "connecting", self.pace.opens, now
+        s.bad = {rung: bad for rung, bad in s.bad.items() if rung in s.rungs}
+        for rung, bad in s.bad.items():
+            if bad.until > now:  # first something must work: no re-test at once
+                bad.retest = max(bad.retest, now + self.pace.retest * (0.5 + self.luck / 2))
+                self._record(Attempt(rung, "memory", "waiting", 0, "remembered_bad", bad.status, bad.via, bad.verdict))
+        self._race()
+
+    def finish(self, _: Fact) -> None:
+        """Stop."""
+        self._drop_all()
+        self.s.state = "closed"
+
+    def look(self, _: Fact) -> None:
+        """Tick: do whatever is due."""
+        s, now = self.s, self.now
+        if s.due is not None and now - s.due > _SLEPT:
+            self._slept()
+        if s.again is not None and s.again <= now:
+            self._race()
+        for number in [wire.number for wire in s.wires]:
+            wire = self._any(number)
+            if wire is not None and wire.due is not None and wire.due <= now:
+                self._overdue(wire)
+        using = self._using()
+        if using is not None and s.state == "open":
+            self._listen(using)
+            if not s.hidden:
+                self._retest(using)
+
+    def connect(self, _: Fact) -> None:
+        """Online, before anything began."""
+        self.s.online = True
+
+    def part(self, _: Fact) -> None:
+        """Offline, before anything began."""
+        self.s.online = False
+
+    def afresh(self, fact: Fact) -> None:
+        """Online again, perhaps in another network: what was bad elsewhere is forgotten."""
+        s = self.s
+        s.online, s.rounds, s.short, s.doubt = True, 0, {}, None
+        elsewhere = isinstance(fact, Online) and not fact.same
+        if elsewhere and (s.bad or s.quiet is not None):
+            s.bad, s.quiet = {}, None
+            self._remember()
+        using = self._using()
+        if using is None or s.state != "open":
+            s.state = self._trying()
+            self._race()
+            return
+        self._ask(using)  # it may be a connection of the network that has gone
+        for rung in self._could_rise(using):
+            self._open(self._plan(rung, self.now, "retest"))
+
+    def lie_low(self, fact: Fact) -> None:
+        """Offline: try nothing new. A wire that still works goes on: the server may be on this very machine."""
+        s = self.s
+        s.online = False
+        let_go, s.rest = (fact.let_go, fact.reason) if isinstance(fact, Offline) else (False, "")
+        for wire in list(s.wires):
+            if let_go or wire.number != s.using:
+                self._drop(wire)
+        if not s.using:
+            self._pause(self.pace.backoff_most)
+
+    def veil(self, _: Fact) -> None:
+        """Hidden: from now on timers may fire once a minute."""
+        self.s.hidden = True
+
+    def unveil(self, _: Fact) -> None:
+        """Shown, before anything began."""
+        self.s.hidden = False
+
+    def wake(self, fact: Fact) -> None:
+        """Shown, or back from a sleep: is the wire still good? And no pause is waited out."""
+        self.s.hidden = False
+        using = self._using()
+        if using is not None and self.now - using.heard > self.pace.slack:
+            self._ask(using)
+        self.hurry(fact)
+
+    def hurry(self, _: Fact) -> None:
+        """Plain HTTP works: a pause that was made for an outage is over. One that the server wished for is not."""
+        s = self.s
+        if s.again is not None and s.rounds and not s.told:
+            s.again = min(s.again, self.now + self.luck * self.pace.at_once)
+
+    def wonder(self, _: Fact) -> None:
+        """Plain HTTP failed: does the wire in charge still work?"""
+        using = self._using()
+        if using is not None and using.asked is None:
+            self._ask(using)
+
+    def wish(self, fact: Fact) -> None:
+        """Prefer: somebody wants this rung. It takes over as soon as it is proven."""
+        rung = fact.rung if isinstance(fact, Prefer) else ""
+        if rung in self.s.rungs and all(wire.rung != rung for wire in self.s.wires):
+            self._open(self._plan(rung, self.now, "wish"))
+
+    def ignore(self, _: Fact) -> None:
+        """It changes nothing here."""
+
+    # --------------------------------------------------------------------------------------------------- rules: the wires
+
+    def reach(self, fact: Fact) -> None:
+        """Opened. That is not yet "works"."""
+        wire = self._wire(fact)
+        if isinstance(fact, Opened) and wire is not None and wire.phase == "opening":
+            wire.phase = "opened"
+            self._measure(self.now - wire.began)
+
+    def hear(self, fact: Fact) -> None:
+        """Something of ours came down."""
+        wire = self._wire(fact)
+        if not isinstance(fact, Item) or wire is None:
+            return
+        if fact.beat:
+            wire.beat = self.s.beat = fact.beat
+        passed, wire.heard = self.now - wire.heard, self.now
+        if wire.phase == "proven":
+            wire.gap = passed if wire.gap is None else 0.8 * wire.gap + 0.2 * passed
+            if wire.number == self.s.using:
+                self._revive(wire)
+        elif wire.phase in ("opening", "opened"):
+            wire.phase = "heard"
+            if wire.answered:
+                self._proven(wire)
+            else:
+                self._ask(wire)
+
+    def settle(self, fact: Fact) -> None:
+        """A question came back."""
+        wire = self._wire(fact)
+        if not isinstance(fact, Answered) or wire is None:
+            return
+        if wire.asked is not None:
+            self._measure(self.now - wire.asked)
+        wire.asked, wire.answered = None, not fact.behind
+        if wire.phase == "heard":
+            if fact.behind:
+                self._give_up(wire, "buffered")
+            else:
+                self._proven(wire)
+        elif wire.number == self.s.using:
+            wire.gap = None  # quiet, but not stuck
+            if fact.behind or self.now - wire.heard > self._silence(wire):
+                self._suspect(wire, "buffered")
+            else:
+                self._revive(wire)
+
+    def refuse(self, fact: Fact) -> None:
+        """HTTP said something else than yes."""
+        wire = self._wire(fact)
+        if isinstance(fact, Refused) and wire is not None:
+            self._over(wire, _verdict(fact), fact)
+
+    def lose(self, fact: Fact) -> None:
+        """A connection ended, or was never made."""
+        wire = self._wire(fact)
+        if isinstance(fact, Closed) and wire is not None:
+            alive = {"proven": self._how_it_died(wire), "opening": "unreachable"}
+            self._over(wire, fact.how or alive.get(wire.phase, "cut_early"), fact)
+
+    # ------------------------------------------------------------------------------------------------------- how wires begin
+
+    def _race(self) -> None:
+        """A round: a try of every rung, best first; those that two short lives or the memory speak against come last."""
+        s = self.s
+        s.again, s.told, s.retry, s.failed, s.cause, s.raced = None, False, 0.0, {}, "", self.now
+        s.wires = [wire for wire in s.wires if wire.phase != "waiting"]
+        under_way = {wire.rung for wire in s.wires if wire.number != s.using}
+        order = sorted(s.rungs, key=lambda rung: (self._doubtful(rung), s.rungs.index(rung)))
+        for place, rung in enumerate(rung for rung in order if rung not in under_way):
+            wire = self._plan(rung, self.now + place * self._gap(), "race")
+            if place == 0:
+                self._open(wire)
+
+    def _plan(self, rung: str, at: float, why: str) -> Wire:
+        """A wire that waits until `at`."""
+        self.s.numbers += 1
+        wire = Wire(self.s.numbers, rung, why, due=at)
+        self.s.wires.append(wire)
+        return wire
+
+    def _open(self, wire: Wire) -> None:
+        """Open a wire, unless there were too many of late: that ceiling holds whatever happens."""
+        s, now, pace = self.s, self.now, self.pace
+        s.opens = min(pace.opens, s.opens + (now - s.opens_at) * pace.opens_rate)
+        s.opens_at = now
+        if s.opens < 1:
+            wire.due = now + (1 - s.opens) / pace.opens_rate
+            return
+        s.opens -= 1
+        quiet = self._quiet()
+        wire.phase, wire.began, wire.heard, wire.due = "opening", now, now, now + self._proof()
+        wire.beat = s.beat if quiet is None else min(quiet, s.beat)
+        self.out.append(Open(wire.number, wire.rung, quiet))
+
+    def _proven(self, wire: Wire) -> None:
+        """An item came down and an answer came back: it works."""
+        wire.phase, wire.proven, wire.due, wire.asked = "proven", self.now, None, None
+        self._record(Attempt(wire.rung, wire.why, "proven", _ms(self.now - wire.began), "ok"))
+        if wire.why == "retest" and self.s.state == "open":
+            wire.due = self.now + self.pace.settle  # up we go if it lives that long
+        else:
+            self._take_over(wire)
+
+    def _take_over(self, wire: Wire) -> None:
+        """Put a proven wire in charge. Those that are no better are closed; a better one still gets its time, and what is
+        slow here is slow for all.
+        """
+        s = self.s
+        using = self._using()
+        if using is not None and s.state == "open" and wire.why != "wish" and not self._better(wire.rung, using.rung):
+            self._drop(wire)
+            return
+        took = self.now - s.raced
+        for other in list(s.wires):
+            late = wire.why != "wish" and self._better(other.rung, wire.rung) and other.phase in ("opening", "opened", "heard")
+            if other is not wire and late and other.due is not None:
+                other.due = max(other.due, self.now + 1.5 * took)
+            elif other is not wire:
+                self._drop(other)
+        s.using, wire.due, s.state, s.ever = wire.number, None, "open", True
+        if wire.rung in s.bad and s.bad[wire.rung].until > 0:
+            s.bad[wire.rung].until = 0.0  # it works; how long it had not is forgotten when it has lived for a while
+            self._remember()
+        self.out.append(Deliver(wire.number, wire.rung))
+        self._settle_blame(wire)
+        s.rounds, s.again, s.cause, s.failed = 0, None, "", {}
+
+    def _settle_blame(self, wire: Wire) -> None:
+        """Something works here, so what did not beside it is to blame; what may have been the server's start is looked at
+        once more.
+        """
+        s = self.s
+        doubt, s.doubt = s.doubt, None
+        if doubt is not None:
+            if doubt.rung != wire.rung and s.short.get(doubt.rung, 0) >= self.pace.strikes:
+                s.failed.pop(doubt.rung, None)
+                self._blame(doubt.rung, doubt.verdict)
+            if doubt.quiet is not None:
+                s.quiet, s.quiet_until = doubt.quiet, self.now + self.pace.memory
+                self._remember()
+        for rung, verdict in s.failed.items():
+            if not self._better(rung, wire.rung):
+                continue
+            if verdict in _SOFT and rung not in s.bad:
+                self._open(self._plan(rung, self.now, "race"))
+            else:
+                self._blame(rung, verdict)
+
+    def _retest(self, using: Wire) -> None:
+        """Try a better rung beside the one in charge when its time has come. One that lives is forgiven all."""
+        s = self.s
+        if using.rung in s.bad and self.now - using.proven >= 3 * self.pace.short:
+            del s.bad[using.rung]
+            self._remember()
+        for rung in self._could_rise(using):
+            if rung in s.bad and s.bad[rung].retest <= self.now:
+                self._open(self._plan(rung, self.now, "retest"))
+
+    # --------------------------------------------------------------------------------------------------------- how wires end
+
+    def _over(self, wire: Wire, verdict: str, fact: Refused | Closed) -> None:
+        """A wire has ended; the server may have said why, and when to come back."""
+        s = self.s
+        if fact.final:
+            self._leave(wire, verdict, fact)
+            self._drop_all()
+            s.state = "closed" if fact.code == 1000 else "failed"
+            s.cause, s.code, s.name = fact.reason, fact.code, fact.name
+        elif fact.retry is not None and fact.code and s.using in (0, wire.number):
+            self._leave(wire, "refused", fact)  # the server spoke: no other wire would know better
+            self._drop_all()
+            s.cause, s.told = fact.reason, True
+            self._pause(max(fact.retry, 0.01))
+        else:
+            s.retry = max(s.retry, fact.retry or 0.0)
+            self._gone(wire, verdict, fact)
+
+    def _overdue(self, wire: Wire) -> None:
+        """The time of a wire's phase is over."""
+        if wire.phase == "waiting":
+            self._open(wire)
+        elif wire.phase == "proven":
+            self._take_over(wire)
+        else:
+            silent = {"opening": "timeout_open", "opened": "buffered" if wire.rung in self.s.held else "no_answer"}
+            self._give_up(wire, silent.get(wire.phase, "no_answer"))
+
+    def _give_up(self, wire: Wire, verdict: str) -> None:
+        self.out.append(Close(wire.number))
+        self._gone(wire, verdict, None)
+
+    def _gone(self, wire: Wire, verdict: str, fact: Refused | Closed | None) -> None:
+        """A wire has ended, for a reason of the network's."""
+        s = self.s
+        in_charge = wire.number == s.using
+        self._leave(wire, verdict, fact)
+        if in_charge:
+            self._hold_against(wire, verdict)
+            s.cause = fact.reason if fact is not None else ""
+            if not any(each.why == "race" for each in s.wires):
+                self._pause(self.luck * self.pace.at_once)
+            else:
+                s.state = self._trying()
+        elif s.state == "open":
+            using = self._using()
+            if using is not None and wire.why != "wish" and self._better(wire.rung, using.rung):
+                self._blame(wire.rung, verdict)
+        elif s.again is None:
+            s.cause = fact.reason if fact is not None else ""
+            s.failed[wire.rung] = verdict
+            self._bring_forward()
+
+    def _bring_forward(self) -> None:
+        """One fewer in the race: the next starts at once. With nobody left the round has failed."""
+        s = self.s
+        rest = [wire for wire in s.wires if wire.number != s.using]
+        waiting = [wire for wire in rest if wire.phase == "waiting"]
+        if waiting:
+            self._open(waiting[0])
+        elif not rest:
+            # Nothing works: that is an outage, and no transport's fault.
+            s.rounds += 1
+            s.doubt, s.short = None, {}
+            self._drop_all()  # the silent one, if it still stands
+            most = min(self.pace.backoff_most, self.pace.backoff * 2.0 ** min(s.rounds - 1, 10))
+            self._pause(max(self.luck * most, s.retry))
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next round. Offline: look now and then, since a device may be wrong about itself."""
+        s = self.s
+        s.state = self._trying() if s.online else "offline"
+        s.delay = seconds if s.online else self.pace.backoff_most
+        s.again = self.now + s.delay
+
+    def _hold_against(self, wire: Wire, verdict: str) -> None:
+        """A wire that had worked does no more. Whether that speaks against its rung is seen when something works again."""
+        s = self.s
+        idle, lived = self.now - wire.heard, self.now - wire.proven
+        if verdict == "buffered":  # the positions proved it
+            s.short[wire.rung] = self.pace.strikes
+        elif lived < self.pace.short:
+            s.short[wire.rung] = s.short.get(wire.rung, 0) + 1
+        else:
+            s.short.pop(wire.rung, None)
+        s.doubt = Doubt(wire.rung, verdict, max(1.0, min(0.6 * idle, wire.beat)) if verdict == "cut_idle" else None)
+
+    def _how_it_died(self, wire: Wire) -> str:
+        """`cut_idle` if nothing had come for about as long as it may take, `cut_early` for a short life, else `ended`."""
+        idle, lived = self.now - wire.heard, self.now - wire.proven
+        if idle >= _QUIET_LEAST and (idle >= 0.7 * wire.beat or idle >= lived - 1):
+            return "cut_idle"
+        return "cut_early" if lived < self.pace.short else "ended"
+
+    def _listen(self, using: Wire) -> None:
+        """Judge the silence of the wire in charge: ask and, if no answer comes, open others beside it."""
+        if self._patience_ends(using) <= self.now:
+            if using.asked is None:
+                self._ask(using)
+            else:
+                self._suspect(using, "no_answer")
+
+    def _suspect(self, wire: Wire, verdict: str) -> None:
+        """It seems dead, or held back: race beside it."""
+        s = self.s
+        if s.state == "open":
+            wire.asked = None
+            self._record(Attempt(wire.rung, wire.why, "proven", _ms(self.now - wire.proven), verdict))
+            self._hold_against(wire, verdict)
+            s.state = "reconnecting"
+            self._race()
+
+    def _revive(self, wire: Wire) -> None:
+        """The wire in charge was suspected, and is alive after all."""
+        s = self.s
+        if s.state != "open" and s.short.get(wire.rung, 0) < self.pace.strikes:
+            for other in list(s.wires):
+                if other is not wire:
+                    self._drop(other)
+            s.state, s.again, s.doubt, s.failed, s.cause = "open", None, None, {}, ""
+
+    def _slept(self) -> None:
+        """The process slept, or its timers did. No silence of that time counts; who is in charge is asked."""
+        for wire in self.s.wires:
+            if wire.number == self.s.using:
+                self._ask(wire)
+            elif wire.phase != "waiting" and wire.due is not None:
+                wire.due = self.now + self.pace.proof
+
+    # --------------------------------------------------------------------------------------------------------- the memory
+
+    def _blame(self, rung: str, verdict: str) -> None:
+        """Remember that `rung` does not work in this network, and when to look again."""
+        s = self.s
+        if verdict == "timeout_open" and rung in s.held:
+            verdict = "buffered"  # others are answered: its head was held back with its body
+        before = s.bad.get(rung)
+        delay = self.pace.retest if before is None else min(before.delay * 2, self.pace.retest_most)
+        last = next((each for each in reversed(s.attempts) if each.rung == rung), None)
+        status, via = (last.status, last.via) if last is not None else (0, "")
+        until = self.now + max(self.pace.memory, delay)
+        s.bad[rung] = Bad(verdict, until, self.now + delay * (0.75 + self.luck / 2), delay, status, via)
+        s.short.pop(rung, None)
+        self._remember()
+
+    def _remember(self) -> None:
+        s = self.s
+        kept = Remember({rung: msgspec.structs.replace(bad) for rung, bad in s.bad.items()}, s.quiet, s.quiet_until)
+        self.out = [*(each for each in self.out if not isinstance(each, Remember)), kept]
+
+    # ------------------------------------------------------------------------------------------------------- small questions
+
+    def _wire(self, fact: Fact) -> Wire | None:
+        """The wire that a fact is about; None if it is over, and the fact comes late."""
+        wire = self._any(getattr(fact, "wire", 0))
+        return None if wire is None or wire.phase == "waiting" else wire
+
+    def _any(self, number: int) -> Wire | None:
+        return next((wire for wire in self.s.wires if wire.number == number), None)
+
+    def _using(self) -> Wire | None:
+        return self._any(self.s.using)
+
+    def _better(self, rung: str, than: str) -> bool:
+        return self.s.rungs.index(rung) < self.s.rungs.index(than)
+
+    def _could_rise(self, using: Wire) -> list[str]:
+        """The better rungs that are not being tried."""
+        tried = {wire.rung for wire in self.s.wires}
+        return [rung for rung in self.s.rungs if self._better(rung, using.rung) and rung not in tried]
+
+    def _doubtful(self, rung: str) -> bool:
+        """Whether it comes last in a race."""
+        bad = self.s.bad.get(rung)
+        return self.s.short.get(rung, 0) >= self.pace.strikes or (bad is not None and bad.until > self.now)
+
+    def _trying(self) -> str:
+        """What the state is called while nothing works."""
+        return "reconnecting" if self.s.ever else "connecting"
+
+    def _gap(self) -> float:
+        """Seconds from one start of a race to the next: about one and a half round trips."""
+        pace = self.pace
+        return pace.gap if self.s.rtt is None else min(max(1.5 * self.s.rtt, pace.gap), pace.gap_most)
+
+    def _proof(self) -> float:
+        """Seconds for a wire to be proven: more where round trips are long, and after rounds in which nothing was."""
+        pace = self.pace
+        return max(pace.proof, min(10 * (self.s.rtt or 0.0), 4 * pace.proof)) * min(1.0 + 0.5 * self.s.rounds, 4.0)
+
+    def _quiet(self) -> float | None:
+        """Seconds for which this path bears silence, as far as was learnt."""
+        s = self.s
+        if s.doubt is not None and s.doubt.quiet is not None:
+            return s.doubt.quiet
+        return s.quiet if s.quiet_until > self.now else None
+
+    def _silence(self, wire: Wire) -> float:
+        """Seconds without an item after which a beat is missing."""
+        limit = wire.beat + self.pace.slack + 2 * (self.s.rtt or 0.0)
+        return max(limit, self.pace.hidden) if self.s.hidden else limit
+
+    def _patience_ends(self, wire: Wire) -> float:
+        """When the wire in charge is to be asked or, if it was asked, given up."""
+        if wire.asked is not None:
+            return wire.asked + max(self.pace.answer, 4 * (self.s.rtt or 0.0))
+        limit = self._silence(wire)
+        if wire.gap is not None and not self.s.hidden:  # events were flowing: that they stop is noticed sooner
+            limit = min(limit, max(self.pace.answer, 4 * wire.gap))
+        return wire.heard + limit
+
+    def _next_tick(self) -> float | None:
+        """When something is due next; None when only a fact can change anything."""
+        s = self.s
+        if s.state in ("idle", "closed", "failed"):
+            return None
+        times = [wire.due for wire in s.wires if wire.due is not None]
+        if s.again is not None:
+            times.append(s.again)
+        using = self._using()
+        if using is not None and s.state == "open":
+            times.append(self._patience_ends(using))
+            if not s.hidden:
+                times += [s.bad[rung].retest for rung in self._could_rise(using) if rung in s.bad]
+        return min(times, default=None)
+
+    def _measure(self, seconds: float) -> None:
+        """Learn the round trip: the shortest, with a little forgetting."""
+        rtt = self.s.rtt
+        self.s.rtt = seconds if rtt is None else min(seconds, rtt + 0.1 * (seconds - rtt))
+
+    def _ask(self, wire: Wire) -> None:
+        wire.asked = self.now
+        self.out.append(Ask(wire.number))
+
+    def _record(self, attempt: Attempt) -> None:
+        self.s.attempts = [*self.s.attempts, attempt][-_ATTEMPTS:]
+
+    def _leave(self, wire: Wire, verdict: str, fact: Refused | Closed | None) -> None:
+        """Note how a wire ended, and forget it."""
+        status, via = (fact.status, fact.via) if isinstance(fact, Refused) else (0, "")
+        since = wire.proven if wire.phase == "proven" else wire.began
+        reason = fact.reason if fact is not None else ""
+        self._record(Attempt(wire.rung, wire.why, wire.phase, _ms(self.now - since), verdict, status, via, reason))
+        self._forget(wire)
+
+    def _forget(self, wire: Wire) -> None:
+        self.s.wires.remove(wire)
+        if wire.number == self.s.using:
+            self.s.using = 0
+
+    def _drop(self, wire: Wire) -> None:
+        """Close a wire without a word against it."""
+        if wire.phase != "waiting":
+            self.out.append(Close(wire.number))
+        self._forget(wire)
+
+    def _drop_all(self) -> None:
+        for wire in list(self.s.wires):
+            self._drop(wire)
+        self.s.again = None
+
+
+def _verdict(fact: Refused) -> str:
+    """What an answer says that is no yes of ours."""
+    if fact.code:
+        return {404: "disabled", 405: "disabled", 426: "upgrade_stripped"}.get(fact.status, "refused")
+    if 300 <= fact.status < 400 or fact.status == 511 or (fact.html and fact.status < 300):
+        return "captive_portal"
+    if fact.status < 300:
+        return "wrong_content_type"
+    return "upgrade_stripped" if fact.status == 426 else "refused_http"
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000 + 0.5)
+
+
+Rule: TypeAlias = Callable[[_Step, Fact], None]
+
+
+def _table(grid: str) -> dict[str, dict[str, Rule]]:
+    """State -> fact -> rule. Raises: KeyError, ValueError, when the grid is not complete."""
+    head, *rows = [line.split() for line in grid.strip().splitlines()]
+    rules = {"-": _Step.ignore}
+    table: dict[str, dict[str, Rule]] = {state: {} for state in head}
+    for fact, *names in rows:
+        for state, name in zip(head, names, strict=True):
+            table[state][fact] = rules.get(name) or getattr(_Step, name)
+    if tuple(head) != STATES or any(set(row) != set(FACTS) for row in table.values()):
+        raise ValueError("the table is not complete")
+    return table
+
+
+TABLE: Final = _table(GRID)
