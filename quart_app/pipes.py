@@ -10,7 +10,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from transports.client import Stream, connect, publisher
+from transports.client import connect, publisher
 from transports.items import Lost
 
 from .sources import encode_line
@@ -79,8 +79,8 @@ async def print_events(
     ca: str | None = None,
     verbose: bool = False,
 ) -> None:
-    """Print events as JSON lines on standard output, what is lost and (`verbose`) every change of state on standard
-    error.
+    """Print events as JSON lines on standard output; on standard error what is lost and, if `verbose`, how things stand
+    whenever that changes, and all the evidence at the end.
     """
 
     def on_lost(lost: Lost) -> None:
@@ -88,21 +88,20 @@ async def print_events(
 
     def on_state(state: str) -> None:
         if verbose:
-            click.echo(f"{state}: {_why(stream)}", err=True)
+            click.echo(f"{state}: {stream.sentence}", err=True)
 
     def tap(name: str, data: bytes) -> None:
         if wire:
             click.echo(f"{name} {len(data)} bytes: {data!r}")
 
     stream = connect(url, channels, since=since, transport=transport, ca=ca, on_lost=on_lost, on_state=on_state, tap=tap)
-    async with stream:
-        async for event in stream:
-            if not wire:
-                click.echo(msgspec.json.encode(event))
-            if count is not None and (count := count - 1) == 0:
-                return
-
-
-def _why(stream: Stream) -> str:
-    last = f"; before: {stream.evidence[-1].transport} {stream.evidence[-1].outcome}" if stream.evidence else ""
-    return f"{stream.transport or 'no transport yet'} at {stream.position or 'no position yet'}{last}"
+    try:
+        async with stream:
+            async for event in stream:
+                if not wire:
+                    click.echo(msgspec.json.encode(event))
+                if count is not None and (count := count - 1) == 0:
+                    return
+    finally:
+        if verbose:
+            click.echo(msgspec.json.encode(stream.evidence), err=True)

@@ -21,8 +21,10 @@ from .errors import (
     EverywireError,
     MissingExtraError,
     NotEverywireError,
+    QueueFullError,
     Refusal,
 )
+from .facts import Pace
 from .hub import Hub
 from .items import Event, Lost
 from .ladder import LADDER
@@ -43,7 +45,9 @@ __all__ = [
     "MissingExtraError",
     "NotEverywireError",
     "Options",
+    "Pace",
     "Position",
+    "QueueFullError",
     "Refusal",
     "Transport",
 ]

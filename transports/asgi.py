@@ -1,4 +1,4 @@
-"""The endpoints as one plain ASGI application: `/ws /sse /poll /commands /negotiate /client.js` below a mount.
+"""The endpoints as one plain ASGI application: `/ws /sse /poll /commands /negotiate /client.js /tabs.js` below a mount.
 
 What a request asks for is read here, where a refusal becomes a status, a `bye` or a close code. What it is answered
 with comes from the core, which never learns which wire it is on. Every ASGI server can serve it; nothing here knows
@@ -11,6 +11,7 @@ import asyncio
 import importlib.resources
 import logging
 import math
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
@@ -27,7 +28,7 @@ from .feed import Feed
 from .hub import Hub
 from .items import VERSION, Batch, Encoded, bye_of, encode, encode_batch
 from .ladder import LADDER
-from .longpoll import parse_wait
+from .longpoll import parse_seconds
 from .starlette import starlette_response
 from .transport import HEADERS, Frame, Transport
 from .watch import Watch
@@ -44,6 +45,8 @@ Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 _JSON = b"application/json"
 _log = logging.getLogger("transports")
 _SILENT_BEATS = 2.5  # a client that pings is given up after so many beats without a frame
+_BEAT_LEAST = 1.0  # seconds; a client may ask for no shorter beats
+_COMMENT = re.compile(r"^[ \t]*(//.*|/\*\*(?s:.*?)\*/)[ \t]*$", re.MULTILINE)  # one that has its lines for itself
 _CLOSE_WAIT = 2.0  # seconds for the other side to close a WebSocket that we have closed
 
 
@@ -112,7 +115,8 @@ class Endpoints:
         self._routes: dict[str, tuple[str, _Serve]] = {
             "commands": ("POST", self._commands),
             "negotiate": ("GET", self._negotiate),
-            "client.js": ("GET", self._client_js),
+            "client.js": ("GET", partial(self._script, "client.js")),
+            "tabs.js": ("GET", partial(self._script, "tabs.js")),
         }
         self._sockets = {transport.path: transport for transport in transports if transport.commands_up}
         for transport in transports:
@@ -162,8 +166,8 @@ class Endpoints:
             await self.hub.open()
             await serve(request, receive, send)
 
-    async def _client_js(self, request: Request, receive: Receive, send: Send) -> None:
-        await _answer(send, 200, _static("client.js"), kind=b"text/javascript; charset=utf-8")
+    async def _script(self, name: str, request: Request, receive: Receive, send: Send) -> None:
+        await _answer(send, 200, served(name), kind=b"text/javascript; charset=utf-8")
 
     async def _wants_upgrade(self, request: Request, receive: Receive, send: Send) -> None:
         await _refuse(send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, (b"upgrade", b"websocket"))
@@ -173,26 +177,34 @@ class Endpoints:
         channels = request.channels()
         if not channels:
             raise Refusal(Code.BAD_COMMAND, "which channels? Say channels=a,b")
-        return self.hub.feed(channels, request.since(header=transport.many))
+        feed = self.hub.feed(channels, request.since(header=transport.many))
+        self._count(transport, request)
+        return feed
+
+    def _count(self, transport: Transport, request: Request) -> None:
+        """A poller says `why` once, with its first poll: so each wire counts once."""
+        if transport.many or "why" in request.query:
+            self.hub.counts.opened(transport.name, request.query.get("why", ""), request.query.get("tried", ""))
 
     async def _stream(self, transport: Transport, request: Request, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
+        beat = self._beat(request)
         respond = starlette_response(request.scope) or _respond
         with self._feed(transport, request) as feed, self._in_time(send) as in_time:
-            await respond(self._chunks(transport, feed), headers, feed, request.scope, receive, in_time)
+            await respond(self._chunks(transport, feed, beat), headers, feed, request.scope, receive, in_time)
 
-    async def _chunks(self, transport: Transport, feed: Feed) -> AsyncIterator[bytes]:
+    async def _chunks(self, transport: Transport, feed: Feed, beat: float) -> AsyncIterator[bytes]:
         """The body of a stream: the first byte at once, then batches and beats until the `bye`."""
-        yield transport.frame([self._hello(feed)])
-        while (batch := await feed.take(self.hub.options.beat)) is not None:
+        yield transport.frame([_hello(feed, beat)])
+        while (batch := await feed.take(beat)) is not None:
             yield batch.framed(transport.frame)
 
     async def _poll(self, transport: Transport, request: Request, receive: Receive, send: Send) -> None:
         options = self.hub.options
-        wait = parse_wait(request.query.get("wait"), options.poll_wait, options.poll_wait_max)
+        wait = parse_seconds("wait", request.query.get("wait"), options.poll_wait, options.poll_wait_max)
         with self._feed(transport, request) as feed:
             if feed.resumed == "fresh":  # no `since`: the answer is where to begin
-                batch: Batch | None = Batch([self._hello(feed)])
+                batch: Batch | None = Batch([_hello(feed, options.beat)])
             elif (batch := feed.ready()) is None:
                 watch = asyncio.create_task(_until_gone(receive, feed))
                 try:
@@ -238,7 +250,7 @@ class Endpoints:
                 subprotocol = choose_subprotocol(offered, transport.content_type)
                 request.check_version()
                 await self.hub.open()
-                channels, since = request.channels(), request.since()
+                channels, since, beat = request.channels(), request.since(), self._beat(request)
                 if since is not None and not channels:
                     raise Refusal(Code.BAD_COMMAND, "since says where to read channels on from: say channels=a,b too")
                 feed = self.hub.feed(channels, since)
@@ -250,7 +262,8 @@ class Endpoints:
                 return
             with feed, self._in_time(send) as reply:
                 await in_time({"type": "websocket.accept", "subprotocol": subprotocol})
-                await _Conversation(self.hub, transport, feed, receive, in_time, reply).run(self._hello(feed))
+                self._count(transport, request)
+                await _Conversation(self.hub, transport, feed, beat, receive, in_time, reply).run()
 
     async def _negotiate(self, request: Request, receive: Receive, send: Send) -> None:
         options = self.hub.options
@@ -271,8 +284,13 @@ class Endpoints:
     def _in_time(self, send: Send) -> _InTime:
         return _InTime(send, self.hub.options.send_timeout)
 
-    def _hello(self, feed: Feed) -> Encoded:
-        return feed.hello(secrets.token_urlsafe(6), self.hub.options.beat)
+    def _beat(self, request: Request) -> float:
+        """The seconds of a beat on a stream: a client whose path bears less silence may ask for shorter ones.
+
+        Raises: Refusal 4400, garbage.
+        """
+        usual = self.hub.options.beat
+        return min(usual, max(_BEAT_LEAST, parse_seconds("beat", request.query.get("beat"), usual, usual)))
 
 
 class _InTime:
@@ -314,17 +332,19 @@ class _InTime:
 class _Conversation:
     """One WebSocket: batches go down, commands come up, side by side."""
 
-    def __init__(self, hub: Hub, transport: Transport, feed: Feed, receive: Receive, send: Send, reply: Send) -> None:
-        self.hub, self.transport, self.feed = hub, transport, feed
+    def __init__(
+        self, hub: Hub, transport: Transport, feed: Feed, beat: float, receive: Receive, send: Send, reply: Send
+    ) -> None:
+        self.hub, self.transport, self.feed, self.beat = hub, transport, feed, beat
         self.receive, self.send, self.reply = receive, send, reply
         self._patience: float | None = None  # seconds until a client that promised to go on is silent
 
-    async def run(self, hello: Encoded) -> None:
+    async def run(self) -> None:
         """Talk until the client has gone or the feed has ended."""
         listener = asyncio.create_task(self._listen())
         try:
-            await _text(self.send, self.transport.frame([hello]))
-            while (batch := await self.feed.take(self.hub.options.beat)) is not None:
+            await _text(self.send, self.transport.frame([_hello(self.feed, self.beat)]))
+            while (batch := await self.feed.take(self.beat)) is not None:
                 await self.send({"type": "websocket.send", "text": batch.framed(_as_text(self.transport.frame))})
         except TimeoutError:
             self.feed.end(Refusal(Code.TOO_SLOW))
@@ -369,7 +389,7 @@ class _Conversation:
             raise Refusal(Code.TOO_LARGE, f"a frame of more than {limit} bytes")
         commands = parse(text)
         if any(isinstance(command, Ping) for command in commands):
-            self._patience = _SILENT_BEATS * self.hub.options.beat
+            self._patience = _SILENT_BEATS * self.beat
         return [encode(await execute(command, self.hub, self.feed)) for command in commands]
 
 
@@ -377,6 +397,10 @@ class _Conversation:
 def _as_text(frame: Frame) -> Callable[[Sequence[Encoded]], str]:
     """As `frame`, but a `str`, as ASGI wants it: decoded once for all readers at the same place."""
     return lambda items: frame(items).decode()
+
+
+def _hello(feed: Feed, beat: float) -> Encoded:
+    return feed.hello(secrets.token_urlsafe(6), beat)
 
 
 async def _text(send: Send, body: bytes) -> None:
@@ -436,7 +460,7 @@ def _shared_with(origin: str, send: Send) -> Send:
     """`send`, with what a browser wants to see before it hands the answer to a page of another origin (WHATWG Fetch 3.3)."""
     headers = [
         (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-allow-headers", b"content-type, last-event-id"),
+        (b"access-control-allow-headers", b"authorization, content-type, last-event-id"),
         (b"access-control-max-age", b"600"),
         (b"vary", b"origin"),
     ]
@@ -450,5 +474,7 @@ def _shared_with(origin: str, send: Send) -> Send:
 
 
 @cache
-def _static(name: str) -> bytes:
-    return importlib.resources.files(__package__).joinpath("static", name).read_bytes()
+def served(name: str) -> bytes:
+    """A script as it travels: lines that are comments are left empty, so that its line numbers stay those of the source."""
+    source = importlib.resources.files(__package__).joinpath("static", name).read_text("utf-8")
+    return _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), source).encode()

@@ -4,85 +4,40 @@
         async for event in stream:
             print(event.id, event.data)
 
-It reads when it is asked to, and keeps no queue: a consumer that takes its time slows the connection down, and what
-it cannot follow is told as lost. HTTP proxies come from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`),
-with a user and password if they name them.
+The negotiator chooses the transport and can change its mind; `stream.evidence` says why. What arrives waits in a short
+row: a consumer that takes its time slows the connection down, and what it cannot follow is told as lost. HTTP proxies come
+from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`), with a user and password if they name them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
-from . import wires
-from .errors import (
-    ConfigError,
-    ConnectionFailedError,
-    EventsLostError,
-    Refusal,
-    refusal_from,
-)
-from .items import Beat, Bye, Event, Hello, Item, Lost, Reply
+from . import facts, memory, wires
+from .driver import Driver, Hooks, Log, News
+from .errors import ConfigError, ConnectionFailedError, EventsLostError
+from .evidence import Evidence, evidence
+from .items import Beat, Event, Hello, Lost, Reply
 from .ladder import LADDER
-from .reading import Reading
+from .memory import Memory
+from .outbox import Outbox
 from .transport import Transport
-from .wires import Publication, Tap, backoff
+from .wires import Publication, Tap
 
-State: TypeAlias = Literal["idle", "connecting", "open", "reconnecting", "closed", "failed"]
-_News: TypeAlias = tuple[Item | None, str | None]  # an item, or None for a repeat, and the position after it
+State: TypeAlias = Literal["idle", "connecting", "open", "reconnecting", "offline", "closed", "failed"]
+Url: TypeAlias = str | Callable[[], Awaitable[str]]
+Token: TypeAlias = str | Callable[[], str | Awaitable[str]] | None
 
-_LEAST_WAIT = 0.01  # seconds; whatever a server says, we do not spin
-_AT_ONCE = 0.1  # seconds; after a cut all clients come back at once, but not in the same instant
-
-
-class _CallbackError(Exception):
-    """A defect of a callback of the caller's: none of the network's."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(cause)
-        self.cause = cause
+_QUEUE: Final = 100  # publishes that wait while there is no connection
+_USUAL: Final = facts.Pace()
 
 
-class Attempt(NamedTuple):
-    """One try to read over one transport, and how it ended: kept as evidence."""
-
-    transport: str
-    seconds: float
-    outcome: str
-
-
-class _Tries:
-    """Which transport to try next, and when: best first, the one that works again and again, and with growing patience
-    when none does.
-    """
-
-    def __init__(self, rungs: Sequence[Transport]) -> None:
-        self._rungs = rungs
-        self._rung = 0
-        self._failures = 0  # since something worked
-
-    @property
-    def transport(self) -> Transport:
-        return self._rungs[self._rung]
-
-    def after(self, worked: bool, luck: float) -> float:
-        """Seconds until the next try; `worked` tells how the last one went, `luck` is from 0 to 1."""
-        if worked:
-            self._failures = 0
-            return luck * _AT_ONCE
-        self._failures += 1
-        self._rung = (self._rung + 1) % len(self._rungs)
-        rounds, left = divmod(self._failures, len(self._rungs))
-        return 0.0 if left else backoff(rounds - 1, luck)
-
-
-def connect(url: str, channels: Sequence[str], **settings: Any) -> Stream:
+def connect(url: Url, channels: Sequence[str], **settings: Any) -> Stream:
     """A stream of the events of `channels`; see `Stream` for the settings. Use it in an `async with` block."""
     return Stream(url, channels, **settings)
 
@@ -91,7 +46,8 @@ class Stream:
     """Events, in order, each once.
 
     Args:
-        url: of the mount, such as `https://shop.example/live`.
+        url: of the mount, such as `https://shop.example/live`, or an async function that gives it, asked before every
+            connection.
         channels: the names to follow.
         since: the position to read on from; the present by default.
         transport: `auto`, or the name of the only one to use.
@@ -100,10 +56,14 @@ class Stream:
             which may then be continued: loss is never silent.
         on_state: called with the new state.
         tap: called with a transport's name and the bytes as they came from it.
+        log: called with each step of the negotiator, `{"now", "luck", "fact"}`, for a replay.
         headers: to send with every request.
+        token: what to show as `Authorization: Bearer …`, or a function that gives it, which is asked again after a 4401.
         ca: path of a certificate authority to trust instead of the system's.
-        open_timeout: seconds for a transport to show its first item.
         connect_timeout: seconds for the `async with` to have a first connection; afterwards it tries for ever.
+        queue: publishes that may wait while there is no connection.
+        memory: where to keep what was learnt about networks; by default all clients of this process share one. None: nowhere.
+        pace: the negotiator's times.
 
     Raises:
         ConnectionFailedError: on entering, nothing worked within `connect_timeout`; the message tells what was tried.
@@ -112,7 +72,7 @@ class Stream:
 
     def __init__(
         self,
-        url: str,
+        url: Url,
         channels: Sequence[str],
         *,
         since: str | None = None,
@@ -121,10 +81,14 @@ class Stream:
         on_lost: Callable[[Lost], None] | None = None,
         on_state: Callable[[State], None] | None = None,
         tap: Tap | None = None,
+        log: Log | None = None,
         headers: Mapping[str, str] | None = None,
+        token: Token = None,
         ca: str | None = None,
-        open_timeout: float = 5.0,
         connect_timeout: float = 20.0,
+        queue: int = _QUEUE,
+        memory: Memory | None = memory.SHARED,
+        pace: facts.Pace = _USUAL,
     ) -> None:
         if isinstance(channels, str):
             raise TypeError(f"channels is a list of names: [{channels!r}]")
@@ -133,42 +97,76 @@ class Stream:
         self._rungs = [each for each in transports if transport in ("auto", each.name)]
         if not self._rungs:
             raise ValueError(f"transport={transport!r}: there is auto, {', '.join(each.name for each in transports)}")
-        self._base = wires.mount_url(url)
-        self._channels = list(channels)
-        self._reading = Reading(since)
-        self._on_lost = on_lost
-        self._on_state, self._tap = _guarded(on_state), _guarded(tap)
-        self._headers, self._ca = headers, ca
-        self._open_timeout, self._connect_timeout = open_timeout, connect_timeout
-        self._tries = _Tries(self._rungs)
+        self._url = wires.mount_url(url) if isinstance(url, str) else url
+        self._channels, self._since = list(channels), since
+        self._on_lost, self._on_state, self._tap, self._log = on_lost, on_state, tap, log
+        self._headers, self._ca, self._connect_timeout = headers, ca, connect_timeout
+        self._token = _Token(token)
+        self._memory, self._pace = (memory if len(self._rungs) > 1 else None), pace
         self._http: wires.Http | None = None
-        self._batches: AsyncGenerator[list[_News]] | None = None
-        self._coming: asyncio.Task[list[_News]] | None = None  # the next batch, if somebody waits for it or has
-        self._arrived: deque[_News] = deque()  # the rest of the last batch
+        self._driver: Driver | None = None
+        self._outbox = Outbox(self._send, queue)
         self._position = since
-        self.state: State = "idle"
-        self.transport: str | None = None
-        self.evidence: deque[Attempt] = deque(maxlen=50)
+        self._closed = False
+
+    @property
+    def state(self) -> State:
+        """One of the states of a connection."""
+        if self._driver is None:
+            return "closed" if self._closed else "idle"
+        return self._driver.state.state  # type: ignore[return-value]
+
+    @property
+    def transport(self) -> str | None:
+        """The name of the transport in charge, or of the last that was; None before the first."""
+        return None if self._driver is None else self._driver.transport
 
     @property
     def position(self) -> str | None:
         """The position after the last event that was handed out: send it back as `since` to go on from there."""
         return self._position
 
+    @property
+    def sentence(self) -> str:
+        """How things stand, for people."""
+        return "Not connected yet." if self._driver is None else self._driver.state.sentence
+
+    @property
+    def evidence(self) -> Evidence:
+        """What was tried, what came of it, and what is in use for which reason."""
+        state = facts.State([each.name for each in self._rungs]) if self._driver is None else self._driver.state
+        return evidence(state, self.transport)
+
     async def __aenter__(self) -> Self:
         self._http = wires.open_session(self._headers, self._ca)
-        self._batches = self._read()
+        target = wires.Target(self._http, self._base, self._token.get, self._channels, self._tap or _nothing)
+        hooks = Hooks(self._on_state or _nothing, self._log or _nothing, self._outbox.hurry)
+        driver = self._driver = Driver(
+            target,
+            self._rungs,
+            since=self._since,
+            memory=self._memory,
+            pace=self._pace,
+            renew=self._token.renew if self._token.changes else None,
+            hooks=hooks,
+        )
         try:
             async with asyncio.timeout(self._connect_timeout):
-                await self._more()
+                await driver.start()
+                while driver.failure is None and not driver.over and not driver.transport:
+                    driver.changed.clear()
+                    await driver.changed.wait()
         except TimeoutError:
             await self.close()
-            raise ConnectionFailedError(f"no connection to {self._base}: {self._tried()}") from None
+            raise ConnectionFailedError(f"no connection to {self._url}: {self._tried()}") from None
         except BaseException:
             await self.close()
             raise
-        while self._arrived and isinstance(self._arrived[0][0], Hello | Beat):  # the `hello` says where we stand
-            self._position = self._arrived.popleft()[1]
+        if driver.failure is not None:
+            await self.close()
+            raise driver.failure
+        while driver.arrived and isinstance(driver.arrived[0][0], Hello | Beat):  # the `hello` says where we stand
+            self._next()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -178,14 +176,21 @@ class Stream:
         return self
 
     async def __anext__(self) -> Event:
-        if self.state == "idle":
+        if self._driver is None:
             raise RuntimeError("a stream is used as: async with connect(…) as stream")
         while True:
-            while not self._arrived:
-                if self._batches is None:
+            while (news := self._next()) is None:
+                if self._closed:
                     raise StopAsyncIteration
-                await self._more()
-            item, self._position = self._arrived.popleft()
+                if (failure := self._driver.failure) is not None:
+                    if self.state != "failed":  # a defect of a callback's: told once, and the stream goes on
+                        self._driver.failure = None
+                    raise failure
+                if self._driver.over:
+                    raise StopAsyncIteration
+                self._driver.changed.clear()
+                await self._driver.changed.wait()
+            item = news[0]
             if isinstance(item, Event):
                 return item
             if isinstance(item, Lost):
@@ -193,24 +198,18 @@ class Stream:
                     raise EventsLostError(item)
                 self._on_lost(item)
 
-    async def _more(self) -> None:
-        """Wait for a batch. A caller who loses patience leaves the wire as it is: the next one waits for the same batch."""
-        if self._coming is None:
-            assert self._batches is not None  # noqa: S101 - asked before
-            self._coming = asyncio.create_task(_next(self._batches))
-        coming = self._coming
-        await asyncio.wait([coming])
-        if self._coming is coming:  # the first of those who waited takes it, and `close` takes it from all
-            self._coming = None
-            try:
-                self._arrived.extend(coming.result())
-            except _CallbackError as error:
-                raise error.cause from None
+    def _next(self) -> News | None:
+        """Take the next item that arrived; the position moves on with it."""
+        news = None if self._driver is None or self._closed else self._driver.take()
+        if news is not None:
+            self._position = news[1]
+        return news
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None, timeout: float = 30.0) -> str:
         """Publish `data` and return the event's id.
 
-        It is sent again after a lost answer, with the same `key`, and so published once.
+        Publishes of one stream go up in order. One is sent again after a lost answer, with the same `key`, and so published
+        once; it goes by POST or, where POST does not get through, over the WebSocket in use.
 
         Args:
             channel: its name.
@@ -220,122 +219,106 @@ class Stream:
 
         Raises:
             Refusal: the server says no.
+            QueueFullError: too many wait already.
             ConnectionFailedError: not acknowledged within `timeout`. It may have been published.
         """
-        if self._http is None:
+        if self._driver is None:
             raise RuntimeError("a stream is used as: async with connect(…) as stream")
-        return (await wires.publish(self._http, self._base, [(channel, data, key)], timeout))[0]
+        return await self._outbox.publish(wires.publication(channel, data, key), timeout)
+
+    def switch(self, transport: str) -> None:
+        """Move to `transport` as soon as it is proven to work, for tests and for teaching.
+
+        Raises:
+            ValueError: this stream does not have it.
+        """
+        if transport not in [each.name for each in self._rungs]:
+            raise ValueError(f"{transport!r} is none of {', '.join(each.name for each in self._rungs)}")
+        if self._driver is None:
+            raise RuntimeError("a stream is used as: async with connect(…) as stream")
+        self._driver.tell(facts.Prefer(transport))
 
     async def close(self) -> None:
-        """Give the connection back; the iteration ends, also in another task that waits for its next event."""
-        batches, self._batches = self._batches, None
-        coming, self._coming = self._coming, None
-        self._arrived.clear()
+        """Give the connections back; the iteration ends, also in another task that waits for its next event."""
+        if self._closed:
+            return
+        self._closed = True
         try:
-            if coming is not None:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
-            if batches is not None:
-                await batches.aclose()
+            if self._driver is not None:
+                await self._driver.stop()
+            await self._outbox.close()
         finally:
             if self._http is not None:
                 await self._http.close()
-            if self.state != "failed":
-                with suppress(_CallbackError):
-                    self._enter("closed")
 
-    def _enter(self, state: State) -> None:
-        if state != self.state:
-            self.state = state
-            self._on_state(state)
+    async def _base(self) -> str:
+        return self._url if isinstance(self._url, str) else wires.mount_url(await self._url())
+
+    async def _send(self, commands: Sequence[dict[str, Any]]) -> list[Reply]:
+        """Send commands up: by POST or, if that does not get through, over the wire in use if it carries them."""
+        assert self._http is not None and self._driver is not None  # noqa: S101, PT018 - entered
+        try:
+            target = wires.Target(self._http, self._base, self._token.get, self._channels, _nothing)
+            replies = await wires.post(target, commands)
+        except wires.BROKEN:
+            wire = self._driver.in_charge
+            if wire is None or not wire.transport.commands_up:
+                self._driver.tell(facts.HttpFailed())
+                raise
+            return [await wire.command(command) for command in commands]
+        self._driver.tell(facts.HttpOk())
+        return replies
 
     def _tried(self) -> str:
-        last = {each.transport: each.outcome for each in self.evidence}
+        """What was tried, and how each ended last."""
+        attempts = [] if self._driver is None else self._driver.state.attempts
+        last = {each.rung: each.reason or each.verdict for each in attempts if each.verdict != "remembered_bad"}
         if not last:
             return f"no answer for {self._connect_timeout:g} s"
         if len(set(last.values())) == 1:
             return f"{', '.join(last)}: {last.popitem()[1]}"
         return "; ".join(f"{name}: {outcome}" for name, outcome in last.items()) + wires.hint(str(last))
 
-    async def _read(self) -> AsyncGenerator[list[_News]]:
-        """Everything that comes, over one wire after the other, for ever, each item once."""
-        tries = self._tries
-        while True:
-            self._enter("connecting" if self.transport is None else "reconnecting")
-            transport, began, opened, proven = tries.transport, time.monotonic(), False, False
-            wait: float | None = None  # seconds, if the server says how long
-            outcome = "ended"
-            try:
-                async with aclosing(self._over(transport)) as batches:
-                    async for items in batches:
-                        news, bye = self._judge(items)
-                        # A wire that brings its hello and then dies, again and again, does not work; one that lives does.
-                        opened, proven = True, proven or any(not isinstance(item, Hello) for item in items)
-                        if news:
-                            self.transport = transport.name
-                            self._enter("open")
-                            yield news
-                        if bye is not None:
-                            raise refusal_from(bye.code, bye.reason, bye.retry)
-            except Refusal as refusal:
-                if refusal.retry is None:
-                    self._enter("failed")
-                    raise
-                outcome, wait = str(refusal), max(refusal.retry, _LEAST_WAIT)
-            except wires.BROKEN as error:
-                outcome = f"{type(error).__name__}: {error}".rstrip(": ")
-            lived = time.monotonic() - began
-            self.evidence.append(Attempt(transport.name, lived, outcome))
-            self._enter("connecting" if self.transport is None else "reconnecting")
-            if wait is None:
-                wait = tries.after(proven or (opened and lived > self._open_timeout), random.random())
-            await asyncio.sleep(wait)
 
-    def _judge(self, items: list[Item]) -> tuple[list[_News], Bye | None]:
-        """What of `items` is news, each with the position after it, and the `bye` at their end if there is one."""
-        news: list[_News] = []
-        for item in items:
-            if isinstance(item, Bye):
-                return news, item
-            if not isinstance(item, Reply):
-                news.append((self._reading.take(item), self._reading.position))
-        return news, None
+class _Token:
+    """What to show to the server: a text, or a function that gives one and is asked again when that is refused."""
 
-    def _over(self, transport: Transport) -> AsyncGenerator[list[Item]]:
-        """What comes over one connection of `transport`."""
-        assert self._http is not None  # noqa: S101 - entered
-        target = wires.Target(self._http, self._base, self._channels, self._open_timeout, self._tap)
-        return wires.over(transport, target, self._reading)
+    def __init__(self, source: Token) -> None:
+        self._source = source
+        self._known = source if isinstance(source, str) else None
+        self.changes = callable(source)
+
+    async def get(self) -> str | None:
+        if self._known is None and callable(self._source):
+            given = self._source()
+            self._known = await given if inspect.isawaitable(given) else given
+        return self._known
+
+    def renew(self) -> None:
+        if self.changes:
+            self._known = None
 
 
 @asynccontextmanager
 async def publisher(
-    url: str, *, headers: Mapping[str, str] | None = None, ca: str | None = None
+    url: Url, *, headers: Mapping[str, str] | None = None, token: Token = None, ca: str | None = None
 ) -> AsyncIterator[Callable[[Sequence[Publication]], Awaitable[list[str]]]]:
     """For those who only publish: a function that takes `(channel, data, key)`s, publishes them in order in one
     request, and returns their ids. It retries and raises as `Stream.publish` does.
     """
-    base = wires.mount_url(url)
+    mount = wires.mount_url(url) if isinstance(url, str) else url
+
+    async def base() -> str:
+        return mount if isinstance(mount, str) else wires.mount_url(await mount())
+
     async with wires.open_session(headers, ca) as http:
+        target = wires.Target(http, base, _Token(token).get, (), _nothing)
 
         async def publish(events: Sequence[Publication], *, timeout: float = 30.0) -> list[str]:
-            return await wires.publish(http, base, events, timeout)
+            return await wires.publish(target, events, timeout)
 
         yield publish
 
 
-async def _next(batches: AsyncGenerator[list[_News]]) -> list[_News]:
-    return await anext(batches)
-
-
-def _guarded(callback: Callable[..., None] | None) -> Callable[..., None]:
-    """`callback`, whose errors are told from those of the network."""
-
-    def call(*arguments: Any) -> None:
-        if callback is not None:
-            try:
-                callback(*arguments)
-            except Exception as error:
-                raise _CallbackError(error) from error
-
-    return call
+def _nothing(*_: Any) -> None:
+    pass

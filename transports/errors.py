@@ -85,6 +85,10 @@ class ConnectionFailedError(EverywireError):
     """No transport could be opened, or the one that was open broke; the message names each attempt and its end."""
 
 
+class QueueFullError(EverywireError):
+    """As many publishes as may wait for a connection wait already. Try again when some of them are through."""
+
+
 class EventsLostError(EverywireError):
     """Events are gone for good, and nobody was there to be told (`on_lost`). Fetch a snapshot, then go on iterating.
 

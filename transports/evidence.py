@@ -4,13 +4,34 @@ from __future__ import annotations
 
 from typing import Final
 
-from .facts import Bad, State
+import msgspec
+
+from .facts import Attempt, Bad, State
+
+
+class Evidence(msgspec.Struct):
+    """Why a client uses what it uses. `msgspec.json.encode` makes JSON of it."""
+
+    state: str
+    transport: str | None  # in charge, or the last that was
+    sentence: str  # for people
+    rtt: float | None  # seconds of a round trip
+    quiet: float | None  # seconds for which this path bears silence, as far as was learnt
+    attempts: list[Attempt]  # the last ones
+    bad: dict[str, Bad]  # what is remembered against a transport, and until when
+
+
+def evidence(state: State, transport: str | None) -> Evidence:
+    """What there is to say of `state`."""
+    return Evidence(state.state, transport, state.sentence, state.rtt, state.quiet, state.attempts, state.bad)
+
 
 LABELS: Final = {"websocket": "WebSocket", "sse": "SSE", "longpoll": "long-polling"}
 
 VERDICTS: Final = {
     "ok": "{label} works",
     "refused_http": "{label} was refused with {status}{via}",
+    "bad_gateway": "{label} was answered with {status}{via}: no server behind it",
     "upgrade_stripped": "{label} lost its upgrade on the way",
     "captive_portal": "a login page answered instead of the server",
     "wrong_content_type": "{label} was answered with something that is not ours",

@@ -73,7 +73,8 @@ class Item(_Fact, frozen=True):
 class Answered(_Fact, frozen=True):
     """A question that went up came back.
 
-    `behind`: the answer held an event that the wire has not brought, though it had the time.
+    `behind`: the answer held an event that the wire has not brought, though it had the time. An answer that came on the wire
+    itself is also an `Item`, told before.
     """
 
     wire: int
@@ -194,13 +195,15 @@ class Wire(msgspec.Struct):
     gap: float | None = None  # seconds from item to item, smoothed
     answered: bool = False
     asked: float | None = None  # since when a question is out
+    struck: bool = False  # its end, or the suspicion, has been held against its rung
+    spared: bool = False  # it was given more time after a sleep, which happens once
 
 
 class Bad(msgspec.Struct):
     """What is remembered against a rung in one network."""
 
     verdict: str
-    until: float  # from then on it is tried first again
+    until: float  # from then on it is tried first again; 0 once it works, while it is remembered how long it had not
     retest: float  # when it is tried again beside one that works
     delay: float  # seconds; doubles with every failure
     status: int = 0
@@ -247,7 +250,7 @@ class State(msgspec.Struct):
     delay: float = 0.0  # seconds of that pause
     retry: float = 0.0  # seconds that somebody on the way asked for in this round
     told: bool = False  # the pause is the server's wish
-    raced: float = 0.0  # when the round began
+    rise: float | None = None  # when better rungs are tried that nobody blamed; None after a wish
     failed: dict[str, str] = msgspec.field(default_factory=dict)  # rung -> verdict, in this round
     rounds: int = 0  # in a row in which nothing worked
     short: dict[str, int] = msgspec.field(default_factory=dict)  # rung -> short lives in a row

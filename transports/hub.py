@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .brokers import Broker, Record, broker_from
+from .counts import Counts
 from .errors import Code, EverywireError, Refusal
 from .feed import Feed
 from .items import encode_data, encode_event
@@ -34,6 +35,7 @@ class Hub:
     def __init__(self, options: Options, *, broker: Broker | None = None) -> None:
         self.options = options
         self.log = self._empty_log()
+        self.counts = Counts()
         self._broker = broker or broker_from(options)
         self._bells: dict[str, set[Feed]] = {}  # channel -> those who follow it
         self._feeds: set[Feed] = set()

@@ -15,8 +15,8 @@ from .websocket import MessageReader
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
 
-def parse_wait(text: str | None, default: float, most: float) -> float:
-    """The seconds that a poll waits: what it asks for, but no more than `most`.
+def parse_seconds(name: str, text: str | None, default: float, most: float) -> float:
+    """The seconds that a parameter asks for, such as `wait`, but no more than `most`.
 
     Raises:
         Refusal: 4400, when it is not a number, or below 0.
@@ -24,7 +24,7 @@ def parse_wait(text: str | None, default: float, most: float) -> float:
     if text is None:
         return default
     if not _NUMBER.fullmatch(text):
-        raise Refusal(Code.BAD_COMMAND, f"wait={text[:20]} is not a number of seconds")
+        raise Refusal(Code.BAD_COMMAND, f"{name}={text[:20]} is not a number of seconds")
     return min(float(text), most)
 
 

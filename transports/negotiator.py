@@ -77,7 +77,9 @@ prefer      -       wish       wish    wish         wish    -      -
 _ATTEMPTS: Final = 30  # kept as evidence
 _QUIET_LEAST: Final = 2.0  # seconds without an item before a cut may have been for silence
 _SLEPT: Final = 5.0  # seconds by which a tick is late if the process slept, or its timers were throttled
-_SOFT: Final = frozenset({"unreachable", "tls_error", "timeout_open", "no_answer", "buffered", "cut_early", "not_ours"})
+_SOFT: Final = frozenset(
+    {"unreachable", "bad_gateway", "tls_error", "timeout_open", "no_answer", "buffered", "cut_early", "not_ours"}
+)
 """Verdicts that may only mean that the server was just starting: they are looked at once more before they count."""
 
 
@@ -143,7 +145,7 @@ class _Step:
         using = self._using()
         if using is not None and s.state == "open":
             self._listen(using)
-            if not s.hidden:
+            if s.online and not s.hidden:
                 self._retest(using)
 
     def connect(self, _: Fact) -> None:
@@ -157,19 +159,22 @@ class _Step:
     def afresh(self, fact: Fact) -> None:
         """Online again, perhaps in another network: what was bad elsewhere is forgotten."""
         s = self.s
-        s.online, s.rounds, s.short, s.doubt = True, 0, {}, None
-        elsewhere = isinstance(fact, Online) and not fact.same
-        if elsewhere and (s.bad or s.quiet is not None):
-            s.bad, s.quiet = {}, None
+        same = isinstance(fact, Online) and fact.same
+        s.online, s.rest, s.rounds, s.short, s.doubt = True, "", 0, {}, None
+        if not same and (s.bad or s.quiet is not None):
+            s.bad, s.quiet, s.quiet_until = {}, None, 0.0
             self._remember()
         using = self._using()
-        if using is None or s.state != "open":
+        if using is not None and s.state == "open":
+            self._ask(using)  # it may be a connection of the network that has gone
+            for rung in [] if same else self._could_rise(using):
+                self._open(self._plan(rung, self.now, "retest"))
+        elif s.told and s.again is not None:
+            s.state = self._trying()  # the server said when, and it still means it
+        else:
+            self._drop_all()
             s.state = self._trying()
             self._race()
-            return
-        self._ask(using)  # it may be a connection of the network that has gone
-        for rung in self._could_rise(using):
-            self._open(self._plan(rung, self.now, "retest"))
 
     def lie_low(self, fact: Fact) -> None:
         """Offline: try nothing new. A wire that still works goes on: the server may be on this very machine."""
@@ -179,8 +184,9 @@ class _Step:
         for wire in list(s.wires):
             if let_go or wire.number != s.using:
                 self._drop(wire)
-        if not s.using:
-            self._pause(self.pace.backoff_most)
+        if not s.using or s.state != "open":
+            left = s.again - self.now if s.told and s.again is not None else 0.0
+            self._pause(max(self.pace.backoff_most, left))
 
     def veil(self, _: Fact) -> None:
         """Hidden: from now on timers may fire once a minute."""
@@ -195,14 +201,16 @@ class _Step:
         self.s.hidden = False
         using = self._using()
         if using is not None and self.now - using.heard > self.pace.slack:
+            using.heard = self.now  # nobody listened: that was no silence
             self._ask(using)
         self.hurry(fact)
 
     def hurry(self, _: Fact) -> None:
         """Plain HTTP works: a pause that was made for an outage is over. One that the server wished for is not."""
         s = self.s
-        if s.again is not None and s.rounds and not s.told:
-            s.again = min(s.again, self.now + self.luck * self.pace.at_once)
+        if s.again is not None and not s.told and (s.rounds or not s.online):
+            s.delay = min(s.again - self.now, self.luck * self.pace.at_once)
+            s.again = self.now + s.delay
 
     def wonder(self, _: Fact) -> None:
         """Plain HTTP failed: does the wire in charge still work?"""
@@ -213,8 +221,15 @@ class _Step:
     def wish(self, fact: Fact) -> None:
         """Prefer: somebody wants this rung. It takes over as soon as it is proven."""
         rung = fact.rung if isinstance(fact, Prefer) else ""
-        if rung in self.s.rungs and all(wire.rung != rung for wire in self.s.wires):
-            self._open(self._plan(rung, self.now, "wish"))
+        using = self._using()
+        if rung not in self.s.rungs or (using is not None and using.rung == rung):
+            return
+        wire = next((wire for wire in self.s.wires if wire.rung == rung), None) or self._plan(rung, self.now, "wish")
+        wire.why = "wish"
+        if wire.phase == "waiting":
+            self._open(wire)
+        elif wire.phase == "proven":
+            self._take_over(wire)
 
     def ignore(self, _: Fact) -> None:
         """It changes nothing here."""
@@ -227,6 +242,7 @@ class _Step:
         if isinstance(fact, Opened) and wire is not None and wire.phase == "opening":
             wire.phase = "opened"
             self._measure(self.now - wire.began)
+            self._more_time(wire)
 
     def hear(self, fact: Fact) -> None:
         """Something of ours came down."""
@@ -238,17 +254,20 @@ class _Step:
         passed, wire.heard = self.now - wire.heard, self.now
         if wire.phase == "proven":
             wire.gap = passed if wire.gap is None else 0.8 * wire.gap + 0.2 * passed
-            if wire.number == self.s.using:
-                self._revive(wire)
+            wire.asked = None
+            self._alive(wire)
         elif wire.phase in ("opening", "opened"):
             wire.phase = "heard"
+            self._more_time(wire)
             if wire.answered:
                 self._proven(wire)
             else:
                 self._ask(wire)
 
     def settle(self, fact: Fact) -> None:
-        """A question came back."""
+        """A question came back. On a one-way stream that clears the path, not the stream: if its beat is missing all the
+        same, or an event that the answer held, it is held back.
+        """
         wire = self._wire(fact)
         if not isinstance(fact, Answered) or wire is None:
             return
@@ -265,7 +284,7 @@ class _Step:
             if fact.behind or self.now - wire.heard > self._silence(wire):
                 self._suspect(wire, "buffered")
             else:
-                self._revive(wire)
+                self._alive(wire)
 
     def refuse(self, fact: Fact) -> None:
         """HTTP said something else than yes."""
@@ -285,8 +304,8 @@ class _Step:
     def _race(self) -> None:
         """A round: a try of every rung, best first; those that two short lives or the memory speak against come last."""
         s = self.s
-        s.again, s.told, s.retry, s.failed, s.cause, s.raced = None, False, 0.0, {}, "", self.now
-        s.wires = [wire for wire in s.wires if wire.phase != "waiting"]
+        s.again, s.told, s.retry, s.failed, s.cause = None, False, 0.0, {}, ""
+        s.wires = [wire for wire in s.wires if wire.phase != "waiting" or wire.why == "wish"]
         under_way = {wire.rung for wire in s.wires if wire.number != s.using}
         order = sorted(s.rungs, key=lambda rung: (self._doubtful(rung), s.rungs.index(rung)))
         for place, rung in enumerate(rung for rung in order if rung not in under_way):
@@ -333,14 +352,16 @@ class _Step:
         if using is not None and s.state == "open" and wire.why != "wish" and not self._better(wire.rung, using.rung):
             self._drop(wire)
             return
-        took = self.now - s.raced
         for other in list(s.wires):
-            late = wire.why != "wish" and self._better(other.rung, wire.rung) and other.phase in ("opening", "opened", "heard")
-            if other is not wire and late and other.due is not None:
-                other.due = max(other.due, self.now + 1.5 * took)
-            elif other is not wire:
+            if other is wire:
+                continue
+            promising = other.why == "wish" if wire.why == "wish" else other.why == "wish" or self._better(other.rung, wire.rung)
+            if other.number == s.using or other.phase == "waiting" or not promising:
                 self._drop(other)
+            elif other.phase != "proven" and wire.why == "race" and other.due is not None:
+                other.due = max(other.due, self.now + 1.5 * (self.now - wire.began))
         s.using, wire.due, s.state, s.ever = wire.number, None, "open", True
+        s.rise = None if wire.why == "wish" else self.now + self.pace.retest * (0.75 + self.luck / 2)
         if wire.rung in s.bad and s.bad[wire.rung].until > 0:
             s.bad[wire.rung].until = 0.0  # it works; how long it had not is forgotten when it has lived for a while
             self._remember()
@@ -365,18 +386,19 @@ class _Step:
             if not self._better(rung, wire.rung):
                 continue
             if verdict in _SOFT and rung not in s.bad:
-                self._open(self._plan(rung, self.now, "race"))
+                if wire.why != "wish":
+                    self._open(self._plan(rung, self.now, "race"))
             else:
                 self._blame(rung, verdict)
 
     def _retest(self, using: Wire) -> None:
         """Try a better rung beside the one in charge when its time has come. One that lives is forgiven all."""
         s = self.s
-        if using.rung in s.bad and self.now - using.proven >= 3 * self.pace.short:
+        if using.rung in s.bad and self._forgiven_at(using) <= self.now:
             del s.bad[using.rung]
             self._remember()
-        for rung in self._could_rise(using):
-            if rung in s.bad and s.bad[rung].retest <= self.now:
+        for rung, at in self._rises(using):
+            if at <= self.now:
                 self._open(self._plan(rung, self.now, "retest"))
 
     # --------------------------------------------------------------------------------------------------------- how wires end
@@ -415,31 +437,41 @@ class _Step:
     def _gone(self, wire: Wire, verdict: str, fact: Refused | Closed | None) -> None:
         """A wire has ended, for a reason of the network's."""
         s = self.s
-        in_charge = wire.number == s.using
+        in_charge, state = wire.number == s.using, s.state
         self._leave(wire, verdict, fact)
+        cause = fact.reason if fact is not None else ""
         if in_charge:
             self._hold_against(wire, verdict)
-            s.cause = fact.reason if fact is not None else ""
-            if not any(each.why == "race" for each in s.wires):
-                self._pause(self.luck * self.pace.at_once)
-            else:
-                s.state = self._trying()
-        elif s.state == "open":
+            self._succeed(state, cause)
+        elif state == "open":
             using = self._using()
             if using is not None and wire.why != "wish" and self._better(wire.rung, using.rung):
-                self._blame(wire.rung, verdict)
+                s.failed[wire.rung] = verdict  # to blame, if the one in charge turns out to be alive
+                self._ask(using)
         elif s.again is None:
-            s.cause = fact.reason if fact is not None else ""
-            s.failed[wire.rung] = verdict
+            s.cause, s.failed[wire.rung] = cause, verdict
             self._bring_forward()
 
-    def _bring_forward(self) -> None:
+    def _succeed(self, state: str, cause: str) -> None:
+        """The wire in charge has gone: one that is proven already takes its place, or another round begins."""
+        s = self.s
+        ready = sorted((wire for wire in s.wires if wire.phase == "proven"), key=lambda wire: s.rungs.index(wire.rung))
+        if ready:
+            self._take_over(ready[0])
+        elif state == "open":
+            s.cause = cause
+            self._pause(max(self.luck * self.pace.at_once, s.retry))
+        elif s.again is None:  # it was suspected, and the race is on
+            self._bring_forward(hasten=False)
+
+    def _bring_forward(self, hasten: bool = True) -> None:
         """One fewer in the race: the next starts at once. With nobody left the round has failed."""
         s = self.s
         rest = [wire for wire in s.wires if wire.number != s.using]
         waiting = [wire for wire in rest if wire.phase == "waiting"]
         if waiting:
-            self._open(waiting[0])
+            if hasten:
+                self._open(waiting[0])
         elif not rest:
             # Nothing works: that is an outage, and no transport's fault.
             s.rounds += 1
@@ -449,15 +481,20 @@ class _Step:
             self._pause(max(self.luck * most, s.retry))
 
     def _pause(self, seconds: float) -> None:
-        """Wait before the next round. Offline: look now and then, since a device may be wrong about itself."""
+        """Wait before the next round. Offline: look now and then, since a device may be wrong about itself; but not if the
+        client wants a rest.
+        """
         s = self.s
         s.state = self._trying() if s.online else "offline"
-        s.delay = seconds if s.online else self.pace.backoff_most
-        s.again = self.now + s.delay
+        s.delay = seconds if s.online else max(seconds, self.pace.backoff_most)
+        s.again = None if s.rest else self.now + s.delay
 
     def _hold_against(self, wire: Wire, verdict: str) -> None:
         """A wire that had worked does no more. Whether that speaks against its rung is seen when something works again."""
         s = self.s
+        if wire.struck:  # one life, one strike
+            return
+        wire.struck = True
         idle, lived = self.now - wire.heard, self.now - wire.proven
         if verdict == "buffered":  # the positions proved it
             s.short[wire.rung] = self.pace.strikes
@@ -492,22 +529,31 @@ class _Step:
             s.state = "reconnecting"
             self._race()
 
-    def _revive(self, wire: Wire) -> None:
-        """The wire in charge was suspected, and is alive after all."""
+    def _alive(self, wire: Wire) -> None:
+        """The wire in charge shows that it lives. What failed beside it is to blame; if it was suspected, it no longer is."""
         s = self.s
-        if s.state != "open" and s.short.get(wire.rung, 0) < self.pace.strikes:
+        if wire.number != s.using:
+            return
+        if s.state == "open":
+            failed, s.failed = s.failed, {}
+            for rung, verdict in failed.items():
+                self._blame(rung, verdict)
+        elif s.short.get(wire.rung, 0) < self.pace.strikes:
             for other in list(s.wires):
                 if other is not wire:
                     self._drop(other)
+            wire.struck = False
             s.state, s.again, s.doubt, s.failed, s.cause = "open", None, None, {}, ""
 
     def _slept(self) -> None:
-        """The process slept, or its timers did. No silence of that time counts; who is in charge is asked."""
+        """The process slept, or its timers did. No silence of that time counts, once; who is in charge is asked."""
         for wire in self.s.wires:
             if wire.number == self.s.using:
-                self._ask(wire)
-            elif wire.phase != "waiting" and wire.due is not None:
-                wire.due = self.now + self.pace.proof
+                if wire.asked is None:
+                    wire.heard = self.now
+                    self._ask(wire)
+            elif wire.phase not in ("waiting", "proven") and not wire.spared:
+                wire.spared, wire.due = True, self.now + self.pace.proof
 
     # --------------------------------------------------------------------------------------------------------- the memory
 
@@ -550,6 +596,16 @@ class _Step:
         """The better rungs that are not being tried."""
         tried = {wire.rung for wire in self.s.wires}
         return [rung for rung in self.s.rungs if self._better(rung, using.rung) and rung not in tried]
+
+    def _rises(self, using: Wire) -> list[tuple[str, float]]:
+        """When each of the better rungs is to be tried again. One that nobody blamed has a time too: it was never proven bad."""
+        bad, rise = self.s.bad, self.s.rise
+        times = [(rung, bad[rung].retest if rung in bad else rise) for rung in self._could_rise(using)]
+        return [(rung, at) for rung, at in times if at is not None]
+
+    def _forgiven_at(self, using: Wire) -> float:
+        """When a wire has lived so long that how often its rung had failed is forgotten."""
+        return using.proven + 3 * self.pace.short
 
     def _doubtful(self, rung: str) -> bool:
         """Whether it comes last in a race."""
@@ -602,14 +658,21 @@ class _Step:
         using = self._using()
         if using is not None and s.state == "open":
             times.append(self._patience_ends(using))
-            if not s.hidden:
-                times += [s.bad[rung].retest for rung in self._could_rise(using) if rung in s.bad]
+            if s.online and not s.hidden:
+                times += [at for _, at in self._rises(using)]
+                times += [self._forgiven_at(using)] if using.rung in s.bad else []
         return min(times, default=None)
 
     def _measure(self, seconds: float) -> None:
-        """Learn the round trip: the shortest, with a little forgetting."""
+        """Learn the round trip: the shortest, with a little forgetting. A sleep is none."""
         rtt = self.s.rtt
-        self.s.rtt = seconds if rtt is None else min(seconds, rtt + 0.1 * (seconds - rtt))
+        if seconds <= 4 * self.pace.answer:
+            self.s.rtt = seconds if rtt is None else min(seconds, rtt + 0.1 * (seconds - rtt))
+
+    def _more_time(self, wire: Wire) -> None:
+        """A wire got further: from here it has its time anew, and longer where round trips are."""
+        if wire.due is not None:
+            wire.due = max(wire.due, self.now + self._proof())
 
     def _ask(self, wire: Wire) -> None:
         wire.asked = self.now
@@ -651,7 +714,7 @@ def _verdict(fact: Refused) -> str:
         return "captive_portal"
     if fact.status < 300:
         return "wrong_content_type"
-    return "upgrade_stripped" if fact.status == 426 else "refused_http"
+    return {426: "upgrade_stripped", 502: "bad_gateway", 503: "bad_gateway", 504: "bad_gateway"}.get(fact.status, "refused_http")
 
 
 def _ms(seconds: float) -> int:

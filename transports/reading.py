@@ -1,5 +1,8 @@
-"""Reading: what a client makes of the items that come, whichever wire they come by. Repeats are dropped, and the
+"""Reading: what a client makes of the items that come, by one wire or by several at once. Repeats are dropped, and the
 position is kept.
+
+Each wire is complete behind the position at which it was opened. So the items of all of them, less the repeats, are complete
+behind ours, in whatever way they are mixed.
 """
 
 from __future__ import annotations
@@ -27,6 +30,11 @@ class Reading:
         """What to send as `since`; None before the first item."""
         return None if self._at is None else str(self._at)
 
+    @property
+    def epoch(self) -> str | None:
+        """Of which life of the log that is. When it changes, other wires that were opened before are of the past."""
+        return None if self._at is None else self._at.epoch
+
     def take(self, item: Item) -> Item | None:
         """The item if it is news; None if it came before.
 
@@ -41,15 +49,19 @@ class Reading:
                 self._advance(parse(item.id))
             case Hello() if self._at is None:
                 self._at = parse(item.id)
-            case Hello(resumed="fresh"):  # reading on would be a gap that nobody declares
+            case Hello(resumed="fresh") if not self._passed(parse(item.id)):  # reading on would be a gap that nobody declares
                 raise NotEverywireError("our position got lost on the way to the server")
             case Lost():
                 return self._lose(item)
         return item
 
+    def _passed(self, place: Position) -> bool:
+        """Whether we have everything up to `place`."""
+        return self._at is not None and self._at.epoch == place.epoch and place.offset <= self._at.offset
+
     def _advance(self, to: Position) -> bool:
         """Move on to `to`, unless it lies behind."""
-        if self._at is not None and self._at.epoch == to.epoch and to.offset <= self._at.offset:
+        if self._passed(to):
             return False
         self._at = to
         return True

@@ -33,8 +33,9 @@ async def serving(
     options: Options | None = None,
     certfile: str | None = None,
     keyfile: str | None = None,
+    port: int = 0,
 ) -> AsyncIterator[str]:
-    """Serve an ASGI application under Hypercorn on a free loopback port, within this event loop; gives its
+    """Serve an ASGI application under Hypercorn on a loopback port, within this event loop; gives its
     `http://host:port`.
 
     Args:
@@ -43,9 +44,10 @@ async def serving(
         options: sizes and times for the server.
         certfile: serve TLS with this certificate.
         keyfile: its key.
+        port: to listen on; 0 takes any that is free.
     """
     stop = asyncio.Event()
-    listening = listen("127.0.0.1", 0)
+    listening = listen("127.0.0.1", port)
     url = address(listening).replace("http:", "https:" if certfile else "http:")
     config = configuration(listening, options or Options(), certfile=certfile, keyfile=keyfile)
     task = asyncio.create_task(run(app, config, drain, stop=stop))
@@ -136,6 +138,8 @@ class Cutter:
                 for each in (writer, back_writer):
                     each.transport.abort()
         except OSError:
+            writer.transport.abort()
+        except asyncio.CancelledError:  # by `open`, at its end; nobody waits for more
             writer.transport.abort()
         finally:
             self._busy.discard(task)

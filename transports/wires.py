@@ -1,7 +1,7 @@
-"""Wires: the client's side of each transport, over HTTP and WebSocket. What aiohttp raises is known here and in `BROKEN`.
+"""Wires: the client's side of each transport, over HTTP and WebSocket. What aiohttp raises is known here and nowhere else.
 
-A wire is an asynchronous generator: it opens one connection at the position where the reader stands, gives the items as they
-come, a list for what came together, and ends by raising why.
+A wire opens one connection at the position where the reader stands, hands over the items as they come, and tells the
+negotiator what it sees. It decides nothing: how it ended becomes a fact, in `ending`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,27 @@ import asyncio
 import itertools
 import random
 import ssl
-import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from .errors import ConfigError, ConnectionFailedError, ErrorBody, MissingExtraError, NotEverywireError, Refusal, refusal_from
-from .items import Beat, Hello, Item, Reply, decode_batch
-from .reading import Reading
+from . import facts, longpoll
+from .errors import (
+    Code,
+    ConfigError,
+    ConnectionFailedError,
+    ErrorBody,
+    MissingExtraError,
+    NotEverywireError,
+    Refusal,
+    refusal_from,
+)
+from .items import Beat, Bye, Event, Hello, Item, Lost, Reply, decode_batch
+from .position import parse
 from .transport import Transport
 
 try:
@@ -34,24 +43,280 @@ _T = TypeVar("_T")
 Http: TypeAlias = aiohttp.ClientSession
 Tap: TypeAlias = Callable[[str, bytes], None]
 Publication: TypeAlias = tuple[str, Any, str | None]  # channel, data, key
+Take: TypeAlias = Callable[["Wire", Sequence[Item]], None]
+Room: TypeAlias = Callable[["Wire"], Awaitable[None]]
 
 _BACKOFF_BASE, _BACKOFF_CAP = 0.5, 20.0  # seconds
-_POLL_WAIT = 15.0  # seconds to ask for, until a `hello` says how long a beat is here
-_POLL_PAUSE = 1.0  # seconds from one poll to the next if the first brought nothing
-_PUBLISH_TRY = 10.0  # seconds for one answer to a publish; then it is sent again, with the same key
-_MESSAGE_MAX = 16 << 20  # bytes of one WebSocket message; a batch of ours has some 256 KiB
-_SILENT_BEATS = 2.0  # a wire on which nothing came for so many beats is dead
+_TELL_EVERY: Final = 1.0  # seconds; the negotiator wants to know that items come, not of each
+_ASK_TIMES: Final = 3
+_GRACE: Final = 1.0  # seconds for a stream to bring what a poll beside it has seen
+_POLL_PAUSE: Final = 1.0  # seconds from one poll to the next if the first brought nothing, sooner than asked for
+_POLL_MOST: Final = 60.0  # seconds that a poll waits at the most
+_POLL_BURST, _POLL_RATE = 100, 20.0  # polls in a row, polls a second: what piles up meanwhile comes in one answer
+_POLL_FULL: Final = 20  # items; a poll that brought so many does not count: there is something to catch up with
+_PUBLISH_TRY: Final = 10.0  # seconds for one answer to a publish; then it is sent again, with the same key
+_MESSAGE_MAX: Final = 16 << 20  # bytes of one WebSocket message; a batch of ours has some 256 KiB
+_WS_CLOSE: Final = 1.0  # seconds for the other side to close a WebSocket that we have closed
+_LATER: Final = frozenset({Code.SILENT, Code.RATE_LIMITED, Code.TOO_SLOW})  # 44xx that do not ask for a change
 BROKEN = (aiohttp.ClientError, OSError, NotEverywireError, EOFError)  # a TimeoutError is an OSError
 
 
 class Target(NamedTuple):
-    """What a wire needs to know to open."""
+    """Where a client reads and publishes."""
 
     http: Http
-    base: str
+    base: Callable[[], Awaitable[str]]  # the URL of the mount
+    token: Callable[[], Awaitable[str | None]]
     channels: Sequence[str]
-    open_timeout: float
     tap: Tap
+
+
+class _SaidError(EOFError):
+    """The server said goodbye, with a word."""
+
+    def __init__(self, bye: Bye) -> None:
+        super().__init__(bye.reason)
+        self.bye = bye
+
+
+class _RefusedError(NotEverywireError):
+    """HTTP said something else than yes, and it was not the server's word for it."""
+
+    def __init__(self, status: int, via: str, kind: str, reason: str, code: int = 0, retry: float | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.via, self.html, self.code, self.retry = status, via, kind == "text/html", code, retry
+
+
+class Wire:
+    """One connection.
+
+    Args:
+        transport: how it speaks.
+        target: where.
+        number: what the negotiator calls it.
+        since: the position to read on from; None for the present.
+        quiet: seconds of silence that the path bears; None: as the server likes.
+        beat: seconds that a poll waits unless `quiet` says otherwise.
+        query: what else the server should know.
+        tell: takes facts.
+        take: takes items.
+        room: waits until there is room for more.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        target: Target,
+        number: int,
+        *,
+        since: str | None,
+        quiet: float | None,
+        beat: float,
+        query: Mapping[str, str],
+        tell: Callable[[facts.Fact], None],
+        take: Take,
+        room: Room,
+    ) -> None:
+        self.transport, self.number, self.since = transport, number, since
+        self.last = since  # the id of the last item that this wire brought
+        self._target, self._quiet, self._beat, self._query = target, quiet, beat, query
+        self._tell, self._take, self._room = tell, take, room
+        self._told = float("-inf")
+        self._moved = asyncio.Event()
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._refs = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}  # ref -> whose reply it will be
+
+    async def run(self) -> None:
+        """Open it and read until it ends; it always ends with one of `BROKEN` or `Refusal`."""
+        transport = self.transport
+        wire = self._websocket if transport.commands_up else self._stream if transport.many else self._poll
+        await wire()
+
+    async def ask(self) -> None:
+        """Put a question to the other side and tell of the answer. Where nothing comes back, nothing is told."""
+        if self._socket is not None:
+            with suppress(*BROKEN):
+                await self.command({"do": "ping"})
+                self._tell(facts.Answered(self.number))
+            return
+        for attempt in range(_ASK_TIMES):  # a request of its own may break where the stream does not
+            try:
+                behind = await self._behind()
+            except (*BROKEN, Refusal):
+                await asyncio.sleep(backoff(attempt, random.random()))
+            else:
+                self._tell(facts.Answered(self.number, behind))
+                return
+
+    async def command(self, command: dict[str, Any]) -> Reply:
+        """Send a command up the same wire, and wait for its reply. Raises: EOFError, the wire carries none, or ended."""
+        socket, ref = self._socket, next(self._refs)
+        if socket is None:
+            raise EOFError("this wire carries no commands")
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[ref] = reply
+        try:
+            await socket.send_str(msgspec.json.encode({**command, "ref": ref}).decode())
+            return await reply
+        finally:
+            self._waiting.pop(ref, None)
+
+    # ------------------------------------------------------------------------------------------------------- the three
+
+    async def _websocket(self) -> None:
+        reader, pinging = self.transport.reader(), None
+        extra = {} if self._quiet is None else {"beat": f"{self._quiet:g}"}
+        socket = await self._target.http.ws_connect(
+            await self._url({**extra, **self._query}),
+            protocols=[self.transport.content_type],
+            max_msg_size=_MESSAGE_MAX,
+            timeout=aiohttp.ClientWSTimeout(ws_close=_WS_CLOSE),
+            headers=await _authorization(self._target),
+        )
+        self._socket = socket
+        self._tell(facts.Opened(self.number))
+        try:
+            while True:
+                message = await socket.receive()
+                if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                    raise _closed(socket.close_code)
+                body = message.data.encode() if isinstance(message.data, str) else message.data
+                self._target.tap(self.transport.name, body)
+                items = reader.feed(body)
+                if pinging is None and (beat := _beat(items)):
+                    pinging = asyncio.create_task(_ping(socket, beat))
+                await self._bring(items)
+        finally:
+            self._socket = None
+            for reply in self._waiting.values():
+                if not reply.done():
+                    reply.set_exception(EOFError("the wire ended before the reply came"))
+                    reply.exception()  # nobody may wait any more
+            if pinging is not None:
+                pinging.cancel()
+            await socket.close()
+
+    async def _stream(self) -> None:
+        reader = self.transport.reader()
+        extra = {} if self._quiet is None else {"beat": f"{self._quiet:g}"}
+        async with self._get({**extra, **self._query}) as response:
+            self._tell(facts.Opened(self.number))
+            while data := await response.content.readany():
+                self._target.tap(self.transport.name, data)
+                await self._bring(reader.feed(data))
+        raise EOFError("the stream ended")
+
+    async def _poll(self) -> None:
+        loop, wait, query = asyncio.get_running_loop(), 0.0, self._query  # the first answer proves that it works
+        longest = min(self._beat if self._quiet is None else self._quiet, _POLL_MOST)
+        allowed = _Ceiling(_POLL_BURST, _POLL_RATE)
+        while True:
+            asked = loop.time()
+            async with self._get({"wait": f"{wait:g}", **query}) as response:
+                body = await response.read()
+            self._target.tap(self.transport.name, body)
+            items = self.transport.reader().feed(body)
+            if query is self._query:
+                self._tell(facts.Opened(self.number))
+            if self._quiet is None:
+                longest = min(_beat(items) or longest, _POLL_MOST)
+            await self._bring(items, answer=True)
+            if wait and all(isinstance(item, Beat) for item in items):  # a server that cannot wait must not make us spin
+                await asyncio.sleep(min(wait, _POLL_PAUSE) - (loop.time() - asked))
+            elif len(items) < _POLL_FULL:
+                await asyncio.sleep(allowed.wait(loop.time()))
+            wait, query = longest, {}
+
+    # ------------------------------------------------------------------------------------------------------ what they share
+
+    async def _bring(self, items: list[Item], *, answer: bool = False) -> None:
+        """Hand items over, tell that something came, and wait for room. `answer`: they came because we asked.
+
+        Raises: NotEverywireError, they do not continue where we stand; _SaidError, after what came before a `bye`.
+        """
+        bye = next((item for item in items if isinstance(item, Bye)), None)
+        replies = [item for item in items if isinstance(item, Reply)]
+        news = [item for item in items if not isinstance(item, Bye | Reply)]
+        if news:
+            self._take(self, news)
+            self.last = news[-1].id
+            self._moved.set()
+        now, beat = asyncio.get_running_loop().time(), _beat(items)
+        if answer:
+            self._tell(facts.Answered(self.number))
+        if (news or replies) and (beat or now - self._told >= _TELL_EVERY):
+            self._told = now
+            self._tell(facts.Item(self.number, beat))
+        for reply in replies:
+            waiting = self._waiting.get(reply.ref or 0)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(reply)
+        await self._room(self)
+        if bye is not None:
+            raise _SaidError(bye)
+
+    async def _behind(self) -> bool:
+        """Whether a poll that does not wait brings an event that this wire, given a while, does not."""
+        try:
+            async with _get(self._target, longpoll.TRANSPORT, self.last, {"wait": "0"}) as response:
+                items = longpoll.TRANSPORT.reader().feed(await response.read())
+        except _RefusedError as refused:
+            if refused.code:  # not served there, says our server: an answer all the same
+                return False
+            raise
+        seen = [item for item in items if isinstance(item, Event | Lost)]
+        if not seen:
+            return False
+        self._take(self, seen)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                while not _passed(self.last, seen[-1].id):
+                    self._moved.clear()
+                    await self._moved.wait()
+        return not _passed(self.last, seen[-1].id)
+
+    async def _url(self, query: Mapping[str, str]) -> URL:
+        return await _url(self._target, self.transport, self.last, query)
+
+    def _get(self, query: Mapping[str, str]) -> Any:
+        return _get(self._target, self.transport, self.last, query)
+
+
+class _Ceiling:
+    """So many in a row, then so many a second (a token bucket)."""
+
+    def __init__(self, burst: float, rate: float) -> None:
+        self._left, self._burst, self._rate, self._at = burst, burst, rate, 0.0
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next one may be made; it is counted as made then."""
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+        self._at = now
+        self._left -= 1
+        return max(0.0, -self._left / self._rate)
+
+
+def ending(number: int, error: BaseException) -> facts.Refused | facts.Closed:
+    """The fact that `error`, out of a wire's `run`, is to the negotiator."""
+    match error:
+        case _SaidError(bye=bye):
+            return facts.Closed(number, "", bye.code, bye.name, bye.reason, bye.retry, final=bye.retry is None)
+        case Refusal():
+            code, final = error.code, error.retry is None
+            return facts.Refused(number, code.status, "", False, int(code), error.name, error.reason, error.retry, final)
+        case _RefusedError():
+            return facts.Refused(number, error.status, error.via, error.html, error.code, reason=str(error), retry=error.retry)
+        case aiohttp.ClientResponseError():  # a refused upgrade, a proxy that wants to know who we are
+            headers: Mapping[str, str] = error.headers or {}
+            kind = str(headers.get("content-type", "")).partition(";")[0]
+            reason = f"HTTP {error.status} {kind or error.message}: no upgrade"
+            return facts.Refused(number, error.status, _via(headers), kind == "text/html", reason=reason)
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return facts.Closed(number, "tls_error", reason=str(error))
+        case NotEverywireError():
+            return facts.Closed(number, "not_ours", reason=str(error))
+    return facts.Closed(number, reason=str(error) or "the connection broke")
 
 
 def backoff(attempt: int, luck: float) -> float:
@@ -61,101 +326,26 @@ def backoff(attempt: int, luck: float) -> float:
     return luck * float(min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** min(attempt, 10)))
 
 
-def over(transport: Transport, target: Target, reading: Reading) -> AsyncGenerator[list[Item]]:
-    """What comes over one connection of `transport`, read on from where `reading` stands."""
-    wire = _websocket if transport.commands_up else _stream if transport.many else _poll
-    return wire(transport, target, reading)
-
-
-async def _websocket(transport: Transport, target: Target, reading: Reading) -> AsyncGenerator[list[Item]]:
-    reader, patience, pinging = transport.reader(), target.open_timeout, None
-    async with asyncio.timeout(patience):
-        socket = await target.http.ws_connect(
-            _url(transport, target, reading, {}), protocols=[transport.content_type], max_msg_size=_MESSAGE_MAX
-        )
-    try:
-        while True:
-            message = await _in_time(socket.receive(), patience)
-            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                raise _closed(socket.close_code)
-            body = message.data.encode() if isinstance(message.data, str) else message.data
-            target.tap(transport.name, body)
-            items = reader.feed(body)
-            if (beat := _beat(items)) is not None:
-                patience = _SILENT_BEATS * beat
-                pinging = pinging or asyncio.create_task(_ping(socket, beat))
-            yield items
-    finally:
-        if pinging is not None:
-            pinging.cancel()
-        await socket.close()
-
-
-async def _stream(transport: Transport, target: Target, reading: Reading) -> AsyncGenerator[list[Item]]:
-    reader, patience = transport.reader(), target.open_timeout
-    async with _get(transport, target, reading, {}, patience) as response:
-        while data := await _in_time(response.content.readany(), patience):
-            target.tap(transport.name, data)
-            items = reader.feed(data)
-            if (beat := _beat(items)) is not None:
-                patience = _SILENT_BEATS * beat
-            yield items
-    raise EOFError("the stream ended")
-
-
-async def _poll(transport: Transport, target: Target, reading: Reading) -> AsyncGenerator[list[Item]]:
-    wait = 0.0  # the first answer proves that it works; the rest may take their time
-    patience, longest = target.open_timeout, _POLL_WAIT
-    while True:
-        asked = time.monotonic()
-        async with _get(transport, target, reading, {"wait": f"{wait:g}"}, patience) as response:
-            body = await _in_time(response.read(), patience)
-        target.tap(transport.name, body)
-        items = transport.reader().feed(body)
-        longest = _beat(items) or longest
-        yield items
-        if wait and all(isinstance(item, Beat) for item in items):  # a server that cannot wait must not make us spin
-            await asyncio.sleep(min(wait, _POLL_PAUSE) - (time.monotonic() - asked))
-        wait, patience = longest, longest + target.open_timeout
-
-
-@asynccontextmanager
-async def _get(
-    transport: Transport, target: Target, reading: Reading, more: dict[str, str], patience: float
-) -> AsyncIterator[aiohttp.ClientResponse]:
-    """An answer whose head says that it is ours. Raises: Refusal, NotEverywireError."""
-    response = await _in_time(target.http.get(_url(transport, target, reading, more)), patience)
-    async with response:
-        if response.status >= 400:
-            raise await _refused(response)
-        if response.content_type != transport.content_type:
-            raise NotEverywireError(f"{response.status} {response.content_type}: not an everywire answer")
-        yield response
-
-
 async def _ping(socket: aiohttp.ClientWebSocketResponse, beat: float) -> None:
     """Show, once a beat, that we are there; a server gives up a client that stops doing so."""
-    while not socket.closed:
-        await socket.send_str('{"do":"ping"}')
-        await asyncio.sleep(beat)
+    with suppress(OSError, aiohttp.ClientError):
+        while not socket.closed:
+            await asyncio.sleep(beat)
+            await socket.send_str('{"do":"ping"}')
 
 
-async def publish(http: Http, base: str, events: Sequence[Publication], timeout: float) -> list[str]:
+async def publish(target: Target, events: Sequence[Publication], timeout: float) -> list[str]:
     """Publish `events` in one request, again and again for `timeout` seconds until it is answered; their ids.
 
     Raises: Refusal, when the server says no for good; ConnectionFailedError, when no answer came.
     """
-    commands = [
-        {"do": "publish", "ref": ref, "channel": channel, "data": data, "key": key or uuid.uuid4().hex}
-        for ref, (channel, data, key) in enumerate(events)
-    ]
-    url, body = f"{base}/commands", msgspec.json.encode(commands)
+    commands = [publication(*event) for event in events]
     last: Exception | None = None
     try:
         async with asyncio.timeout(timeout):
             for attempt in itertools.count():
                 try:
-                    return await _in_time(_post(http, url, body), _PUBLISH_TRY)
+                    return [accepted(reply) for reply in await post(target, commands)]
                 except Refusal as refusal:
                     if refusal.retry is None:
                         raise
@@ -169,42 +359,113 @@ async def publish(http: Http, base: str, events: Sequence[Publication], timeout:
     raise ConnectionFailedError(f"not acknowledged within {timeout:g} s: {last}{hint(str(last))}") from last
 
 
+def publication(channel: str, data: Any, key: str | None) -> dict[str, Any]:
+    """The command that publishes, with a key that makes it the same one when it is sent again."""
+    return {"do": "publish", "channel": channel, "data": data, "key": key or uuid.uuid4().hex}
+
+
+def accepted(reply: Reply) -> str:
+    """The id that a reply gives. Raises: Refusal, when it is a no."""
+    if not reply.ok:
+        raise refusal_from(reply.code, reply.reason, reply.retry)
+    return reply.id or ""
+
+
+async def post(target: Target, commands: Sequence[dict[str, Any]]) -> list[Reply]:
+    """Send commands up by POST; their replies, in order. Raises: Refusal; one of `BROKEN`, when no answer came."""
+    body = msgspec.json.encode([{**command, "ref": ref} for ref, command in enumerate(commands)])
+    headers = {"content-type": "application/json", **await _authorization(target)}
+    async with asyncio.timeout(_PUBLISH_TRY):
+        url = f"{await target.base()}/commands"
+        async with target.http.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            if response.status != 200:
+                raise await _refused(response)
+            replies = [item for item in decode_batch(await response.read()) if isinstance(item, Reply)]
+    if len(replies) != len(commands):
+        raise NotEverywireError(f"{len(replies)} replies to {len(commands)} commands")
+    return replies
+
+
 def hint(outcome: str) -> str:
     """What may have been meant, where an outcome tells that nothing of ours is served."""
     wrong = "HTTP 404" in outcome or "HTTP 405" in outcome
     return ". Is the URL that of the mount, such as http://127.0.0.1:8000/live?" if wrong else ""
 
 
-async def _post(http: Http, url: str, body: bytes) -> list[str]:
-    async with http.post(url, data=body, headers={"content-type": "application/json"}) as response:
-        if response.status >= 400:
+@asynccontextmanager
+async def _get(
+    target: Target, transport: Transport, since: str | None, query: Mapping[str, str]
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """An answer whose head says that it is ours. Raises: Refusal, _RefusedError."""
+    url, headers = await _url(target, transport, since, query), await _authorization(target)
+    async with target.http.get(url, headers=headers, allow_redirects=False) as response:
+        if response.status != 200:
             raise await _refused(response)
-        return _ids(decode_batch(await response.read()))
+        if response.content_type != transport.content_type:
+            raise _RefusedError(
+                200, _via(response.headers), response.content_type, f"200 {response.content_type}: not an everywire answer"
+            )
+        yield response
 
 
-def _ids(replies: list[Item]) -> list[str]:
-    ids = []
-    for reply in replies:
-        if not isinstance(reply, Reply):
-            raise NotEverywireError(f"{reply.kind} instead of a reply")
-        if not reply.ok:
-            raise refusal_from(reply.code, reply.reason, reply.retry)
-        ids.append(reply.id or "")
-    return ids
-
-
-def _beat(items: list[Item]) -> float | None:
-    """The seconds of a beat, if these items begin with a `hello`."""
-    return items[0].beat if items and isinstance(items[0], Hello) else None
-
-
-def _url(transport: Transport, target: Target, reading: Reading, more: Mapping[str, str]) -> URL:
+async def _url(target: Target, transport: Transport, since: str | None, query: Mapping[str, str]) -> URL:
     """Where to read on. All that matters is in the URL, because headers get lost on the way, and it is unique,
     because some caches ignore `no-store`.
     """
-    since = {"since": reading.position} if reading.position else {}
-    query = {"channels": ",".join(target.channels), **since, **more, "_": uuid.uuid4().hex[:8]}
-    return URL(f"{target.base}/{transport.path}").with_query(query)
+    place = {"since": since} if since else {}
+    everything = {"channels": ",".join(target.channels), **place, **query, "_": uuid.uuid4().hex[:8]}
+    return URL(f"{await target.base()}/{transport.path}").with_query(everything)
+
+
+async def _authorization(target: Target) -> dict[str, str]:
+    token = await target.token()
+    return {} if token is None else {"authorization": f"Bearer {token}"}
+
+
+async def _refused(response: aiohttp.ClientResponse) -> Exception:
+    """Why an HTTP error came: the answer to what was asked, with its code, or something about this path or on the
+    way to it.
+    """
+    status, path, kind, via = response.status, response.url.path, response.content_type, _via(response.headers)
+    try:
+        body = msgspec.json.decode(await response.read(), type=ErrorBody)
+    except msgspec.DecodeError:
+        where = f" redirects to {response.headers['location']}" if "location" in response.headers else ""
+        reason = f"HTTP {status} {kind} at {path}{where}{f' from {via}' if via else ''}"
+        return _RefusedError(status, via, kind, reason, retry=_retry_after(response))
+    if body.refusal().code.status != status:  # ours, but it does not serve this transport here
+        return _RefusedError(status, via, kind, f"HTTP {status}: {body.reason}", body.code)
+    return body.refusal()
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    text = response.headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
+
+
+def _via(headers: Mapping[str, str]) -> str:
+    """Who answered, as far as he says."""
+    return str(headers.get("via") or headers.get("server") or "")[:60]
+
+
+def _closed(code: int | None) -> EOFError:
+    """A WebSocket that was closed without a `bye`."""
+    if code is not None and 4400 <= code < 4500 and code not in _LATER:
+        return _SaidError(Bye(code, refusal_from(code, "", None).name, f"closed with {code}", None))
+    return EOFError(f"closed with {code}" if code else "closed without a word")
+
+
+def _beat(items: list[Item]) -> float:
+    """The seconds of a beat, if these items begin with a `hello`; 0 if not."""
+    return items[0].beat if items and isinstance(items[0], Hello) else 0.0
+
+
+def _passed(last: str | None, place: str) -> bool:
+    """Whether a wire that has brought `last` has brought what is at `place`; true where that cannot be told."""
+    if last is None:
+        return False
+    ours, theirs = parse(last), parse(place)
+    return ours.epoch != theirs.epoch or ours.offset >= theirs.offset
 
 
 def mount_url(url: str) -> str:
@@ -212,29 +473,6 @@ def mount_url(url: str) -> str:
     if not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
         raise ConfigError(f"{url!r} is not the URL of a mount, such as http://127.0.0.1:8000/live")
     return url.rstrip("/")
-
-
-async def _in_time(work: Awaitable[_T], seconds: float) -> _T:
-    async with asyncio.timeout(seconds):
-        return await work
-
-
-async def _refused(response: aiohttp.ClientResponse) -> Exception:
-    """Why an HTTP error came: the answer to what was asked, with its code, or something about this path or on the
-    way to it.
-    """
-    try:
-        refusal = msgspec.json.decode(await response.read(), type=ErrorBody).refusal()
-    except msgspec.DecodeError:
-        via = response.headers.get("via") or response.headers.get("server")
-        return NotEverywireError(f"HTTP {response.status} at {response.url.path}{f' from {via}' if via else ''}")
-    if refusal.code.status != response.status:  # ours, but it does not serve this transport here
-        return NotEverywireError(f"HTTP {response.status}: {refusal.reason}")
-    return refusal
-
-
-def _closed(code: int | None) -> EOFError:
-    return EOFError(f"closed with {code}" if code else "closed without a word")
 
 
 def open_session(headers: Mapping[str, str] | None, ca: str | None) -> Http:
@@ -246,6 +484,6 @@ def open_session(headers: Mapping[str, str] | None, ca: str | None) -> Http:
     return aiohttp.ClientSession(
         headers=headers,
         trust_env=True,  # HTTP_PROXY and the like
-        timeout=aiohttp.ClientTimeout(total=None),  # each phase has its own
+        timeout=aiohttp.ClientTimeout(total=None),  # the negotiator has a time for each phase
         connector=aiohttp.TCPConnector(ssl=tls),
     )

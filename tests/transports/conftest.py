@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from transports import LADDER, Hub, Options, Transport
+from transports import LADDER, Hub, Options, Pace, Transport
 from transports.asgi import Endpoints
+from transports.facts import State
+from transports.negotiator import step
 from transports.testing import serving
 
 
@@ -24,6 +27,10 @@ def _toy() -> Transport:
 
 
 TRANSPORTS = (*LADDER, _toy())
+
+
+BRISK = Pace(backoff=0.02, backoff_most=0.1, at_once=0.02, gap=0.1, opens=1000, opens_rate=1000)
+"""For tests that cut far more often than any network does: come back at once, and as often as it takes."""
 
 
 @pytest.fixture(params=TRANSPORTS, ids=lambda transport: transport.name)
@@ -48,3 +55,11 @@ async def live(transports: Sequence[Transport] = TRANSPORTS, **settings: object)
     await hub.open()
     async with serving(Endpoints(hub, transports=transports), drain=hub.close, options=options) as url:
         yield hub, url
+
+
+def replay(rungs: Sequence[str], pace: Pace, log: Iterable[Mapping[str, Any]]) -> State:
+    """Where the negotiator ends after the steps of a log."""
+    state = State(list(rungs), pace, ["sse"])
+    for entry in log:
+        state, _ = step(state, entry["fact"], entry["now"], entry["luck"])
+    return state

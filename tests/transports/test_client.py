@@ -2,19 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import inspect
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import groupby
 
 import pytest
 import trustme
 
 from tests.transports.conftest import live
-from transports import LADDER, Code, ConfigError, ConnectionFailedError, EventsLostError, Hub, Options, Refusal, Transport
+from transports import LADDER, Code, ConfigError, ConnectionFailedError, EventsLostError, Hub, Options, Pace, Refusal, Transport
 from transports.asgi import Endpoints
-from transports.client import Stream, _Tries, backoff, connect, publisher
+from transports.client import connect, publisher
 from transports.testing import Cutter, serving, until
+from transports.wires import backoff
 
 
 @asynccontextmanager
@@ -69,8 +70,12 @@ async def test_the_states_of_a_cut() -> None:
             for n in range(20):
                 await stream.publish("a", n)
             assert [(await anext(stream)).data for _ in range(20)] == list(range(20))
-    assert states == ["connecting", "open", "reconnecting", "open", "closed"]
-    assert stream.evidence[0].transport == "websocket"
+    assert [state for state, _ in groupby(states)] == ["connecting", "open", "reconnecting", "open", "closed"]
+    assert [(each.rung, each.verdict) for each in stream.evidence.attempts] == [
+        ("websocket", "ok"),
+        ("websocket", "cut_early"),
+        ("websocket", "ok"),
+    ]
 
 
 async def test_closing_ends_the_iteration_of_another_task(transport: Transport) -> None:
@@ -192,7 +197,7 @@ async def test_a_time_out_of_the_callers_loses_nothing(transport: Transport) -> 
                 await asyncio.wait_for(anext(stream), 0.01)
             await hub.publish("a", n)
             assert (await anext(stream)).data == n
-        assert not stream.evidence, "it was the same wire all the time"
+        assert len(stream.evidence.attempts) == 1, "it was the same wire all the time"
 
 
 async def test_a_refusal_for_good_ends_it_with_its_number(transport: Transport) -> None:
@@ -219,7 +224,7 @@ async def test_the_next_transport_is_tried_where_one_does_not_work() -> None:
     for missing, chosen in [(1, "sse"), (2, "longpoll")]:
         async with live(transports=LADDER[missing:]) as (_, url), connect(url, ["a"]) as stream:
             assert stream.transport == chosen
-            assert [attempt.transport for attempt in stream.evidence] == ["websocket", "sse"][:missing]
+            assert list(stream.evidence.bad) == ["websocket", "sse"][:missing]
 
 
 async def test_a_page_that_is_not_ours_is_told_as_what_it_is() -> None:
@@ -238,10 +243,11 @@ async def test_a_server_that_says_nothing_is_given_up_for_the_next_transport() -
             url,
             _,
         ),
-        connect(url, ["a"], open_timeout=0.05) as stream,
+        connect(url, ["a"], pace=Pace(proof=0.05, gap=0.02)) as stream,
     ):
         assert stream.transport == "longpoll"
-        assert [attempt.transport for attempt in stream.evidence] == ["websocket", "sse"]
+        await until(lambda: list(stream.evidence.bad) == ["websocket", "sse"])
+        assert stream.sentence == "Live over long-polling: WebSocket was not answered."
 
 
 async def test_a_wire_on_which_nothing_comes_is_dead() -> None:
@@ -252,14 +258,18 @@ async def test_a_wire_on_which_nothing_comes_is_dead() -> None:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        heads.append(head.decode())
-        writer.write(beginning)
+        if b"/poll" in head:
+            writer.write(http(200, "application/json", '[{"type":"beat","id":"e.1","at":1}]'))
+        else:
+            heads.append(head.decode())
+            writer.write(beginning)
         await reader.read()  # and never another byte
         writer.close()
 
     heads: list[str] = []
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with connect(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", ["a"], transport="sse") as stream:
+    pace = Pace(slack=0.05, answer=0.05)
+    async with connect(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", ["a"], transport="sse", pace=pace) as stream:
         reading = asyncio.create_task(anext(stream))
         await until(lambda: len(heads) >= 3)
         reading.cancel()
@@ -268,40 +278,16 @@ async def test_a_wire_on_which_nothing_comes_is_dead() -> None:
     server.close()
 
 
-async def test_a_wire_that_dies_right_after_its_hello_gives_way_to_the_next() -> None:
+async def test_a_wire_that_dies_right_after_its_hello_is_not_taken_for_one_that_works() -> None:
     async with live() as (hub, url):
         cutter = Cutter(url, iter([330]))  # just behind the hello of a WebSocket
         async with cutter.open() as through, connect(through, ["a"]) as stream:
-            reading = asyncio.create_task(anext(stream))
-            await until(lambda: stream.evidence and hub.readers == 1)
             await hub.publish("a", 1)
-            assert (await reading).data == 1
-            assert [attempt.transport for attempt in stream.evidence] == ["websocket"]
-            assert stream.transport == "sse"
-
-
-async def test_a_silence_of_both_streams_leaves_polling_within_the_default_times() -> None:
-    parameters = inspect.signature(Stream).parameters
-    assert parameters["connect_timeout"].default > 3 * parameters["open_timeout"].default
-
-
-def test_which_transport_comes_next_and_when() -> None:
-    tries = _Tries(LADDER)
-    waits = []
-    for worked in [False, False, False, False, True, True, False, False, False]:
-        name = tries.transport.name
-        waits.append((name, tries.after(worked, 1.0)))
-    assert waits == [
-        ("websocket", 0.0),
-        ("sse", 0.0),
-        ("longpoll", 0.5),  # all have failed once
-        ("websocket", 0.0),
-        ("sse", 0.1),  # cut off: the same again, at once
-        ("sse", 0.1),
-        ("sse", 0.0),
-        ("longpoll", 0.0),
-        ("websocket", 0.5),
-    ]
+            assert (await anext(stream)).data == 1
+            first = stream.evidence.attempts[0]
+            assert (first.rung, first.phase, first.verdict) == ("websocket", "heard", "cut_early")
+            await until(lambda: stream.transport == "websocket")  # tried once more: it may have been the server's start
+            assert not stream.evidence.bad
 
 
 async def test_a_name_alone_is_no_list_of_names() -> None:

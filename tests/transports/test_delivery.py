@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.transports.conftest import live
+from tests.transports.conftest import BRISK, live
 from transports import Transport
 from transports.client import connect
 from transports.position import parse
@@ -34,7 +34,7 @@ async def test_ten_thousand_events_arrive_complete_in_order_and_once_whatever_is
     async with live(history_count=EVENTS, batch_bytes=2_000) as (hub, url):
         start = f"{hub.log.epoch}.0"
         cutter = Cutter(url, cuts(seed, number=40, most=60_000))
-        async with cutter.open() as through, connect(through, ["a"], since=start, transports=[transport]) as stream:
+        async with cutter.open() as through, connect(through, ["a"], since=start, transports=[transport], pace=BRISK) as stream:
             publishing = asyncio.create_task(publish_all(hub, EVENTS))
             got = [(await anext(stream)).data["n"] for _ in range(EVENTS)]
             await publishing
@@ -55,7 +55,7 @@ async def test_with_a_history_that_is_too_short_exactly_the_missing_is_declared_
 
         async with (
             cutter.open() as through,
-            connect(through, ["a"], since=start, transports=[transport], on_lost=on_lost) as stream,
+            connect(through, ["a"], since=start, transports=[transport], on_lost=on_lost, pace=BRISK) as stream,
         ):
             publishing = asyncio.create_task(publish_all(hub, 3000))
             async for event in stream:

@@ -1,0 +1,293 @@
+"""The client in networks that let through only some of it: what it chooses, how it comes back up, and what it says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from tests.restrictions import Restrictions
+from tests.transports.conftest import BRISK, replay
+from transports import Code, ConnectionFailedError, EventsLostError, Hub, Options, Pace, QueueFullError, Refusal
+from transports.asgi import Endpoints
+from transports.client import connect
+from transports.testing import serving, until
+
+QUICK = Pace(proof=0.3, gap=0.05, retest=0.1, retest_most=0.4, settle=0.05, at_once=0.02, backoff=0.05, backoff_most=0.2)
+
+
+@asynccontextmanager
+async def restricted(how: dict[str, str] | None = None, **settings: object) -> AsyncIterator[tuple[Restrictions, Hub, str]]:
+    """A server behind restrictions that can be changed."""
+    options = Options(**{"channels": ("a",), **settings})
+    hub = Hub(options)
+    await hub.open()
+    network = Restrictions(Endpoints(hub), how)
+    async with serving(network, drain=hub.close, options=options) as url:
+        yield network, hub, url
+
+
+@pytest.mark.parametrize(
+    ("how", "chosen", "verdicts", "sentence"),
+    [
+        ({}, "websocket", {}, "Live over WebSocket."),
+        ({"ws": "refuse"}, "sse", {"websocket": "refused_http"}, "Live over SSE: WebSocket was refused with 403."),
+        ({"ws": "swallow"}, "sse", {"websocket": "no_answer"}, "Live over SSE: WebSocket fell silent."),
+        (
+            {"ws": "refuse", "sse": "hold"},
+            "longpoll",
+            {"websocket": "refused_http", "sse": "buffered"},
+            "Live over long-polling: WebSocket was refused with 403.",
+        ),
+        ({"sse": "swallow", "ws": "pass"}, "websocket", {}, "Live over WebSocket."),
+        (
+            {"ws": "refuse", "sse": "login"},
+            "longpoll",
+            {"websocket": "refused_http", "sse": "captive_portal"},
+            "Live over long-polling: WebSocket was refused with 403.",
+        ),
+        ({"sse": "hold", "ws": "swallow"}, "longpoll", {"websocket": "no_answer", "sse": "buffered"}, None),
+        ({"commands": "refuse"}, "websocket", {}, "Live over WebSocket."),
+    ],
+)
+async def test_what_is_chosen_and_what_is_said_of_it(
+    how: dict[str, str], chosen: str, verdicts: dict[str, str], sentence: str | None
+) -> None:
+    async with restricted(how) as (_, hub, url), connect(url, ["a"], pace=QUICK, memory={}) as stream:
+        await hub.publish("a", 1)
+        assert (await anext(stream)).data == 1
+        await until(lambda: {rung: bad.verdict for rung, bad in stream.evidence.bad.items()} == verdicts)
+        assert stream.transport == chosen
+        assert sentence in (None, stream.sentence)
+        told = json.loads(msgspec.json.encode(stream.evidence))
+        assert (told["state"], told["transport"]) == ("open", chosen)
+
+
+async def test_what_one_client_learnt_the_next_one_knows() -> None:
+    memory: dict = {}
+    async with restricted({"ws": "swallow"}) as (network, _, url):
+        async with connect(url, ["a"], pace=QUICK, memory=memory) as stream:
+            await until(lambda: "websocket" in stream.evidence.bad)
+        network.asked.clear()
+        async with connect(url, ["a"], memory=memory) as stream:
+            assert stream.transport == "sse"
+            assert stream.evidence.attempts[0].verdict == "remembered_bad"
+        assert "ws" not in network.asked
+        async with connect(url, ["a"], memory=memory, transport="sse") as stream:
+            assert not stream.evidence.bad, "who wants one transport only needs no memory"
+
+
+async def test_when_the_block_is_lifted_it_comes_back_up_and_nothing_is_lost() -> None:
+    async with restricted({"ws": "refuse", "sse": "refuse"}) as (network, hub, url):
+        async with connect(url, ["a"], pace=QUICK, memory={}) as stream:
+            assert stream.transport == "longpoll"
+            got: list[int] = []
+
+            async def read() -> None:
+                async for event in stream:
+                    got.append(event.data)
+
+            async def publish() -> None:
+                for n in range(100_000):
+                    await hub.publish("a", n)
+                    await asyncio.sleep(0.002)
+
+            reading, publishing = asyncio.create_task(read()), asyncio.create_task(publish())
+            for path, better in [("sse", "sse"), ("ws", "websocket")]:
+                network.how[path] = "pass"
+                await until(lambda better=better: stream.transport == better)
+            publishing.cancel()
+            await until(lambda: len(got) == hub.log.head)
+            assert got == list(range(hub.log.head))
+            reading.cancel()
+        counts = hub.counts.as_dict()
+        assert counts["opened"]["websocket"] >= 1
+        assert counts["why"]["retest"] >= 1
+        assert counts["verdicts"]["websocket"]["refused_http"] >= 1
+
+
+async def test_a_server_that_was_restarted_is_held_against_nobody() -> None:
+    options = Options(channels=("a",))
+    memory: dict = {}
+    hub = Hub(options)
+    async with serving(Endpoints(hub), drain=hub.close, options=options) as url:
+        stream = connect(url, ["a"], pace=QUICK, memory=memory, on_lost=lambda lost: None)
+        await stream.__aenter__()
+    await until(lambda: stream.state == "reconnecting")
+    await until(lambda: sum(each.verdict == "unreachable" for each in stream.evidence.attempts) >= 6)
+    port = int(url.rpartition(":")[2])
+    hub = Hub(options)
+    async with serving(Endpoints(hub), drain=hub.close, options=options, port=port):
+        await until(lambda: stream.state == "open" and stream.transport == "websocket")
+        await hub.publish("a", 1)
+        assert (await anext(stream)).data == 1
+        assert not stream.evidence.bad
+        assert not memory
+        await stream.close()
+
+
+@pytest.mark.parametrize("milliseconds", [50, 200, 500])
+async def test_a_socket_that_dies_soon_again_and_again_gives_way(milliseconds: int) -> None:
+    pace = msgspec.structs.replace(QUICK, proof=2.0, retest=30.0)
+    async with restricted({"ws": f"dies {milliseconds}"}) as (_, hub, url), connect(url, ["a"], pace=pace, memory={}) as stream:
+        await until(lambda: stream.transport == "sse" and "websocket" in stream.evidence.bad)
+        assert stream.evidence.bad["websocket"].verdict == "cut_early"
+        await hub.publish("a", 1)
+        assert (await anext(stream)).data == 1
+
+
+@pytest.mark.parametrize("path", ["ws", "sse", "poll"])
+async def test_a_wire_that_falls_silent_is_noticed_within_two_beats_and_replaced(path: str) -> None:
+    """Half-open: it works, and from some moment on nothing passes, and nobody says so."""
+    transport = {"ws": "websocket", "sse": "sse", "poll": "longpoll"}[path]
+    pace = msgspec.structs.replace(QUICK, answer=0.2, slack=0.1)
+    network_how = {each: "refuse" for each in ("ws", "sse") if each != path and transport != "websocket"}
+    async with (
+        restricted({**network_how, path: "mute 2"}, beat=0.4) as (network, hub, url),
+        connect(url, ["a"], pace=pace, memory={}) as stream,
+    ):
+        if path == "poll":
+            network.how["poll"] = "swallow"
+        await until(lambda: stream.state == "reconnecting" or "websocket" in stream.evidence.bad)
+        network.how[path] = "pass"
+        await hub.publish("a", 1)
+        assert (await anext(stream)).data == 1
+
+
+@pytest.mark.parametrize(("how", "told"), [("login", "text/html"), ("redirect", "redirects to /login")])
+async def test_a_login_page_is_named_and_not_asked_again_and_again(how: str, told: str) -> None:
+    async with restricted({"*": how}) as (network, _, url):
+        sentences: list[str] = []
+        stream = connect(url, ["a"], memory={}, connect_timeout=3.0, on_state=lambda _: sentences.append(stream.sentence))
+        with pytest.raises(ConnectionFailedError, match=told):
+            await stream.__aenter__()
+        assert any(each.startswith("A login page answered instead of the server; trying again") for each in sentences)
+        assert {each.verdict for each in stream.evidence.attempts if each.rung != "websocket"} == {"captive_portal"}
+        assert len(network.asked) <= 20, "backing off"
+
+
+async def test_a_server_that_is_slow_at_first_poisons_no_choice() -> None:
+    pace = Pace(gap=0.05)
+    async with restricted({"*": "slow 400"}) as (_, _, url), connect(url, ["a"], pace=pace, memory={}) as stream:
+        await until(lambda: stream.transport == "websocket")
+        assert not stream.evidence.bad
+
+
+async def test_a_second_cut_before_the_server_noticed_the_first() -> None:
+    async with (
+        restricted({"ws": "dies 30"}) as (network, hub, url),
+        connect(url, ["a"], transport="websocket", pace=BRISK) as stream,
+    ):
+        for n in range(200):
+            await hub.publish("a", n)
+            await asyncio.sleep(0.002)
+        network.how.clear()
+        assert [(await anext(stream)).data for _ in range(200)] == list(range(200))
+
+
+async def test_positions_that_the_server_cannot_know() -> None:
+    async with restricted() as (_, hub, url):
+        await hub.publish("a", 1)
+        with pytest.raises(Refusal, match="4400"):
+            connect(url, ["a"], since="nonsense")
+        for since, reason in [(f"{hub.log.epoch}.99", "future"), ("gone.5", "epoch")]:
+            async with connect(url, ["a"], since=since) as stream:
+                with pytest.raises(EventsLostError) as lost:
+                    await anext(stream)
+                assert lost.value.lost.reason == reason
+
+
+# --- what goes up
+
+
+async def test_where_post_is_blocked_publishing_goes_over_the_websocket() -> None:
+    async with restricted({"commands": "refuse"}) as (_, hub, url), connect(url, ["a"], memory={}) as stream:
+        assert await stream.publish("a", {"n": 1}) == f"{hub.log.epoch}.1"
+        assert (await anext(stream)).data == {"n": 1}
+
+
+async def test_publishes_without_a_connection_wait_in_order_and_no_more_than_allowed() -> None:
+    async with restricted() as (network, hub, url), connect(url, ["a"], transport="sse", queue=5) as stream:
+        network.how["commands"] = "redirect"
+        waiting = [asyncio.create_task(stream.publish("a", n, timeout=30)) for n in range(5)]
+        await until(lambda: "commands" in network.asked)
+        with pytest.raises(QueueFullError, match="5 publishes wait"):
+            await stream.publish("a", 5)
+        network.how.clear()
+        assert await asyncio.gather(*waiting) == [f"{hub.log.epoch}.{n}" for n in range(1, 6)]
+        assert [(await anext(stream)).data for _ in range(5)] == list(range(5))
+
+
+async def test_a_publish_that_waits_is_told_when_the_stream_is_closed() -> None:
+    async with restricted({"commands": "refuse"}) as (network, _, url):
+        async with connect(url, ["a"], transport="sse") as stream:
+            waiting = asyncio.create_task(stream.publish("a", 1))
+            await until(lambda: "commands" in network.asked)
+        with pytest.raises(ConnectionFailedError, match="closed before"):
+            await waiting
+
+
+# --- who we are, and where
+
+
+class Doorkeeper:
+    """An ASGI application in front of another that wants a token, and a fresh one after a while."""
+
+    def __init__(self, app: object) -> None:
+        self.app, self.wanted, self.shown = app, "one", set()
+
+    async def __call__(self, scope: dict, receive: object, send: object) -> None:
+        if scope["type"] == "http":
+            shown = dict(scope["headers"]).get(b"authorization", b"").decode()
+            self.shown.add(shown)
+            if shown != f"Bearer {self.wanted}":
+                body = json.dumps({"code": 4401, "name": "unauthorized", "reason": "who are you?", "retry": None}).encode()
+                await send({"type": "http.response.start", "status": 401, "headers": [(b"content-type", b"application/json")]})
+                await send({"type": "http.response.body", "body": body})
+                return
+        await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("transport", ["sse", "longpoll"])
+async def test_a_token_that_became_too_old_is_asked_for_again_once(transport: str) -> None:
+    hub = Hub(Options(channels=("a",)))
+    await hub.open()
+    door, given = Doorkeeper(Endpoints(hub)), []
+
+    async def token() -> str:
+        given.append(door.wanted if len(given) < 3 else "wrong")
+        return given[-1]
+
+    async with serving(door, drain=hub.close) as url:
+
+        async def place() -> str:
+            return url
+
+        async with connect(place, ["a"], token=token, transport=transport, pace=QUICK) as stream:
+            await hub.publish("a", 1)
+            assert (await anext(stream)).data == 1
+            door.wanted = "two"
+            for feed in list(hub._feeds):
+                feed.end(Refusal(Code.REBALANCE, retry=0.01))
+            await hub.publish("a", 2)
+            assert (await anext(stream)).data == 2
+            await until(lambda: given == ["one", "two"] and stream.state == "open")
+        door.wanted = "three"
+        with pytest.raises(Refusal, match="4401"):
+            async with connect(place, ["a"], token=lambda: "wrong", transport=transport):
+                pass
+
+
+# --- evidence and logs
+
+
+async def test_the_log_of_a_real_client_can_be_replayed() -> None:
+    log: list[dict] = []
+    async with restricted({"ws": "dies 100"}) as (_, _, url):
+        async with connect(url, ["a"], pace=QUICK, memory={}, log=log.append) as stream:
+            await until(lambda: "websocket" in stream.evidence.bad)
+        assert replay(["websocket", "sse", "longpoll"], QUICK, log).attempts == stream.evidence.attempts

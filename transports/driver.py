@@ -1,0 +1,324 @@
+"""Driver: does what the negotiator says and tells it what happened. It owns the wires, one timer and the place in the stream."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from . import facts, wires
+from .errors import Code, NotEverywireError, Refusal, refusal_from
+from .items import Item
+from .memory import Memory, network_name
+from .negotiator import step
+from .reading import Reading
+from .transport import Transport
+from .wires import Tap, Target, Wire
+
+News: TypeAlias = tuple[Item | None, str | None]  # an item, or None for a repeat, and the position after it
+Log: TypeAlias = Callable[[dict[str, Any]], None]
+
+_ROOM: Final = 1000  # items that wait to be taken; then the wires wait
+_SLEPT: Final = 2.0  # seconds by which the clock on the wall went on while the process did not
+_TRIED_MOST: Final = 5  # verdicts told to the server with one request
+_BASE: Final = time.time() - time.monotonic()
+
+
+class Hooks(NamedTuple):
+    """Whom a driver calls."""
+
+    state: Callable[[Any], None]
+    log: Log
+    proven: Callable[[], None]
+
+
+class Driver:
+    """Reads on from a position, over whichever wires the negotiator wants, until it is stopped.
+
+    Args:
+        target: where.
+        transports: what there is to use, best first.
+        since: the position to read on from; None for the present.
+        memory: what is known of networks; None to know nothing and to learn nothing.
+        pace: the negotiator's times.
+        renew: asks for a new token after a 4401; None where there is none to be had.
+        hooks: whom to call.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        transports: Sequence[Transport],
+        *,
+        since: str | None,
+        memory: Memory | None,
+        pace: facts.Pace,
+        renew: Callable[[], None] | None,
+        hooks: Hooks,
+    ) -> None:
+        rungs = [transport.name for transport in transports]
+        held = [each.name for each in transports if each.many and not each.commands_up]
+        self.state = facts.State(rungs, pace, held)
+        self.reading = Reading(since)
+        self.transport: str | None = None  # in charge, or the last that was
+        self.arrived: deque[News] = deque()
+        self.changed = asyncio.Event()  # there may be something to take, or another state
+        self.failure: Exception | None = None
+        self._target = target._replace(tap=_guarded(target.tap))
+        self._memory, self._renew, self._hooks = memory, renew, hooks
+        self._transports = {transport.name: transport for transport in transports}
+        self._network = ""
+        self._wires: dict[int, Wire] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._side: set[asyncio.Task[None]] = set()  # questions under way
+        self._facts: deque[facts.Fact] = deque()
+        self._telling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._room = asyncio.Event()
+        self._lag = 0.0  # by which the wall's clock was ahead of ours
+        self._renewed = False
+        self._reported: facts.Attempt | None = None  # the last of which the server was told
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will come any more."""
+        return self.state.state in ("closed", "failed")
+
+    @property
+    def in_charge(self) -> Wire | None:
+        """The wire that works."""
+        return self._wires.get(self.state.using) if self.state.state == "open" else None
+
+    async def start(self) -> None:
+        """Begin, with what the memory knows of this network."""
+        if self._memory is not None:
+            self._network = network_name(await self._target.base())
+            if (known := self._memory.get(self._network)) is not None:
+                self.state.bad = {rung: msgspec.structs.replace(bad) for rung, bad in known.bad.items()}
+                self.state.quiet, self.state.quiet_until = known.quiet, known.quiet_until
+        self.tell(facts.Start())
+
+    async def stop(self) -> None:
+        """Close everything, and wait until it is closed."""
+        self.tell(facts.Stop())
+        self._set_timer(None)
+        rest = [*self._tasks.values(), *self._side]
+        for task in self._side:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        self.changed.set()
+
+    def take(self) -> News | None:
+        """The next item that arrived, if there is one."""
+        if not self.arrived:
+            return None
+        news = self.arrived.popleft()
+        if len(self.arrived) < _ROOM:
+            self._room.set()
+        return news
+
+    def tell(self, fact: facts.Fact) -> None:
+        """Tell the negotiator, and do what it says. A fact that comes up meanwhile waits for its turn."""
+        self._facts.append(fact)
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._facts:
+                self._step(self._facts.popleft())
+            if self.state.due is not None and self.state.due <= _now():  # the timer may wait long behind so many facts
+                self._step(facts.Tick())
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._telling = False
+
+    def _step(self, fact: facts.Fact) -> None:
+        now, luck = _now(), random.random()
+        ahead = time.time() - now
+        if ahead - self._lag > _SLEPT and not isinstance(fact, facts.Start | facts.Shown):
+            self._lag = ahead
+            self._facts.appendleft(fact)
+            fact = facts.Shown()  # back from a sleep
+        self._lag = ahead
+        self._hooks.log({"now": now, "luck": luck, "fact": fact})
+        self.state, instructions = step(self.state, fact, now, luck)
+        if self.state.state == "failed" and self.failure is None:
+            refusal = refusal_from(self.state.code, self.state.cause, None)
+            self.failure = refusal
+        for instruction in instructions:
+            self._do(instruction)
+        self._set_timer(self.state.due)
+
+    def _do(self, instruction: facts.Instruction) -> None:
+        match instruction:
+            case facts.Open():
+                self._open(instruction)
+            case facts.Close(number):
+                self._let_go(number)
+            case facts.Ask(number):
+                if (wire := self._wires.get(number)) is not None:
+                    self._aside(wire)
+            case facts.Deliver(_, rung):
+                self.transport, self._renewed, self._reported = rung, False, self.state.attempts[-1]
+                self._hooks.proven()
+            case facts.Announce(state, _):
+                self._hooks.state(state)
+                self.changed.set()
+            case facts.Remember() if self._memory is not None:
+                self._memory[self._network] = instruction
+
+    # ----------------------------------------------------------------------------------------------------------- the wires
+
+    def _open(self, order: facts.Open) -> None:
+        why = next(wire.why for wire in self.state.wires if wire.number == order.wire)
+        wire = self._wire(order, {"why": why, **self._tried()})
+        task = self._tasks[order.wire] = asyncio.create_task(self._run(wire, order))
+        task.add_done_callback(lambda _: self._tasks.pop(order.wire, None))
+
+    def _wire(self, order: facts.Open, query: dict[str, str]) -> Wire:
+        wire = self._wires[order.wire] = Wire(
+            self._transports[order.rung],
+            self._target,
+            order.wire,
+            since=self.reading.position,
+            quiet=order.quiet,
+            beat=self.state.beat,
+            query=query,
+            tell=self.tell,
+            take=self._take,
+            room=self._wait_for_room,
+        )
+        return wire
+
+    async def _run(self, wire: Wire, order: facts.Open) -> None:
+        """Run a wire, and tell how it ended."""
+        try:
+            try:
+                await wire.run()
+            except _LaterError:
+                # Opened before we stood anywhere, and the server began behind where another wire has begun meanwhile.
+                await self._wire(order, {}).run()
+        except asyncio.CancelledError:
+            raise
+        except (*wires.BROKEN, Refusal) as error:
+            self._ended(wire.number, error)
+        except _CallbackError as error:
+            self._fail(error.cause)
+        except Exception as error:
+            self._fail(error)
+
+    def _ended(self, number: int, error: BaseException) -> None:
+        if self._wires.pop(number, None) is None:
+            return
+        fact = wires.ending(number, error)
+        if fact.code == Code.UNAUTHORIZED and self._renew is not None and not self._renewed:
+            self._renewed = True  # the token may just be too old: once, with another
+            self._renew()
+            fact = msgspec.structs.replace(fact, retry=0.0, final=False)
+        self.tell(fact)
+
+    def _take(self, wire: Wire, items: Sequence[Item]) -> None:
+        """Take what a wire brought. Raises: NotEverywireError, it does not continue where we stand."""
+        if self._wires.get(wire.number) is not wire:
+            return
+        epoch = self.reading.epoch
+        for item in items:
+            try:
+                news = self.reading.take(item)
+            except NotEverywireError as error:
+                raise (_LaterError(str(error)) if wire.since is None else error) from None
+            self.arrived.append((news, self.reading.position))
+        self.changed.set()
+        if epoch is not None and self.reading.epoch != epoch:
+            self._leave_the_past(wire)
+
+    async def _wait_for_room(self, wire: Wire) -> None:
+        """Let a wire wait while nobody reads: that is all the flow control there is."""
+        while len(self.arrived) >= _ROOM:
+            self._room.clear()
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._room.wait()
+            except TimeoutError:
+                self.tell(facts.Item(wire.number))  # it is not silent: it waits for us
+
+    def _leave_the_past(self, ours: Wire) -> None:
+        """The log began anew. Wires that were opened in its former life may still bring items of it: they must not."""
+        for wire in list(self._wires.values()):
+            if wire is not ours:
+                self._let_go(wire.number)
+                self.tell(facts.Closed(wire.number, reason="the log began anew"))
+
+    def _let_go(self, number: int) -> None:
+        self._wires.pop(number, None)
+        if (task := self._tasks.get(number)) is not None:
+            task.cancel()
+
+    def _aside(self, wire: Wire) -> None:
+        """Put a question to a wire, beside its reading."""
+
+        async def asking() -> None:
+            try:
+                await wire.ask()
+            except Exception as error:
+                self._fail(error)
+
+        task = asyncio.create_task(asking())
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
+
+    def _fail(self, error: Exception) -> None:
+        """A defect, ours or of a callback of the caller's: it is his to see, and nothing of the network's."""
+        if self.failure is None:
+            self.failure = error
+        self.changed.set()
+
+    def _tried(self) -> dict[str, str]:
+        """What was found out since a wire last worked: only then it is sure that the server was told."""
+        news = itertools.takewhile(lambda each: each is not self._reported, reversed(self.state.attempts))
+        tried = [f"{each.rung}.{each.verdict}" for each in news if each.verdict != "ok"][:_TRIED_MOST]
+        return {"tried": ",".join(reversed(tried))} if tried else {}
+
+    def _set_timer(self, due: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
+            wait = max(0.0, due - _now())
+            self._timer = asyncio.get_running_loop().call_later(wait, self.tell, facts.Tick())
+
+
+def _now() -> float:
+    """Seconds since 1970 that never go back."""
+    return _BASE + time.monotonic()
+
+
+class _LaterError(NotEverywireError):
+    """A wire that was opened at the present begins behind where we stand by now."""
+
+
+class _CallbackError(Exception):
+    """A defect of a callback of the caller's: none of the network's."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def _guarded(tap: Tap) -> Tap:
+    """`tap`, whose errors are told from those of the network."""
+
+    def call(name: str, body: bytes) -> None:
+        try:
+            tap(name, body)
+        except Exception as error:
+            raise _CallbackError(error) from error
+
+    return call

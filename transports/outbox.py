@@ -1,0 +1,151 @@
+"""Outbox: publishes on their way up. In order, each acknowledged, sent again under the same key until it is; while there is no
+connection they wait, up to a number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from .errors import ConnectionFailedError, QueueFullError, Refusal
+from .items import Reply
+from .wires import BROKEN, accepted, backoff, hint
+
+Send = Callable[[Sequence[dict[str, Any]]], Awaitable[list[Reply]]]
+
+_TOGETHER: Final = 50  # commands in one request at the most
+_BYTES: Final = 32_768  # of commands in one request, below the server's default limit of 64 KiB
+_RETRY_LEAST: Final = 0.01  # seconds; whatever a server says, we do not spin
+
+
+class _Letter:
+    """A command on its way, and who waits for its reply."""
+
+    def __init__(self, command: dict[str, Any]) -> None:
+        self.command = command
+        self.size = len(msgspec.json.encode(command))
+        self.reply: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.trouble: Exception | None = None  # why it is still here
+
+
+class Outbox:
+    """Publishes, one request at a time.
+
+    Args:
+        send: sends commands and gives their replies in order. Raises: Refusal, or one of `wires.BROKEN`.
+        most: publishes that may wait.
+    """
+
+    def __init__(self, send: Send, most: int) -> None:
+        self._send, self._most = send, most
+        self._letters: deque[_Letter] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+
+    async def publish(self, command: dict[str, Any], timeout: float) -> str:
+        """Send one, and wait for the id that it got.
+
+        Raises:
+            QueueFullError: too many wait already.
+            Refusal: the server says no.
+            ConnectionFailedError: not acknowledged within `timeout` seconds. It may have been published.
+        """
+        if len(self._letters) >= self._most:
+            raise QueueFullError(f"{self._most} publishes wait for a connection already")
+        letter = _Letter(command)
+        self._letters.append(letter)
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._work())
+        try:
+            async with asyncio.timeout(timeout):
+                return await letter.reply
+        except TimeoutError:
+            why = letter.trouble
+            raise ConnectionFailedError(f"not acknowledged within {timeout:g} s: {why}{hint(str(why))}") from why
+        finally:
+            if letter in self._letters:
+                self._letters.remove(letter)
+
+    def hurry(self) -> None:
+        """There is a connection again: no need to wait out a pause."""
+        self._hurry.set()
+
+    async def close(self) -> None:
+        """Give up; whoever waits is told."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        for letter in self._letters:
+            if not letter.reply.done():
+                letter.reply.set_exception(ConnectionFailedError("closed before it was acknowledged: it may have been published"))
+
+    async def _work(self) -> None:
+        failures = 0
+        while self._letters:
+            bundle, pause = self._bundle(), 0.0
+            try:
+                for letter, reply in zip(bundle, await self._send([each.command for each in bundle]), strict=True):
+                    self._settle(letter, reply)
+                failures = 0
+            except Refusal as refusal:
+                if refusal.retry is None:
+                    for letter in bundle:
+                        self._end(letter, refusal)
+                else:
+                    pause = max(refusal.retry, _RETRY_LEAST)
+                self._trouble(bundle, refusal)
+            except BROKEN as error:
+                pause = max(backoff(failures, random.random()), _RETRY_LEAST)
+                failures += 1
+                self._trouble(bundle, error)
+            if pause:
+                await self._rest(pause)
+
+    def _bundle(self) -> list[_Letter]:
+        """What goes together in one request: the oldest, as many as fit."""
+        bundle: list[_Letter] = []
+        size = 0
+        for letter in self._letters:
+            size += letter.size
+            if bundle and (len(bundle) == _TOGETHER or size > _BYTES):
+                break
+            bundle.append(letter)
+        return bundle
+
+    def _settle(self, letter: _Letter, reply: Reply) -> None:
+        try:
+            position = accepted(reply)
+        except Refusal as refusal:
+            if refusal.retry is None:
+                self._end(letter, refusal)
+            else:  # it stays, and is sent again
+                letter.trouble = refusal
+            return
+        self._end(letter, position)
+
+    def _end(self, letter: _Letter, outcome: str | Exception) -> None:
+        if letter in self._letters:
+            self._letters.remove(letter)
+        if letter.reply.done():
+            return
+        if isinstance(outcome, str):
+            letter.reply.set_result(outcome)
+        else:
+            letter.reply.set_exception(outcome)
+
+    def _trouble(self, bundle: Sequence[_Letter], error: Exception) -> None:
+        for letter in bundle:
+            letter.trouble = error
+
+    async def _rest(self, seconds: float) -> None:
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
