@@ -26,6 +26,7 @@ from .items import Beat, Event, Hello, Lost, Reply
 from .ladder import LADDER
 from .memory import Memory
 from .outbox import Outbox
+from .position import parse
 from .transport import Transport
 from .wires import Publication, Tap
 
@@ -67,7 +68,7 @@ class Stream:
 
     Raises:
         ConnectionFailedError: on entering, nothing worked within `connect_timeout`; the message tells what was tried.
-        Refusal: the server says no for good (44xx without `retry`).
+        Refusal: the server says no for good (44xx without `retry`); at once, `since` is no position.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Stream:
         if not self._rungs:
             raise ValueError(f"transport={transport!r}: there is auto, {', '.join(each.name for each in transports)}")
         self._url = wires.mount_url(url) if isinstance(url, str) else url
-        self._channels, self._since = list(channels), since
+        self._channels, self._since = list(channels), str(parse(since)) if since else None
         self._on_lost, self._on_state, self._tap, self._log = on_lost, on_state, tap, log
         self._headers, self._ca, self._connect_timeout = headers, ca, connect_timeout
         self._token = _Token(token)
