@@ -249,7 +249,7 @@ class State(msgspec.Struct):
     again: float | None = None  # when the next round begins
     delay: float = 0.0  # seconds of that pause
     retry: float = 0.0  # seconds that somebody on the way asked for in this round
-    told: bool = False  # the pause is the server's wish
+    wanted: float | None = None  # when the server said that it wants to be asked again
     rise: float | None = None  # when better rungs are tried that nobody blamed; None after a wish
     failed: dict[str, str] = msgspec.field(default_factory=dict)  # rung -> verdict, in this round
     rounds: int = 0  # in a row in which nothing worked

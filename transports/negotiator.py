@@ -160,17 +160,17 @@ class _Step:
         """Online again, perhaps in another network: what was bad elsewhere is forgotten."""
         s = self.s
         same = isinstance(fact, Online) and fact.same
-        s.online, s.rest, s.rounds, s.short, s.doubt = True, "", 0, {}, None
+        s.online, s.rest, s.rounds, s.short, s.doubt, s.failed = True, "", 0, {}, None, {}
         if not same and (s.bad or s.quiet is not None):
             s.bad, s.quiet, s.quiet_until = {}, None, 0.0
             self._remember()
         using = self._using()
         if using is not None and s.state == "open":
             self._ask(using)  # it may be a connection of the network that has gone
-            for rung in [] if same else self._could_rise(using):
+            for rung in [] if same or using.why == "wish" else self._could_rise(using):
                 self._open(self._plan(rung, self.now, "retest"))
-        elif s.told and s.again is not None:
-            s.state = self._trying()  # the server said when, and it still means it
+        elif s.wanted is not None and s.wanted > self.now:
+            s.state, s.again, s.delay = self._trying(), s.wanted, s.wanted - self.now  # the server said when, and still means it
         else:
             self._drop_all()
             s.state = self._trying()
@@ -185,8 +185,7 @@ class _Step:
             if let_go or wire.number != s.using:
                 self._drop(wire)
         if not s.using or s.state != "open":
-            left = s.again - self.now if s.told and s.again is not None else 0.0
-            self._pause(max(self.pace.backoff_most, left))
+            self._pause(self.pace.backoff_most)
 
     def veil(self, _: Fact) -> None:
         """Hidden: from now on timers may fire once a minute."""
@@ -208,8 +207,8 @@ class _Step:
     def hurry(self, _: Fact) -> None:
         """Plain HTTP works: a pause that was made for an outage is over. One that the server wished for is not."""
         s = self.s
-        if s.again is not None and not s.told and (s.rounds or not s.online):
-            s.delay = min(s.again - self.now, self.luck * self.pace.at_once)
+        if s.again is not None and s.wanted is None and (s.rounds or not s.online):
+            s.delay = max(0.0, min(s.again - self.now, self.luck * self.pace.at_once))
             s.again = self.now + s.delay
 
     def wonder(self, _: Fact) -> None:
@@ -223,6 +222,8 @@ class _Step:
         rung = fact.rung if isinstance(fact, Prefer) else ""
         using = self._using()
         if rung not in self.s.rungs or (using is not None and using.rung == rung):
+            return
+        if not self.s.online or self.s.wanted is not None:  # neither a dead network nor a server that wants peace is for wishes
             return
         wire = next((wire for wire in self.s.wires if wire.rung == rung), None) or self._plan(rung, self.now, "wish")
         wire.why = "wish"
@@ -271,8 +272,9 @@ class _Step:
         wire = self._wire(fact)
         if not isinstance(fact, Answered) or wire is None:
             return
-        if wire.asked is not None:
-            self._measure(self.now - wire.asked)
+        waited = None if wire.asked is None else self.now - wire.asked
+        if waited is not None:
+            self._measure(waited)
         wire.asked, wire.answered = None, not fact.behind
         if wire.phase == "heard":
             if fact.behind:
@@ -281,8 +283,12 @@ class _Step:
                 self._proven(wire)
         elif wire.number == self.s.using:
             wire.gap = None  # quiet, but not stuck
-            if fact.behind or self.now - wire.heard > self._silence(wire):
+            if waited is not None and waited > 4 * self.pace.answer:
+                wire.heard = self.now  # nobody listened: the process slept
+            if fact.behind:
                 self._suspect(wire, "buffered")
+            elif waited is not None and self.now - wire.heard > self._silence(wire):
+                self._suspect(wire, "no_answer")  # the path is good, and the stream brings no beat
             else:
                 self._alive(wire)
 
@@ -304,7 +310,7 @@ class _Step:
     def _race(self) -> None:
         """A round: a try of every rung, best first; those that two short lives or the memory speak against come last."""
         s = self.s
-        s.again, s.told, s.retry, s.failed, s.cause = None, False, 0.0, {}, ""
+        s.again, s.wanted, s.retry, s.failed, s.cause = None, None, 0.0, {}, ""
         s.wires = [wire for wire in s.wires if wire.phase != "waiting" or wire.why == "wish"]
         under_way = {wire.rung for wire in s.wires if wire.number != s.using}
         order = sorted(s.rungs, key=lambda rung: (self._doubtful(rung), s.rungs.index(rung)))
@@ -367,7 +373,7 @@ class _Step:
             self._remember()
         self.out.append(Deliver(wire.number, wire.rung))
         self._settle_blame(wire)
-        s.rounds, s.again, s.cause, s.failed = 0, None, "", {}
+        s.rounds, s.again, s.wanted, s.retry, s.cause, s.failed = 0, None, None, 0.0, "", {}
 
     def _settle_blame(self, wire: Wire) -> None:
         """Something works here, so what did not beside it is to blame; what may have been the server's start is looked at
@@ -386,7 +392,7 @@ class _Step:
             if not self._better(rung, wire.rung):
                 continue
             if verdict in _SOFT and rung not in s.bad:
-                if wire.why != "wish":
+                if wire.why != "wish" and all(each.rung != rung for each in s.wires):
                     self._open(self._plan(rung, self.now, "race"))
             else:
                 self._blame(rung, verdict)
@@ -414,10 +420,17 @@ class _Step:
         elif fact.retry is not None and fact.code and s.using in (0, wire.number):
             self._leave(wire, "refused", fact)  # the server spoke: no other wire would know better
             self._drop_all()
-            s.cause, s.told = fact.reason, True
+            s.cause, s.wanted = fact.reason, self.now + max(fact.retry, 0.01)
             self._pause(max(fact.retry, 0.01))
+        elif fact.retry is not None and fact.code and s.state == "open":
+            self._leave(wire, "refused", fact)  # busy, it says: no fault of the rung's
+            if wire.rung in s.bad:
+                s.bad[wire.rung].retest = self.now + max(self.pace.retest, fact.retry)
+            elif s.rise is not None:
+                s.rise = self.now + max(self.pace.retest, fact.retry)
         else:
-            s.retry = max(s.retry, fact.retry or 0.0)
+            if s.state != "open" or wire.number == s.using:
+                s.retry = max(s.retry, fact.retry or 0.0)
             self._gone(wire, verdict, fact)
 
     def _overdue(self, wire: Wire) -> None:
@@ -447,7 +460,8 @@ class _Step:
             using = self._using()
             if using is not None and wire.why != "wish" and self._better(wire.rung, using.rung):
                 s.failed[wire.rung] = verdict  # to blame, if the one in charge turns out to be alive
-                self._ask(using)
+                if using.asked is None:
+                    self._ask(using)
         elif s.again is None:
             s.cause, s.failed[wire.rung] = cause, verdict
             self._bring_forward()
@@ -457,6 +471,7 @@ class _Step:
         s = self.s
         ready = sorted((wire for wire in s.wires if wire.phase == "proven"), key=lambda wire: s.rungs.index(wire.rung))
         if ready:
+            s.failed = {}  # who knows whether that was an outage
             self._take_over(ready[0])
         elif state == "open":
             s.cause = cause
@@ -487,7 +502,7 @@ class _Step:
         s = self.s
         s.state = self._trying() if s.online else "offline"
         s.delay = seconds if s.online else max(seconds, self.pace.backoff_most)
-        s.again = None if s.rest else self.now + s.delay
+        s.again = None if s.rest else max(self.now + s.delay, s.wanted or 0.0)
 
     def _hold_against(self, wire: Wire, verdict: str) -> None:
         """A wire that had worked does no more. Whether that speaks against its rung is seen when something works again."""
@@ -540,7 +555,7 @@ class _Step:
                 self._blame(rung, verdict)
         elif s.short.get(wire.rung, 0) < self.pace.strikes:
             for other in list(s.wires):
-                if other is not wire:
+                if other is not wire and other.why != "wish":
                     self._drop(other)
             wire.struck = False
             s.state, s.again, s.doubt, s.failed, s.cause = "open", None, None, {}, ""
@@ -594,12 +609,14 @@ class _Step:
 
     def _could_rise(self, using: Wire) -> list[str]:
         """The better rungs that are not being tried."""
-        tried = {wire.rung for wire in self.s.wires}
+        tried = {*(wire.rung for wire in self.s.wires), *self.s.failed}
         return [rung for rung in self.s.rungs if self._better(rung, using.rung) and rung not in tried]
 
     def _rises(self, using: Wire) -> list[tuple[str, float]]:
         """When each of the better rungs is to be tried again. One that nobody blamed has a time too: it was never proven bad."""
         bad, rise = self.s.bad, self.s.rise
+        if using.why == "wish":
+            return []
         times = [(rung, bad[rung].retest if rung in bad else rise) for rung in self._could_rise(using)]
         return [(rung, at) for rung, at in times if at is not None]
 
@@ -641,7 +658,7 @@ class _Step:
     def _patience_ends(self, wire: Wire) -> float:
         """When the wire in charge is to be asked or, if it was asked, given up."""
         if wire.asked is not None:
-            return wire.asked + max(self.pace.answer, 4 * (self.s.rtt or 0.0))
+            return wire.asked + min(max(self.pace.answer, 4 * (self.s.rtt or 0.0)), 4 * self.pace.answer)
         limit = self._silence(wire)
         if wire.gap is not None and not self.s.hidden:  # events were flowing: that they stop is noticed sooner
             limit = min(limit, max(self.pace.answer, 4 * wire.gap))
@@ -661,7 +678,7 @@ class _Step:
             if s.online and not s.hidden:
                 times += [at for _, at in self._rises(using)]
                 times += [self._forgiven_at(using)] if using.rung in s.bad else []
-        return min(times, default=None)
+        return max(self.now, min(times)) if times else None
 
     def _measure(self, seconds: float) -> None:
         """Learn the round trip: the shortest, with a little forgetting. A sleep is none."""

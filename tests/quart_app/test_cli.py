@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -93,7 +94,18 @@ def test_who_reads_the_output_may_have_seen_enough(url: str, wire: list[str]) ->
 
 def test_states_are_told_when_asked_for(url: str) -> None:
     done = run("tail", url, "vitals", "--count", "1", "-v")
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["connecting", "open", "closed"]
+    *states, evidence = done.stderr.splitlines()
+    assert states == ["connecting: Connecting over WebSocket.", "open: Live over WebSocket.", "closed: Closed."]
+    assert json.loads(evidence)["attempts"][0]["verdict"] == "ok"
+
+
+def test_the_operator_sees_what_clients_found_out(url: str) -> None:
+    run("tail", url, "vitals", "--count", "1", "--transport", "sse")
+    with urllib.request.urlopen(url.removesuffix("/live") + "/status", timeout=10) as answer:
+        status = json.load(answer)
+    assert status["opened"]["sse"] >= 1
+    assert status["why"]["race"] >= 1
+    assert set(status) == {"readers", "channels", "opened", "why", "verdicts"}
 
 
 def test_a_position_that_cannot_be_resumed_is_told(url: str) -> None:

@@ -12,10 +12,10 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { afterEach, describe, test } from "node:test";
 
-import { connect, LiveError, parsePosition, sseReader } from "../../transports/static/client.js";
+import { connect, initial, LiveError, parsePosition, sseReader, step } from "../../transports/static/client.js";
 
 const cases = (name) => JSON.parse(readFileSync(new URL(`../cases/${name}.json`, import.meta.url)));
-const PACE = { proof: 2, least: 0.01, most: 0.05 };
+const PACE = { proof: 2, backoff: 0.01, backoff_most: 0.05, at_once: 0.01, gap: 0.05 };
 const HELLO = { type: "hello", v: 1, connection: "c1", channels: ["a"], resumed: "fresh", beat: 15, expires: null };
 const event = (offset, epoch = "e") => ({ type: "event", id: `${epoch}.${offset}`, channel: "a", at: 1, data: offset });
 const hello = (offset, more) => ({ ...HELLO, id: `e.${offset}`, ...more });
@@ -32,8 +32,12 @@ async function serve(routes) {
   const asked = [];
   const server = createServer((request, response) => {
     const url = new URL(request.url, "http://server");
+    const route = routes[url.pathname];
+    // A stream is proven by a poll beside it: where a test says nothing of polls, there is nothing new.
+    const poll = url.pathname.endsWith("/poll") && Object.keys(routes).some((path) => path.endsWith("/sse"));
+    if (!route && poll) return json(response, [{ type: "beat", id: url.searchParams.get("since") ?? "e.0", at: 1 }]);
     asked.push(url);
-    (routes[url.pathname] ?? ((_, r) => r.writeHead(404).end("not found")))(request, response, url);
+    (route ?? ((_, r) => r.writeHead(404).end("not found")))(request, response, url);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -80,11 +84,13 @@ function fakeWebSocket(script) {
     constructor(url, protocols) {
       Object.assign(this, { url: new URL(url), protocols, sent: [], closed: false });
       this.constructor.opened.push(this);
-      setImmediate(() => script(this, this.constructor.opened.length));
+      setImmediate(() => (this.onopen?.(), script(this, this.constructor.opened.length)));
     }
     send(text) {
-      this.sent.push(JSON.parse(text));
-      this.onsent?.(JSON.parse(text));
+      const command = JSON.parse(text);
+      this.sent.push(command);
+      if (command.do === "ping" && !this.deaf) setImmediate(() => this.say({ type: "reply", ref: command.ref, ok: true }));
+      this.onsent?.(command);
     }
     close() {
       this.closed = true;
@@ -175,7 +181,7 @@ describe("SSE", () => {
       "/live/sse": missing,
       "/live/poll": (_, response) => json(response, [hello(0), event(1)]),
     });
-    const WebSocket = fakeWebSocket((socket) => socket.onclose({ code: 1006, reason: "" }));
+    const WebSocket = fakeWebSocket((socket) => socket.drop());
     const { live } = follow(mount, { transport: "auto", WebSocket });
     for await (const { data } of live) {
       assert.equal(data, 1);
@@ -200,12 +206,12 @@ describe("SSE", () => {
   });
 
   test("a lost of another epoch moves the position, backwards too; one of this epoch does not", async () => {
-    const lost = (reason, id) => ({ type: "lost", id, channel: "a", after: "e.9", through: id, reason });
+    const lost = (reason, id, after = "e.9") => ({ type: "lost", id, channel: "a", after, through: id, reason });
     const { mount } = await serve({
       "/live/sse": (_, response) =>
         stream(response).write(
           [hello(9, { resumed: "lost" }), lost("evicted", "e.5"), event(9), event(10), lost("epoch", "f.0"), event(1, "f"),
-            lost("future", "f.0"), event(1, "f")].map(block).join(""),
+            lost("future", "f.0", "f.1"), event(1, "f")].map(block).join(""),
         ),
     });
     const { heard, until } = follow(mount, { transport: "sse", since: "e.9" });
@@ -296,12 +302,13 @@ describe("long-polling", () => {
 describe("WebSocket", () => {
   test("offers the subprotocol, reads batches, resumes from the last id", async () => {
     const WebSocket = fakeWebSocket((socket, visit) => {
-      if (visit === 1) {
-        socket.say(hello(0), event(1), event(2));
-        socket.drop();
-      } else socket.say(hello(2, { resumed: "exact" }), event(2), event(3));
+      if (visit === 1) socket.say(hello(0), event(1), event(2));
+      else socket.say(hello(2, { resumed: "exact" }), event(2), event(3));
     });
     const { heard, until } = follow("https://server.example/live", { transport: "websocket", WebSocket });
+    await until((h) => h.states.includes("open"));
+    WebSocket.opened[0].drop();
+    await until((h) => h.states.filter((s) => s === "open").length === 2);
     await until((h) => h.events.length === 3);
     const [first, second] = WebSocket.opened;
     assert.deepEqual(heard.events, ["e.1", "e.2", "e.3"]);
@@ -314,20 +321,25 @@ describe("WebSocket", () => {
 
   test("pings once in a beat, whether or not the server has events", async () => {
     const pinged = [];
+    let enough;
+    const three = new Promise((resolve) => { enough = resolve; });
     const WebSocket = fakeWebSocket((socket) => {
       const timer = setInterval(() => socket.say({ type: "beat", id: "e.0", at: 1 }), 5); // far more often than it pings
-      socket.onsent = (command) => pinged.push({ command, at: performance.now() }) === 3 && clearInterval(timer);
+      socket.onsent = (command) => {
+        if (command.ref !== 0) return; // the machine's question
+        if (pinged.push({ command, at: performance.now() }) === 3) enough(clearInterval(timer));
+      };
       socket.say(hello(0, { beat: 0.04 }));
     });
-    const { until } = follow("http://server.example/live", { transport: "websocket", WebSocket });
-    await until((h) => h.states.includes("reconnecting")); // the script falls silent after three
+    follow("http://server.example/live", { transport: "websocket", WebSocket });
+    await three;
     assert.deepEqual(pinged.map((p) => p.command.do), ["ping", "ping", "ping"]);
     // Half a beat is the least between two of them.
     for (const [i, { at }] of pinged.entries()) if (i) assert.ok(at - pinged[i - 1].at >= 19);
   });
 
   test("a frame that is not ours ends the wire", async () => {
-    const WebSocket = fakeWebSocket((socket) => socket.onmessage({ data: "welcome to another server" }));
+    const WebSocket = fakeWebSocket((socket) => socket.onmessage?.({ data: "welcome to another server" }));
     const { heard, until } = follow("http://server.example/live", { transport: "websocket", WebSocket });
     await until((h) => h.errors.length);
     assert.equal(heard.errors[0].name, "not_everywire");
@@ -350,19 +362,27 @@ describe("WebSocket", () => {
 
 describe("silence", () => {
   for (const transport of ["websocket", "sse", "longpoll"]) {
-    test(`two beats without anything: another connection, over ${transport}`, async () => {
+    test(`silence, and no answer to a question: another connection, over ${transport}`, async () => {
       const first = hello(0, { beat: 0.05 });
+      let visits = 0;
+      let questions = 0;
       const { mount, asked } = await serve({
         "/live/sse": (_, response, url) => {
+          visits += 1;
           stream(response).write(block(url.searchParams.has("since") ? hello(0, { resumed: "exact" }) : first));
         },
         "/live/poll": (_, response, url) => {
+          // The first question is answered, and so is the first one of another connection; what is asked in between is not.
           if (!url.searchParams.has("since")) json(response, [first]);
-          else if (url.searchParams.get("wait") === "0") json(response, [event(1)]);
+          else if (url.searchParams.get("wait") === "0" && (transport === "longpoll" || ++questions === 1 || visits > 1))
+            json(response, [transport === "sse" ? { type: "beat", id: "e.0", at: 1 } : event(1)]);
         },
       });
-      const WebSocket = fakeWebSocket((socket, visit) => socket.say(visit === 1 ? first : hello(0, { resumed: "exact" })));
-      const { heard, until } = follow(mount, { transport, WebSocket, pace: { proof: 60 } });
+      const WebSocket = fakeWebSocket((socket, visit) => {
+        socket.onsent = () => { socket.deaf = visit === 1; };
+        socket.say(visit === 1 ? first : hello(0, { resumed: "exact" }));
+      });
+      const { heard, until } = follow(mount, { transport, WebSocket, pace: { proof: 60, slack: 0.1, answer: 0.1 } });
       await until((h) => h.states.filter((s) => s === "open").length === 2);
       assert.equal(heard.errors[0].name, "silent");
       assert.ok(asked.length + WebSocket.opened.length >= 2);
@@ -403,22 +423,24 @@ describe("how it ends and comes back", () => {
 
   test("backs off with full jitter up to a ceiling, and starts again after progress", async () => {
     const { mount } = await serve({});
-    const { heard, until } = follow(mount, { transport: "sse", random: () => 1, pace: { least: 0.1, most: 0.4 } });
+    const { heard, until } = follow(mount, { transport: "sse", random: () => 1, pace: { backoff: 0.1, backoff_most: 0.4 } });
     await until((h) => h.sentences.filter((s) => s.includes("trying again")).length === 4);
     const waits = heard.sentences.flatMap((s) => /again in (\S+) s/.exec(s)?.[1] ?? []);
     assert.deepEqual(waits, ["0.1", "0.2", "0.4", "0.4"]);
   });
 
-  test("a wire that brought something begins the backing off anew", async () => {
+  test("a wire that worked is opened again at once, and the backing off begins anew", async () => {
+    const streams = [];
     const { mount } = await serve({
-      "/live/sse": (_, response, url) => {
-        const since = +(url.searchParams.get("since") ?? "e.0").split(".")[1];
-        stream(response).end(block(hello(since, { resumed: since ? "exact" : "fresh" })) + block(event(since + 1)));
+      "/live/sse": (_, response) => {
+        if (streams.push(response) < 3) return response.destroy();
+        stream(response).write(block(hello(0, { resumed: "exact" })));
       },
     });
-    const { heard, until } = follow(mount, { transport: "sse", random: () => 1, pace: { least: 0.1, most: 0.4 } });
-    await until((h) => h.events.length === 4);
-    assert.deepEqual(heard.sentences.flatMap((s) => /again in (\S+) s/.exec(s)?.[1] ?? []), ["0.1", "0.1", "0.1"]);
+    const { live, heard, until } = follow(mount, { transport: "sse", random: () => 1, pace: { at_once: 0.2, backoff: 0.1, backoff_most: 0.4 } });
+    live.on("state", ({ state }) => { if (state === "open" && streams.length === 3) streams[2].end(); });
+    await until((h) => h.states.filter((s) => s === "open").length === 2);
+    assert.deepEqual(heard.sentences.flatMap((s) => /again in (\S+) s/.exec(s)?.[1] ?? []), ["0.1", "0.2", "0.2"]);
   });
 
   for (const transport of ["sse", "longpoll"]) {
@@ -487,19 +509,21 @@ describe("how it ends and comes back", () => {
   for (const [type, nth] of [["state", 1], ["state", 2], ["state", 3], ["transport", 1], ["event", 1], ["lost", 1], ["error", 1]]) {
     test(`close within listener ${nth} of ${type}: nothing is said after it`, async () => {
       const lost = { type: "lost", id: "e.1", channel: "a", after: "e.1", through: "e.2", reason: "evicted" };
+      let sse;
       const { mount } = await serve({
-        "/live/sse": (_, response) => stream(response).end([hello(0), event(1), lost, event(3)].map(block).join("")),
+        "/live/sse": (_, response) => (sse = response) && stream(response).write([hello(0), event(1), lost, event(3)].map(block).join("")),
       });
       const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
       const said = [];
-      const live = connect(mount, { channels: ["a"], transport: "sse", random: () => 1, pace: { least: 1000, most: 1000 } });
+      const live = connect(mount, { channels: ["a"], transport: "sse", random: () => 1, pace: { at_once: 1000, backoff: 1000, backoff_most: 1000 } });
       opened.push(() => live.close());
       let count = 0;
       const closed = new Promise((resolve) => {
         for (const each of ["state", "event", "lost", "transport", "error"])
           live.on(each, (detail) => {
             said.push(detail.state ?? each);
-            if (each === type && ++count === nth) resolve(live.close());
+            if (each === type && ++count === nth) return resolve(live.close());
+            if (detail.state === "open") sse.end();
           });
       });
       await closed;
@@ -513,7 +537,7 @@ describe("how it ends and comes back", () => {
   test("close while it waits for the next try leaves nothing behind", async () => {
     const { mount, asked } = await serve({});
     const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
-    const { live, until } = follow(mount, { transport: "sse", random: () => 1, pace: { least: 1000, most: 1000 } });
+    const { live, until } = follow(mount, { transport: "sse", random: () => 1, pace: { at_once: 1000, backoff: 1000, backoff_most: 1000 } });
     await until((h) => h.sentences.at(-1)?.includes("trying again"));
     live.close();
     await new Promise(setImmediate);
@@ -547,17 +571,18 @@ describe("auto", () => {
     await until((h) => h.states.filter((s) => s === "open").length === 2);
     assert.equal(live.transport, "longpoll");
     assert.deepEqual(heard.transports, ["longpoll"]);
-    assert.equal(WebSocket.opened.length, 1);
-    assert.equal(asked.filter((url) => url.pathname.endsWith("sse")).length, 1);
+    assert.ok(live.evidence.bad.websocket);
+    assert.match(heard.sentences.join("|"), /Live over long-polling: WebSocket is cut off early\./);
   });
 
   test("tries the others again when the one that worked keeps failing", async () => {
-    const WebSocket = fakeWebSocket((socket, visit) => (visit === 1 ? (socket.say(hello(0)), socket.drop()) : socket.drop()));
+    const WebSocket = fakeWebSocket((socket, visit) => (visit === 1 ? socket.say(hello(0)) : socket.drop()));
     const { mount } = await serve({ "/live/sse": (_, response) => stream(response).write(block(hello(0, { resumed: "exact" }))) });
     const { heard, until } = follow(mount, { WebSocket });
+    await until((h) => h.states.includes("open"));
+    WebSocket.opened[0].drop();
     await until((h) => h.transports.length === 2);
     assert.deepEqual(heard.transports, ["websocket", "sse"]);
-    assert.ok(WebSocket.opened.length >= 4);
   });
 
   test("an unknown transport is refused at once", () => {
@@ -574,7 +599,7 @@ describe("for await", () => {
         stream(response).write(block(hello(since, { resumed: since ? "exact" : "fresh" })) + rest.join(""));
       },
     });
-    const { live, until } = follow(mount, { transport: "sse", pace: { lag: 10, most: 60 } });
+    const { live, until } = follow(mount, { transport: "sse", pace: { lag: 10 } });
     const loop = live[Symbol.asyncIterator]();
     const got = [(await loop.next()).value.data];
     await until((h) => h.sentences.at(-1)?.includes("caught up"));
@@ -608,21 +633,21 @@ describe("publish", () => {
     });
     const { live } = follow(mount, { transport: "sse" });
     assert.equal(await live.publish("chat", { text: "hi" }, { key: "mine" }), "e.5");
-    assert.deepEqual(command, { do: "publish", ref: 0, channel: "chat", data: { text: "hi" }, key: "mine" });
+    assert.deepEqual(command, [{ do: "publish", ref: command[0].ref, channel: "chat", data: { text: "hi" }, key: "mine" }]);
   });
 
   test("tries again with the same key when no answer came", async () => {
     const keys = [];
     const { mount } = await serve({
       "/live/commands": async (request, response) => {
-        keys.push((await body(request)).key);
+        keys.push((await body(request))[0].key);
         if (keys.length === 1) response.destroy(); // published, and the answer got lost
         else if (keys.length === 2) response.writeHead(502).end("<h1>Bad gateway</h1>");
         else if (keys.length === 3) response.writeHead(200).end("<h1>Please log in</h1>");
         else if (keys.length > 4) json(response, [reply]); // the fourth is never answered
       },
     });
-    const { live } = follow(mount, { transport: "sse", pace: { answer: 0.1 } });
+    const { live } = follow(mount, { transport: "sse", pace: { post: 0.1 } });
     assert.equal(await live.publish("chat", 1), "e.5");
     assert.equal(keys.length, 5);
     assert.equal(new Set(keys).size, 1);
@@ -663,11 +688,215 @@ describe("publish", () => {
 
   test("gives up before the server forgets the key, and with close", async () => {
     const { mount } = await serve({ "/live/commands": (_, response) => response.destroy() });
-    const impatient = follow(mount, { transport: "sse", pace: { insist: 0.05 } });
-    await assert.rejects(impatient.live.publish("a", 1), { name: "unreachable" });
-    const { live } = follow(mount, { transport: "sse", random: () => 1, pace: { least: 50, most: 50 } });
+    const impatient = follow(mount, { transport: "sse" });
+    await assert.rejects(impatient.live.publish("a", 1, { timeout: 0.05 }), { name: "unreachable" });
+    const { live } = follow(mount, { transport: "sse", random: () => 1, pace: { backoff: 50, backoff_most: 50 } });
     const pending = live.publish("a", 1);
     live.close();
     await assert.rejects(pending, { name: "closed" });
+  });
+
+  test("several that wait go up in one request, in order", async () => {
+    const bodies = [];
+    const { mount } = await serve({
+      "/live/commands": async (request, response) => {
+        bodies.push(await body(request));
+        json(response, bodies.at(-1).map(({ ref, data }) => ({ type: "reply", ref, ok: true, id: `e.${data}` })));
+      },
+    });
+    const { live } = follow(mount, { transport: "sse" });
+    const ids = await Promise.all(Array.from({ length: 60 }, (_, i) => live.publish("a", i)));
+    assert.deepEqual(ids, Array.from({ length: 60 }, (_, i) => `e.${i}`));
+    assert.deepEqual(bodies.map((each) => each.length), [50, 10]);
+  });
+
+  test("when too many wait, the next is refused at once", async () => {
+    const { mount } = await serve({ "/live/commands": () => {} });
+    const { live } = follow(mount, { transport: "sse", queue: 2 });
+    const waiting = [live.publish("a", 1), live.publish("a", 2)];
+    await assert.rejects(live.publish("a", 3), { name: "queue_full" });
+    live.close();
+    for (const each of waiting) await assert.rejects(each, { name: "closed" });
+  });
+
+  test("of several that are refused together, the others are published", async () => {
+    const { mount } = await serve({
+      "/live/commands": async (request, response) => {
+        const commands = await body(request);
+        if (commands.some(({ data }) => data === "big")) refuse(4413, "too_large", null)(request, response);
+        else json(response, commands.map(({ ref }) => ({ type: "reply", ref, ok: true, id: "e.5" })));
+      },
+    });
+    const { live } = follow(mount, { transport: "sse" });
+    const all = await Promise.allSettled([live.publish("a", 1), live.publish("a", "big"), live.publish("a", 3)]);
+    assert.deepEqual(all.map(({ value, reason }) => value ?? reason.code), ["e.5", 4413, "e.5"]);
+  });
+
+  test("goes up the WebSocket when no POST comes through", async () => {
+    const { mount } = await serve({ "/live/commands": (_, response) => response.destroy() });
+    const WebSocket = fakeWebSocket((socket) => {
+      socket.onsent = (commands) => Array.isArray(commands) && socket.say({ type: "reply", ref: commands[0].ref, ok: true, id: "e.7" });
+      socket.say(hello(0));
+    });
+    const { live, until } = follow(mount, { WebSocket });
+    await until((h) => h.states.includes("open"));
+    assert.equal(await live.publish("a", 1), "e.7");
+  });
+});
+
+describe("what a page may give", () => {
+  const open = { "/live/sse": (_, response) => stream(response).write(block(hello(0))) };
+
+  test("a token goes with every request, and as a subprotocol", async () => {
+    const headers = [];
+    const { mount } = await serve({ "/live/sse": (request, response) => (headers.push(request.headers.authorization), open["/live/sse"](request, response)) });
+    const WebSocket = fakeWebSocket((socket) => socket.drop());
+    const { until } = follow(mount, { WebSocket, token: async () => "s\u00e9cret?>" });
+    await until((h) => h.states.includes("open"));
+    assert.deepEqual(WebSocket.opened[0].protocols, ["everywire.v1.json", `everywire.token.${Buffer.from("s\u00e9cret?>").toString("base64url")}`]);
+    assert.match(headers[0], /^Bearer s/);
+  });
+
+  test("a refused token is asked for once more; the second refusal in a row is final", async () => {
+    for (const [good, last] of [[true, "open"], [false, "failed"]]) {
+      let asked = 0;
+      const { mount } = await serve({
+        "/live/sse": (request, response) => {
+          if (good && request.headers.authorization === "Bearer t2") open["/live/sse"](request, response);
+          else json(response, { code: 4401, name: "unauthorized", reason: "who?", retry: null }, 401);
+        },
+      });
+      const { live, until } = follow(mount, { transport: "sse", token: () => `t${++asked}` });
+      await until((h) => h.states.includes(last));
+      live.close();
+    }
+  });
+
+  test("the mount may be a function, asked before every connection", async () => {
+    const { mount } = await serve(open);
+    const { until } = follow(async () => mount, { transport: "sse" });
+    await until((h) => h.states.includes("open"));
+  });
+
+  test("what was learnt is remembered, unless a transport is fixed", async () => {
+    const { mount } = await serve(open);
+    const kept = new Map();
+    const memory = { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) };
+    const WebSocket = fakeWebSocket((socket) => socket.drop());
+    const first = follow(mount, { memory, WebSocket });
+    await until_(first, () => kept.size === 1);
+    assert.deepEqual(Object.keys(JSON.parse(kept.get(`everywire:${mount}`)).bad), ["websocket"]);
+    first.live.close();
+    const opens = WebSocket.opened.length;
+    const second = follow(mount, { memory, WebSocket });
+    await second.until((h) => h.states.includes("open"));
+    assert.equal(second.live.sentence, "Live over SSE: WebSocket is cut off early.");
+    assert.equal(WebSocket.opened.length, opens);
+  });
+  const until_ = async ({ until }, condition) => until((h) => h.sentences.length && condition());
+
+  test("the log of a client replays to the same state", async () => {
+    const { mount } = await serve(open);
+    const log = [];
+    const { live, until } = follow(mount, { transport: "sse", log: (line) => log.push(structuredClone(line)) });
+    await until((h) => h.states.includes("open"));
+    let state = initial(["sse"], { held: ["sse"], pace: PACE });
+    for (const { now, luck, fact } of log) [state] = step(state, fact, now, luck);
+    assert.deepEqual(state.attempts, live.evidence.attempts);
+    assert.equal(state.sentence, live.sentence);
+  });
+});
+
+describe("two wires at once", () => {
+  test("switch: the wished wire takes over, and nothing is lost or doubled", async () => {
+    const { mount } = await serve({ "/live/sse": (_, response) => stream(response).write([hello(0, { resumed: "exact" }), event(1), event(2), event(3)].map(block).join("")) });
+    const WebSocket = fakeWebSocket((socket) => socket.say(hello(0), event(1), event(2)));
+    const { live, heard, until } = follow(mount, { WebSocket });
+    await until((h) => h.states.includes("open"));
+    live.switch("sse");
+    await until((h) => h.transports.length === 2 && h.events.length === 3);
+    assert.deepEqual(heard.transports, ["websocket", "sse"]);
+    assert.deepEqual(heard.events, ["e.1", "e.2", "e.3"]);
+  });
+
+  test("opened at the present, where the server is further than we are: it is opened again from where we stand", async () => {
+    let socket;
+    const { mount, asked } = await serve({
+      "/live/sse": (_, response, url) => {
+        const resumed = url.searchParams.has("since");
+        if (!resumed) socket.say(hello(0));
+        stream(response).write(block(resumed ? hello(0, { resumed: "exact" }) : hello(2)) + block(event(3)));
+      },
+    });
+    const WebSocket = fakeWebSocket((each) => { socket = Object.assign(each, { deaf: true }); });
+    const { heard, until } = follow(mount, { WebSocket });
+    await until((h) => h.events.includes("e.3"));
+    assert.deepEqual(asked.map((url) => url.searchParams.get("since")), [null, "e.0"]);
+    assert.ok(heard.errors.every((error) => error.name !== "not_everywire"));
+  });
+});
+
+describe("the page around it", () => {
+  const open = { "/live/sse": (_, response) => stream(response).write(block(hello(3, { resumed: "exact" }))) };
+
+  /** Puts the events and the storage of a page into this process, until the test ends. */
+  function page() {
+    const target = new EventTarget();
+    const kept = new Map();
+    const given = {
+      addEventListener: target.addEventListener.bind(target),
+      document: Object.assign(new EventTarget(), { hidden: false }),
+      sessionStorage: { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) },
+    };
+    for (const [name, value] of Object.entries(given)) Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    opened.push(() => { for (const name of Object.keys(given)) delete globalThis[name]; });
+    const fire = (type, more, on = target) => on.dispatchEvent(Object.assign(new Event(type), more));
+    return { fire, kept, document: given.document };
+  }
+
+  test("put to sleep: every wire is closed; woken, it goes on", async () => {
+    const { fire, kept } = page();
+    let closed = 0;
+    const { mount } = await serve({ "/live/sse": (request, response) => (open["/live/sse"](request, response), response.on("close", () => closed++)) });
+    const { live, until } = follow(mount, { transport: "sse", resume: true });
+    await until((h) => h.states.includes("open"));
+    fire("pagehide");
+    assert.equal(live.state, "offline");
+    assert.equal(live.sentence, "This page is put to sleep.");
+    assert.deepEqual([...kept.values()], ["e.3"]);
+    while (!closed) await new Promise(setImmediate);
+    fire("pageshow", { persisted: true });
+    await until((h) => h.states.at(-1) === "open");
+  });
+
+  test("a reload goes on where it was; `since` goes before that", async () => {
+    const { kept } = page();
+    const { mount, asked } = await serve(open);
+    kept.set(`everywire:${mount}:a`, "e.2");
+    for (const since of [undefined, "e.1"]) {
+      const { live, until } = follow(mount, { transport: "sse", resume: true, since });
+      await until((h) => h.states.includes("open"));
+      live.close();
+    }
+    assert.deepEqual(asked.map((url) => url.searchParams.get("since")), ["e.2", "e.1"]);
+  });
+
+  test("the machine is told of the network and of who looks, and of nothing after close", async () => {
+    const { fire, document } = page();
+    const facts = [];
+    const { mount } = await serve(open);
+    const { live, until } = follow(mount, { transport: "sse", log: ({ fact }) => facts.push(fact.fact) });
+    await until((h) => h.states.includes("open"));
+    facts.length = 0;
+    document.hidden = true;
+    fire("visibilitychange", {}, document);
+    document.hidden = false;
+    fire("visibilitychange", {}, document);
+    fire("offline");
+    assert.equal(live.state, "open"); // what works goes on
+    fire("online");
+    live.close();
+    fire("online");
+    assert.deepEqual(facts.filter((fact) => !["answered", "item", "tick"].includes(fact)), ["hidden", "shown", "offline", "online", "stop"]);
   });
 });

@@ -1,20 +1,113 @@
-"""The browser client's own tests run in Node, which comes as a wheel of the `dev` extra: one command runs all."""
+"""The browser client's own tests run in Node, which comes as a wheel of the `dev` extra: one command runs all. And its machine
+does what the one in Python does, to the last bit: each replays the other's walks.
+"""
 
 from __future__ import annotations
 
+import gzip
+import json
+import random
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from transports import facts
+from transports.asgi import served
+from transports.negotiator import step
 
 HERE = Path(__file__).parent
 NODE = Path(sys.executable).with_name("node")
+MOST = 9_216  # bytes of the client as it travels
+RUNGS = ("websocket", "sse", "longpoll")
+STEPS = 400
+
+
+def node(*arguments: str | Path, given: str = "") -> str:
+    done = subprocess.run([NODE, *arguments], input=given, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("file", sorted(HERE.glob("*.test.js")), ids=lambda file: file.name)
 def test_in_node(file: Path) -> None:
-    done = subprocess.run(
-        [NODE, "--test", "--test-timeout=60000", file], capture_output=True, text=True, timeout=110, check=False
-    )
-    assert done.returncode == 0, done.stdout
+    node("--test", "--test-timeout=60000", file)
+
+
+def test_the_client_is_small() -> None:
+    size = len(gzip.compress(served("client.js"), 9))
+    assert size <= MOST, f"{size} bytes, {size - MOST} too many"
+
+
+def test_what_is_served_does_what_the_source_does(tmp_path: Path) -> None:
+    """No line of the source looks like a comment and is none."""
+    (tmp_path / "client.mjs").write_bytes(served("client.js"))
+    log = node(HERE / "wander.js", "1", "100").splitlines()
+    replay = (HERE / "replay.js").read_text("utf-8").replace("../../transports/static/client.js", "./client.mjs")
+    (tmp_path / "replay.mjs").write_text(replay)
+    lines = node(tmp_path / "replay.mjs", given="\n".join(log)).splitlines()
+    ends = [line["state"]["state"] in ("closed", "failed") for line in map(json.loads, log[1:])]
+    first = ends.index(True) + 1 if True in ends else len(ends)
+    for made, replayed in list(zip(map(json.loads, log[1:]), map(json.loads, lines), strict=True))[:first]:
+        assert {key: made[key] for key in ("state", "do")} == replayed
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_walk_in_javascript_is_the_same_in_python(seed: int) -> None:
+    first, *log = map(json.loads, node(HERE / "wander.js", str(seed), str(STEPS)).splitlines())
+    state = msgspec.convert(first["state"], facts.State)
+    seen = set()
+    for line in log:
+        state, instructions = step(state, msgspec.convert(line["fact"], facts.Fact), line["now"], line["luck"])
+        assert msgspec.to_builtins(state) == line["state"]
+        assert instructions == msgspec.convert(line["do"], list[facts.Instruction])
+        seen.add(state.state)
+        if state.state in ("closed", "failed"):  # another walk begins
+            state = facts.State(list(RUNGS), held=["sse"])
+    assert len(seen) >= 4
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_walk_in_python_is_the_same_in_javascript(seed: int) -> None:
+    chance = random.Random(seed)
+    now, state = 1_763_850_000 + chance.random(), facts.State(list(RUNGS), held=["sse"])
+    log, made = [json.dumps({"state": msgspec.to_builtins(state)})], []
+    for place in range(STEPS):
+        now += chance.random() ** 3 * chance.choice((0.2, 2, 20))
+        if state.due is not None and chance.random() < 0.2:
+            now = max(now, state.due)
+        fact = facts.Start() if place == 0 else _something(chance, state)
+        luck = chance.random()
+        log.append(json.dumps({"now": now, "luck": luck, "fact": msgspec.to_builtins(fact)}))
+        state, instructions = step(state, fact, now, luck)
+        made.append((msgspec.to_builtins(state), instructions))
+    lines = [json.loads(line) for line in node(HERE / "replay.js", given="\n".join(log)).splitlines()]
+    for (then, instructions), line in zip(made, lines, strict=True):
+        assert line["state"] == then
+        assert msgspec.convert(line["do"], list[facts.Instruction]) == instructions
+
+
+def _something(chance: random.Random, state: facts.State) -> facts.Fact:
+    """A fact that could come in `state`."""
+    wires = [wire.number for wire in state.wires if wire.phase != "waiting"]
+    if not wires or chance.random() < 0.3:
+        world: list[facts.Fact] = [facts.Tick()] * 12
+        world += [
+            facts.HttpOk(),
+            facts.HttpFailed(),
+            facts.Online(chance.random() < 0.5),
+            facts.Offline(),
+            facts.Offline(True, "ßo be it"),
+        ]
+        return chance.choice([*world, facts.Hidden(), facts.Shown(), facts.Prefer(chance.choice(RUNGS))])
+    wire, retry = chance.choice(wires), chance.choice((None, None, 3.25))
+    ends: list[facts.Fact] = [
+        facts.Refused(wire, chance.choice((200, 302, 403, 404, 426, 503, 511)), "squid/6", chance.random() < 0.5, retry=retry),
+        facts.Refused(wire, 503, code=4503, name="draining", reason="stopping", retry=chance.random() * 3),
+        facts.Closed(wire, chance.choice(("", "", "not_ours", "tls_error")), retry=retry),
+        facts.Closed(wire, code=4503, name="draining", reason="stopping", retry=chance.random() * 3),
+    ]
+    works: list[facts.Fact] = [facts.Opened(wire), facts.Item(wire, chance.choice((0.0, 7.5, 15.0))), facts.Item(wire)]
+    return chance.choice([*works * 2, *[facts.Answered(wire)] * 6, facts.Answered(wire, True), *ends])

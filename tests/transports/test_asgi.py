@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from pathlib import Path
 
 import aiohttp
 import msgspec
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from tests.transports.conftest import TRANSPORTS, live, request_head
-from transports import Hub, Options, Transport
+from transports import Hub, Options, Transport, asgi
 from transports.asgi import Endpoints
 from transports.client import connect
 from transports.testing import Exchange, until
@@ -431,3 +432,46 @@ async def test_a_reader_who_takes_nothing_costs_no_memory_disturbs_nobody_and_is
         assert grown < 16 << 20, "25 MB were published; what one reader did not take must not be kept"
         await until(lambda: not hub.readers)  # given up (4430) when the send timed out
         slow.close()
+
+
+# --- what a client's path needs, and what a client found out
+
+
+@pytest.mark.parametrize("asked", ["0.2", "1", "2.5", "99", None])
+async def test_a_stream_beats_as_often_as_its_client_asks_within_bounds(asked: str | None) -> None:
+    async with live(beat=3.0) as (_, url):
+        query = "channels=a" + (f"&beat={asked}" if asked else "")
+        async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/ws?{query}") as socket:
+            (hello,) = await socket.receive_json()
+            assert hello["beat"] == {"0.2": 1.0, "1": 1.0, "2.5": 2.5}.get(asked, 3.0)
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/sse?{query}") as response:
+            assert f'"beat":{hello["beat"]}' in (await response.content.readuntil(b"\n\n")).decode()
+
+
+async def test_a_beat_that_is_no_number_is_refused() -> None:
+    async with live() as (_, url), aiohttp.ClientSession() as http:
+        async with http.get(f"{url}/sse?channels=a&beat=-1") as response:
+            assert (response.status, (await response.json())["code"]) == (400, 4400)
+        async with http.ws_connect(f"{url}/ws?channels=a&beat=often") as socket:
+            assert (await socket.receive_json())[0]["code"] == 4400
+
+
+async def test_what_clients_tried_is_counted_once_a_wire() -> None:
+    async with live() as (hub, url), aiohttp.ClientSession() as http:
+        for query in ("channels=a&why=race&tried=websocket.refused_http", "channels=a&since=x.1&wait=0"):
+            async with http.get(f"{url}/poll?{query}") as response:
+                assert response.status == 200
+        assert hub.counts.as_dict() == {
+            "opened": {"longpoll": 1},
+            "why": {"race": 1},
+            "verdicts": {"websocket": {"refused_http": 1}},
+        }
+
+
+async def test_scripts_travel_without_their_comments_and_with_their_lines() -> None:
+    source = (Path(asgi.__file__).parent / "static" / "client.js").read_text()
+    served = asgi.served("client.js").decode()
+    assert served.count("\n") == source.count("\n")
+    assert not [line for line in served.splitlines() if line.lstrip().startswith(("//", "/*", "*"))]
+    kept = [line for line in served.splitlines() if line.strip()]
+    assert kept == [line for line in source.splitlines() if line in set(kept) and line.strip()]

@@ -1,0 +1,251 @@
+"""The browser client in a real Chromium, in networks that let through only some of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page
+
+from tests.restrictions import Restrictions, answer
+from transports import Hub, Options
+from transports.asgi import Endpoints
+from transports.testing import serving, until
+
+pytestmark = pytest.mark.browser
+
+PAGE = b"""<!doctype html><html lang="en"><title>everywire</title><script type="module">
+import { connect } from "/live/client.js";
+globalThis.start = (options) => {
+  globalThis.got = [];
+  globalThis.lost = [];
+  globalThis.live = connect("/live", { channels: ["a"], ...options });
+  live.on("event", (event) => got.push(event.data));
+  live.on("lost", (item) => lost.push(item));
+};
+globalThis.ready = true;
+</script>"""
+OTHER = b'<!doctype html><html lang="en"><title>elsewhere</title>'
+QUICK = {"retest": 0.3, "retest_most": 1, "settle": 0.1, "proof": 2, "backoff": 0.1, "backoff_most": 0.5}
+
+
+class Site:
+    """A page at `/`, and the stream at `/live` behind restrictions."""
+
+    def __init__(self, hub: Hub, how: dict[str, str]) -> None:
+        self.network = Restrictions(Endpoints(hub), how)
+
+    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
+        path = scope.get("path", "")
+        if scope["type"] == "http" and not path.startswith("/live"):
+            await receive()
+            await answer(send, 200, b"text/html", PAGE if path == "/" else OTHER)
+        else:
+            await self.network({**scope, "root_path": "/live"}, receive, send)
+
+
+@dataclass
+class Served:
+    """A site under a port that it keeps."""
+
+    how: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    url: str = ""
+    hub: Hub = None  # type: ignore[assignment]
+    network: Restrictions = None  # type: ignore[assignment]
+
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator[Served]:
+        options = Options(channels=("a",), **self.settings)
+        self.hub = Hub(options)
+        await self.hub.open()
+        site = Site(self.hub, self.how)
+        self.network = site.network
+        port = int(self.url.rpartition(":")[2] or 0)
+        async with serving(site, drain=self.hub.close, options=options, port=port) as self.url:
+            yield self
+
+
+async def opened(where: Browser | BrowserContext, served: Served, **options: Any) -> Page:
+    """A page on which the client was started."""
+    page = await where.new_page()
+    await load(page, served, **options)
+    return page
+
+
+async def load(page: Page, served: Served, **options: Any) -> None:
+    await page.goto(f"{served.url}/")
+    await holds(page, "globalThis.ready")
+    await page.evaluate("(options) => start(options)", {"pace": QUICK, **options})
+
+
+async def holds(page: Page, question: str, argument: Any = None) -> None:
+    """Until the page's answer is yes."""
+    async with asyncio.timeout(40):
+        while not await page.evaluate(question, argument):
+            pass  # each question waits for the page's answer
+
+
+async def on(page: Page, transport: str) -> None:
+    await holds(page, "(name) => live.state === 'open' && live.transport === name", transport)
+
+
+async def published(served: Served, pages: list[Page], numbers: range) -> None:
+    """Publish, and wait until it has come to every page, whole and in order and once."""
+    for n in numbers:
+        await served.hub.publish("a", n)
+    for page in pages:
+        await holds(page, "(n) => got.at(-1) === n", numbers[-1])
+
+
+async def got(page: Page) -> list[int]:
+    return await page.evaluate("got")
+
+
+@pytest.mark.parametrize(
+    ("how", "chosen", "said"),
+    [
+        ({}, "websocket", "Live over WebSocket."),
+        ({"ws": "refuse"}, "sse", "Live over SSE: WebSocket could not be opened."),
+        ({"ws": "swallow"}, "sse", "Live over SSE: WebSocket fell silent."),
+        ({"ws": "refuse", "sse": "hold"}, "longpoll", "Live over long-polling: WebSocket could not be opened."),
+        ({"ws": "refuse", "sse": "login"}, "longpoll", "Live over long-polling: WebSocket could not be opened."),
+    ],
+)
+async def test_what_is_chosen_and_what_is_said_of_it(browser: Browser, how: dict[str, str], chosen: str, said: str) -> None:
+    async with Served(how).up() as served:
+        page = await opened(browser, served)
+        await on(page, chosen)
+        await published(served, [page], range(20))
+        await holds(page, "(said) => live.sentence === said", said)
+        assert await got(page) == list(range(20))
+        evidence = await page.evaluate("live.evidence")
+        assert (evidence["state"], evidence["transport"]) == ("open", chosen)
+        if chosen == "longpoll":
+            await holds(page, "live.evidence.bad.sse")
+            verdict = "buffered" if how["sse"] == "hold" else "captive_portal"
+            assert (await page.evaluate("live.evidence.bad.sse"))["verdict"] == verdict
+
+
+async def test_when_the_block_is_lifted_it_comes_back_up_and_nothing_is_lost(browser: Browser) -> None:
+    async with Served({"ws": "refuse", "sse": "hold"}).up() as served:
+        page = await opened(browser, served)
+        await on(page, "longpoll")
+        n = 0
+        for path, better in [("sse", "sse"), ("ws", "websocket")]:
+            served.network.how[path] = "pass"
+            while await page.evaluate("live.transport") != better:
+                await served.hub.publish("a", n)
+                n += 1
+        await published(served, [page], range(n, n + 20))
+        assert await got(page) == list(range(n + 20))
+        assert await page.evaluate("lost") == []
+
+
+async def test_a_server_that_was_restarted_is_held_against_nobody(browser: Browser) -> None:
+    served = Served()
+    async with served.up():
+        page = await opened(browser, served)
+        await on(page, "websocket")
+        await published(served, [page], range(5))
+    await holds(
+        page, "live.state === 'reconnecting' && live.evidence.attempts.filter((a) => a.verdict === 'unreachable').length >= 6"
+    )
+    async with served.up():
+        await on(page, "websocket")
+        await published(served, [page], range(5, 10))
+        assert await got(page) == list(range(10))
+        assert [each["reason"] for each in await page.evaluate("lost")] == ["epoch"]
+        assert await page.evaluate("live.evidence.bad") == {}
+        assert not json.loads(await page.evaluate("localStorage.getItem('everywire:/live') ?? '{}'")).get("bad")
+
+
+async def test_what_was_learnt_is_known_after_a_reload(browser: Browser) -> None:
+    async with Served({"ws": "swallow"}).up() as served:
+        page = await opened(browser, served)
+        await holds(page, "live.evidence.bad.websocket")
+        served.network.asked.clear()
+        await load(page, served, pace={})
+        await on(page, "sse")
+        assert "ws" not in served.network.asked
+        assert await page.evaluate("live.evidence.attempts[0].verdict") == "remembered_bad"
+
+
+async def test_a_page_that_is_loaded_again_reads_on_where_it_was(browser: Browser) -> None:
+    async with Served().up() as served:
+        page = await opened(browser, served, resume=True)
+        await on(page, "websocket")
+        await published(served, [page], range(5))
+        await page.goto(f"{served.url}/elsewhere")
+        for n in range(5, 10):
+            await served.hub.publish("a", n)
+        await load(page, served, resume=True)
+        await published(served, [page], range(10, 15))
+        assert await got(page) == list(range(5, 15))
+
+
+async def test_a_page_that_was_put_to_sleep_goes_on_when_it_is_back(browser: Browser) -> None:
+    """By the events of the back/forward cache, which the browsers that Playwright starts do not use."""
+    async with Served().up() as served:
+        page = await opened(browser, served)
+        await on(page, "websocket")
+        await published(served, [page], range(5))
+        await page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+        await until(lambda: served.hub.readers == 0)
+        assert await page.evaluate("live.sentence") == "This page is put to sleep."
+        for n in range(5, 10):
+            await served.hub.publish("a", n)
+        await page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+        await published(served, [page], range(10, 15))
+        assert await got(page) == list(range(15))
+
+
+async def test_without_a_network_it_says_so_and_goes_on_when_it_is_back(browser: Browser) -> None:
+    async with Served({"ws": "refuse"}).up() as served:
+        context = await browser.new_context()
+        page = await opened(context, served)
+        await on(page, "sse")
+        await context.set_offline(True)
+        await page.evaluate("live.cut()")
+        await holds(page, "live.state === 'offline'")
+        for n in range(5):
+            await served.hub.publish("a", n)
+        await context.set_offline(False)
+        await published(served, [page], range(5, 10))
+        assert await got(page) == list(range(10))
+
+
+@pytest.mark.parametrize("path", ["sse", "poll"])
+async def test_ten_tabs_share_one_connection_and_go_on_when_its_tab_is_closed(browser: Browser, path: str) -> None:
+    chosen = {"sse": "sse", "poll": "longpoll"}[path]
+    how = {"ws": "refuse"} | ({"sse": "refuse"} if path == "poll" else {})
+    async with Served(how).up() as served:
+        context = await browser.new_context()
+        tabs = [await opened(context, served, share=True, pace={}) for _ in range(10)]
+        for tab in tabs:
+            await on(tab, chosen)
+        await published(served, tabs, range(20))
+        await until(lambda: served.hub.readers == 1)
+        n = 20
+        for _ in range(3):
+            await tabs.pop(0).close()  # the first was opened first: it leads
+            await published(served, tabs, range(n, n + 20))
+            n += 20
+            await until(lambda: served.hub.readers == 1)
+        for tab in tabs:
+            assert await got(tab) == list(range(n))
+            assert await tab.evaluate("live.state") == "open"
+
+
+async def test_tabs_on_websocket_are_left_alone(browser: Browser) -> None:
+    async with Served().up() as served:
+        context = await browser.new_context()
+        tabs = [await opened(context, served, share=True) for _ in range(3)]
+        for tab in tabs:
+            await on(tab, "websocket")
+        await until(lambda: served.hub.readers == 3)
