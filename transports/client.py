@@ -18,13 +18,13 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from . import facts, memory, wires
+from . import facts, wires
 from .driver import Driver, Hooks, Log, News
 from .errors import ConfigError, ConnectionFailedError, EventsLostError
 from .evidence import Evidence, evidence
 from .items import Beat, Event, Hello, Lost, Reply
 from .ladder import LADDER
-from .memory import Memory
+from .memory import SHARED, Memory
 from .outbox import Outbox
 from .position import parse
 from .transport import Transport
@@ -35,7 +35,7 @@ Url: TypeAlias = str | Callable[[], Awaitable[str]]
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]] | None
 
 _QUEUE: Final = 100  # publishes that wait while there is no connection
-_USUAL: Final = facts.Pace()
+USUAL: Final = facts.Pace()
 
 
 def connect(url: Url, channels: Sequence[str], **settings: Any) -> Stream:
@@ -61,7 +61,7 @@ class Stream:
         headers: to send with every request.
         token: what to show as `Authorization: Bearer …`, or a function that gives it, which is asked again after a 4401.
         ca: path of a certificate authority to trust instead of the system's.
-        connect_timeout: seconds for the `async with` to have a first connection; afterwards it tries for ever.
+        connect_timeout: seconds for the `async with` to have a first item; afterwards it tries for ever.
         queue: publishes that may wait while there is no connection.
         memory: where to keep what was learnt about networks; by default all clients of this process share one. None: nowhere.
         pace: the negotiator's times.
@@ -88,8 +88,8 @@ class Stream:
         ca: str | None = None,
         connect_timeout: float = 20.0,
         queue: int = _QUEUE,
-        memory: Memory | None = memory.SHARED,
-        pace: facts.Pace = _USUAL,
+        memory: Memory | None = SHARED,
+        pace: facts.Pace = USUAL,
     ) -> None:
         if isinstance(channels, str):
             raise TypeError(f"channels is a list of names: [{channels!r}]")
@@ -119,7 +119,9 @@ class Stream:
 
     @property
     def transport(self) -> str | None:
-        """The name of the transport in charge, or of the last that was; None before the first."""
+        """The name of the transport in charge, or of the last that was; at the beginning, of the one that brought the first
+        item; None before that.
+        """
         return None if self._driver is None else self._driver.transport
 
     @property

@@ -66,14 +66,14 @@ class Driver:
         held = [each.name for each in transports if each.many and not each.commands_up]
         self.state = facts.State(rungs, pace, held)
         self.reading = Reading(since)
-        self.transport: str | None = None  # in charge, or the last that was
+        self.transport: str | None = None  # in charge, or the last that was; before that, the one that brought the first item
         self.arrived: deque[News] = deque()
         self.changed = asyncio.Event()  # there may be something to take, or another state
         self.failure: Exception | None = None
         self._target = target._replace(tap=_guarded(target.tap))
         self._memory, self._renew, self._hooks = memory, renew, hooks
         self._transports = {transport.name: transport for transport in transports}
-        self._network = ""
+        self._mount = ""
         self._wires: dict[int, Wire] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._side: set[asyncio.Task[None]] = set()  # questions under way
@@ -97,11 +97,10 @@ class Driver:
 
     async def start(self) -> None:
         """Begin, with what the memory knows of this network."""
-        if self._memory is not None:
-            self._network = network_name(await self._target.base())
-            if (known := self._memory.get(self._network)) is not None:
-                self.state.bad = {rung: msgspec.structs.replace(bad) for rung, bad in known.bad.items()}
-                self.state.quiet, self.state.quiet_until = known.quiet, known.quiet_until
+        self._mount = await self._target.base()
+        if self._memory and (known := self._memory.get(network_name(self._mount))) is not None:  # an empty one costs no look
+            self.state.bad = {rung: msgspec.structs.replace(bad) for rung, bad in known.bad.items()}
+            self.state.quiet, self.state.quiet_until = known.quiet, known.quiet_until
         self.tell(facts.Start())
 
     async def stop(self) -> None:
@@ -172,7 +171,7 @@ class Driver:
                 self._hooks.state(state)
                 self.changed.set()
             case facts.Remember() if self._memory is not None:
-                self._memory[self._network] = instruction
+                self._memory[network_name(self._mount)] = instruction
 
     # ----------------------------------------------------------------------------------------------------------- the wires
 
@@ -235,6 +234,7 @@ class Driver:
             except NotEverywireError as error:
                 raise (_LaterError(str(error)) if wire.since is None else error) from None
             self.arrived.append((news, self.reading.position))
+        self.transport = self.transport or wire.transport.name
         self.changed.set()
         if epoch is not None and self.reading.epoch != epoch:
             self._leave_the_past(wire)

@@ -6,11 +6,14 @@ names: with another café comes another memory.
 
 from __future__ import annotations
 
+import os
 import socket
-import urllib.request
 from typing import Final, Protocol
 
 from .facts import Remember
+
+PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+"""The variables that name proxies; upper case is read too."""
 
 _OUTSIDE: Final = ("192.0.2.1", 9)  # a documentation address (RFC 5737): a datagram socket "connects" without sending
 
@@ -37,5 +40,9 @@ def network_name(mount: str) -> str:
             address = str(probe.getsockname()[0])
         except OSError:  # no way to the outside
             address = ""
-    proxies = ",".join(f"{scheme}={proxy}" for scheme, proxy in sorted(urllib.request.getproxies().items()))
-    return f"{mount} {address} {proxies}"
+    return " ".join([mount, address, *proxies()])
+
+
+def proxies() -> list[str]:
+    """What the environment says of proxies, an empty text for what it does not mention."""
+    return [os.environ.get(name) or os.environ.get(name.upper(), "") for name in PROXIES]

@@ -74,6 +74,30 @@ prefer      -       wish       wish    wish         wish    -      -
 """
 """Which rule answers which fact in which state. `-`: decided, and nothing changes."""
 
+_ENDS = ("closed", "refused")
+ARROWS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("idle", "connecting"): ("start",),
+    ("idle", "closed"): ("stop",),
+    ("connecting", "open"): ("item", "answered"),
+    ("connecting", "offline"): ("offline", *_ENDS, "tick", "answered"),
+    ("connecting", "closed"): ("stop", "closed"),
+    ("connecting", "failed"): _ENDS,
+    ("open", "reconnecting"): (*_ENDS, "tick", "answered"),
+    ("open", "offline"): ("offline", *_ENDS),
+    ("open", "closed"): ("stop", "closed"),
+    ("open", "failed"): _ENDS,
+    ("reconnecting", "open"): ("item", "answered", "tick", *_ENDS, "prefer"),
+    ("reconnecting", "offline"): ("offline", *_ENDS, "tick", "answered"),
+    ("reconnecting", "closed"): ("stop", "closed"),
+    ("reconnecting", "failed"): _ENDS,
+    ("offline", "connecting"): ("online",),
+    ("offline", "reconnecting"): ("online",),
+    ("offline", "open"): ("item", "answered", "tick", *_ENDS),
+    ("offline", "closed"): ("stop", "closed"),
+    ("offline", "failed"): _ENDS,
+}
+"""Which facts may lead from one state to another."""
+
 _ATTEMPTS: Final = 30  # kept as evidence
 _QUIET_LEAST: Final = 2.0  # seconds without an item before a cut may have been for silence
 _SLEPT: Final = 5.0  # seconds by which a tick is late if the process slept, or its timers were throttled

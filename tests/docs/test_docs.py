@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import inspect
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from tests.documents import (
     script,
 )
 from tests.transports.conftest import live
-from transports import Code, Options, Transport, client, items
+from transports import Code, Options, Pace, Transport, client, evidence, items, negotiator
 from transports import commands as spoken
 from transports.options import PREFIX
 from transports.testing import until
@@ -110,7 +111,15 @@ def test_the_settings_of_the_client_are_those_of_the_code() -> None:
     parameters = inspect.signature(client.Stream).parameters.values()
     settings = [each for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
     table = [(code(row[0]), code(row[1]).replace('"', "'")) for row in rows(CLIENT, "## connect")]
-    assert table == [(each.name, "LADDER" if each.default is client.LADDER else repr(each.default)) for each in settings]
+    named = {id(client.LADDER): "LADDER", id(client.SHARED): "SHARED", id(client.USUAL): "Pace()"}
+    assert table == [(each.name, named.get(id(each.default), repr(each.default))) for each in settings]
+
+
+def test_the_options_of_the_browser_client_are_those_of_its_types() -> None:
+    types = (ROOT / "transports" / "static" / "client.d.ts").read_text()
+    options = types.partition("export interface Options {")[2].partition("\n}")[0]
+    named = re.findall(r"^  (\w+)\??:", options, re.MULTILINE)
+    assert [code(row[0]) for row in rows(DOCS / "reference" / "browser-client.md", "# Browser client")] == named
 
 
 def test_the_states_and_errors_of_the_client_are_there() -> None:
@@ -293,3 +302,28 @@ def test_the_pages_build_without_a_warning_and_ask_nobody_else_for_anything(tmp_
     assert [url for page in pages for url in _Requests(page).urls if re.match(r"(\w+:)?//", url)] == []
     styles = "".join(style.read_text() for style in (tmp_path / "html").rglob("*.css"))
     assert re.findall(r"url\(['\"]?(?:\w+:)?//[^)]*", styles) == []
+
+
+# --- the negotiator
+
+
+NEGOTIATOR = DOCS / "explanation" / "negotiator.md"
+
+
+def test_the_table_of_the_negotiator_is_that_of_the_code() -> None:
+    (table,) = [block.text for block in blocks(NEGOTIATOR, "text")]
+    assert table.strip() == negotiator.GRID.strip()
+
+
+def test_the_diagram_of_the_negotiator_is_drawn_from_the_code() -> None:
+    diagram = runpy.run_path(str(DOCS / "negotiator_diagram.py"))
+    assert diagram["PICTURE"].read_text() == diagram["draw"]()
+
+
+def test_the_verdicts_are_those_of_the_code() -> None:
+    assert [(code(row[0]), row[1]) for row in rows(NEGOTIATOR, "## Evidence")] == list(evidence.VERDICTS.items())
+
+
+def test_the_numbers_of_the_negotiator_are_those_of_the_code() -> None:
+    table = {code(row[0]): float(row[1]) for row in rows(NEGOTIATOR, "## The numbers")}
+    assert table == {name: float(value) for name, value in msgspec.structs.asdict(Pace()).items()}

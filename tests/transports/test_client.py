@@ -52,11 +52,12 @@ def http(status: int, kind: str, body: str) -> bytes:
 
 async def test_published_and_read_over_each_transport(transport: Transport) -> None:
     async with live() as (_, url), connect(url, ["a"], transports=[transport]) as stream:
-        assert (stream.state, stream.transport) == ("open", transport.name)
+        assert stream.transport == transport.name
         position = await stream.publish("a", {"hello": "wörld"})
         event = await anext(stream)
         assert (event.id, event.channel, event.data) == (position, "a", {"hello": "wörld"})
         assert stream.position == position
+        await until(lambda: stream.state == "open")
     assert stream.state == "closed"
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
@@ -67,9 +68,11 @@ async def test_the_states_of_a_cut() -> None:
     async with live() as (_, url):
         cutter = Cutter(url, iter([600]))
         async with cutter.open() as through, connect(through, ["a"], transport="websocket", on_state=states.append) as stream:
+            await until(lambda: stream.state == "open")
             for n in range(20):
                 await stream.publish("a", n)
             assert [(await anext(stream)).data for _ in range(20)] == list(range(20))
+            await until(lambda: stream.state == "open" and cutter.made)
     assert [state for state, _ in groupby(states)] == ["connecting", "open", "reconnecting", "open", "closed"]
     assert [(each.rung, each.verdict) for each in stream.evidence.attempts] == [
         ("websocket", "ok"),
@@ -224,7 +227,7 @@ async def test_the_next_transport_is_tried_where_one_does_not_work() -> None:
     for missing, chosen in [(1, "sse"), (2, "longpoll")]:
         async with live(transports=LADDER[missing:]) as (_, url), connect(url, ["a"]) as stream:
             assert stream.transport == chosen
-            assert list(stream.evidence.bad) == ["websocket", "sse"][:missing]
+            await until(lambda missing=missing: list(stream.evidence.bad) == ["websocket", "sse"][:missing])
 
 
 async def test_a_page_that_is_not_ours_is_told_as_what_it_is() -> None:

@@ -73,6 +73,7 @@ async def test_what_is_chosen_and_what_is_said_of_it(
     async with restricted(how) as (_, hub, url), connect(url, ["a"], pace=QUICK, memory={}) as stream:
         await hub.publish("a", 1)
         assert (await anext(stream)).data == 1
+        await until(lambda: stream.state == "open")
         await until(lambda: {rung: bad.verdict for rung, bad in stream.evidence.bad.items()} == verdicts)
         assert stream.transport == chosen
         assert sentence in (None, stream.sentence)
@@ -120,6 +121,7 @@ async def test_a_server_that_was_restarted_is_held_against_nobody() -> None:
     async with serving(Endpoints(hub), drain=hub.close, options=options) as url:
         stream = connect(url, ["a"], pace=QUICK, memory=memory, on_lost=lambda lost: None)
         await stream.__aenter__()
+        await until(lambda: stream.state == "open")
     await until(lambda: stream.state == "reconnecting")
     await until(lambda: sum(each.verdict == "unreachable" for each in stream.evidence.attempts) >= 6)
     port = int(url.rpartition(":")[2])

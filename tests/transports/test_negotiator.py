@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from transports import facts as f
 from transports.evidence import VERDICTS, words
-from transports.negotiator import GRID, TABLE, _Step, step
+from transports.negotiator import ARROWS, GRID, TABLE, _Step, step
 
 RUNGS = ["websocket", "sse", "longpoll"]
 STORIES = [
@@ -117,6 +117,21 @@ def test_every_rule_says_what_it_does() -> None:
 def test_every_fact_occurs_in_a_story() -> None:
     told = {fact["fact"] for param in STORIES for _, fact, *_ in param.values[0]["steps"]}
     assert told == set(f.FACTS)
+
+
+def test_the_arrows_of_the_diagram_are_those_that_stories_go() -> None:
+    gone = set()
+    for param in STORIES:
+        story = param.values[0]
+        state, now = first(story), 0.0
+        for at, fact, _, *luck in story["steps"]:
+            now = state.due if at == "due" else at
+            before = state.state
+            state, _ = step(state, msgspec.convert(fact, f.Fact), now, *(luck or [0.5]))
+            if before != state.state:
+                gone.add((before, state.state))
+                assert fact["fact"] in ARROWS[before, state.state]
+    assert gone == set(ARROWS)
 
 
 def test_every_verdict_has_words() -> None:
@@ -266,6 +281,7 @@ class Client:
     def compare(self, was: f.State, fact: f.Fact, out: list[f.Instruction]) -> None:
         """What holds of every step."""
         state, now, about = self.state, self.now, getattr(fact, "wire", 0)
+        assert was.state == state.state or fact.kind in ARROWS[was.state, state.state]
         closed = {each.wire for each in out if isinstance(each, f.Close)}
         delivers = [each for each in out if isinstance(each, f.Deliver)]
         opens = [each for each in out if isinstance(each, f.Open)]
@@ -278,7 +294,7 @@ class Client:
             new = next(wire for wire in state.wires if wire.number == state.using)
             assert new.why == "wish" or better(new, old)
             assert new.why != "retest" or now - new.proven >= state.pace.settle - 1e-6
-        if was.told and was.again is not None and now < was.again and not isinstance(fact, f.Prefer):
+        if was.wanted is not None and now < was.wanted:
             assert not opens, "the server said when"
         if was.rest and was.state == "offline" and not isinstance(fact, f.Online | f.Offline | f.Prefer):
             assert not opens, "it is to rest"

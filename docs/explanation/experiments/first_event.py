@@ -2,9 +2,9 @@
 
     python docs/explanation/experiments/first_event.py
 
-The server is a process of its own. All variants take turns, so that they meet the same noise. The plain WebSocket of Python is
-aiohttp's, that of Chromium its own; each opens, reads the hello and the event, and nothing else. Chromium is left out where
-there is none.
+The server is a process of its own; where a round trip is named, a relay between the two holds every byte back for half of it.
+All variants take turns, so that they meet the same noise. The plain WebSocket of Python is aiohttp's, that of Chromium its
+own; each opens, reads the hello and the event, and nothing else. Chromium is left out where there is none.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -25,16 +27,19 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from tests.browser.test_negotiation import Served
 from transports.client import connect
+from transports.facts import Remember
 from transports.items import decode_batch
 from transports.websocket import SUBPROTOCOL
 
-ROUNDS = 50
-NETWORKS = {
-    "open": {},
-    "WebSocket refused": {"ws": "refuse"},
-    "WebSocket swallowed": {"ws": "swallow"},
-    "WebSocket refused, SSE held back": {"ws": "refuse", "sse": "hold"},
-    "WebSocket swallowed, SSE held back": {"ws": "swallow", "sse": "hold"},
+ROUNDS, FEWER = 50, 10  # of pairs on open networks, of the others
+WARM = 3  # rounds that do not count
+NETWORKS: dict[str, tuple[float, dict[str, str]]] = {
+    "open": (0, {}),
+    "open, round trip 20 ms": (0.02, {}),
+    "WebSocket refused": (0, {"ws": "refuse"}),
+    "WebSocket swallowed": (0, {"ws": "swallow"}),
+    "WebSocket refused, SSE held back": (0, {"ws": "refuse", "sse": "hold"}),
+    "WebSocket swallowed, SSE held back": (0, {"ws": "swallow", "sse": "hold"}),
 }
 CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 
@@ -47,15 +52,18 @@ PLAIN_JS = """(place) => new Promise((done) => {
     socket.close();
   };
 })"""
-NEGOTIATED_JS = """([since, memory]) => new Promise((done) => {
-  if (!memory) localStorage.clear();
+NEGOTIATED_JS = """([since, remembering]) => new Promise((done) => {
+  if (!remembering) localStorage.clear();
   const began = performance.now();
   start({ since, pace: {} });
   live.on("event", () => {
     done(performance.now() - began);
-    if (!memory) live.close();
+    if (remembering !== "learn") live.close();
   });
 })"""
+LEARNT_JS = "(n) => Object.keys(live.evidence.bad).length === n"
+
+Variants = dict[str, Callable[[], Awaitable[float]]]
 
 
 async def serve(how: dict[str, str]) -> None:
@@ -67,123 +75,125 @@ async def serve(how: dict[str, str]) -> None:
 
 
 @asynccontextmanager
-async def server(how: dict[str, str]) -> AsyncIterator[tuple[str, str]]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, "serve", json.dumps(how), stdout=asyncio.subprocess.PIPE
-    )
+async def server(trip: float, how: dict[str, str]) -> AsyncIterator[tuple[str, str]]:
+    """Its URL, seen through a relay if a round trip is wanted, and the position before its event."""
+    command = (sys.executable, __file__, "serve", json.dumps(how))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
+        assert process.stdout is not None
         url, since = (await process.stdout.readline()).decode().split()
-        yield url, since
+        if not trip:
+            yield url, since
+            return
+        relay = await asyncio.start_server(partial(_relay, int(url.rpartition(":")[2]), trip / 2), "127.0.0.1", 0)
+        async with relay:
+            yield f"http://127.0.0.1:{relay.sockets[0].getsockname()[1]}", since
     finally:
         process.terminate()
         await process.wait()
 
 
+async def _relay(port: int, delay: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(2 * delay)  # the handshake of TCP
+    back_reader, back_writer = await asyncio.open_connection("127.0.0.1", port)
+    with suppress(OSError):
+        await asyncio.gather(_copy(reader, back_writer, delay), _copy(back_reader, writer, delay))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
+    loop = asyncio.get_running_loop()
+    while data := await reader.read(65536):
+        loop.call_later(delay, writer.write, data)
+    loop.call_later(delay, writer.close)
+
+
 async def plain(url: str, since: str) -> float:
     began = time.perf_counter()
-    async with (
-        aiohttp.ClientSession() as http,
-        http.ws_connect(f"{url}/live/ws?channels=a&since={since}", protocols=[SUBPROTOCOL]) as socket,
-    ):
+    place = f"{url}/live/ws?channels=a&since={since}"
+    async with aiohttp.ClientSession() as http, http.ws_connect(place, protocols=[SUBPROTOCOL]) as socket:
         while not any(item.kind == "event" for item in decode_batch((await socket.receive()).data)):
             pass
         return (time.perf_counter() - began) * 1000
 
 
-async def negotiated(url: str, since: str, memory: dict | None = None, transport: str = "auto") -> float:
+async def negotiated(url: str, since: str, memory: dict[str, Remember] | None = None) -> float:
     began = time.perf_counter()
-    async with connect(f"{url}/live", ["a"], since=since, memory={} if memory is None else memory, transport=transport) as stream:
+    async with connect(f"{url}/live", ["a"], since=since, memory={} if memory is None else memory) as stream:
         await anext(stream)
-        took = (time.perf_counter() - began) * 1000
-        if memory is not None and not memory and transport == "auto":
-            await asyncio.wait_for(_learnt(stream, memory), 15)
-        return took
+        return (time.perf_counter() - began) * 1000
 
 
-async def _learnt(stream: object, memory: dict) -> None:
-    while not memory:  # until the verdict is in: a swallowed WebSocket takes its time to be given up
-        await asyncio.sleep(0.05)
+async def learn(url: str, since: str, memory: dict[str, Remember], verdicts: int) -> None:
+    """Stay until everything that does not work here is known: a swallowed WebSocket takes seconds to be given up."""
+    async with connect(f"{url}/live", ["a"], since=since, memory=memory), asyncio.timeout(30):
+        while not memory or len(next(iter(memory.values())).bad) < verdicts:
+            await asyncio.sleep(0.05)
 
 
-async def in_turns(variants: dict[str, Callable[[], Awaitable[float]]], rounds: int) -> dict[str, list[float]]:
+async def in_turns(variants: Variants, rounds: int) -> dict[str, list[float]]:
     figures: dict[str, list[float]] = {name: [] for name in variants}
-    for turn in range(rounds + 3):
+    for turn in range(rounds + WARM):
         for name, variant in variants.items():
             took = await variant()
-            if turn >= 3:  # the first ones warm up
+            if turn >= WARM:
                 figures[name].append(took)
     return figures
 
 
-def row(network: str, client: str, figures: list[float]) -> str:
-    low, middle, high = min(figures), statistics.median(figures), max(figures)
-    return f"| {network} | {client} | {middle:.1f} | {low:.1f} to {high:.1f} |"
+def show(network: str, figures: dict[str, list[float]]) -> None:
+    for client, each in figures.items():
+        print(f"| {network} | {client} | {statistics.median(each):.1f} | {min(each):.1f} to {max(each):.1f} |", flush=True)
+    if len(figures) == 2 and not network.startswith("WebSocket"):
+        ratios = [a / b for a, b in zip(*figures.values(), strict=True)]
+        print(f"| {network} | ratio, pair by pair | {statistics.median(ratios):.2f} | |", flush=True)
 
 
-async def python(rounds: int) -> None:
-    for network, how in NETWORKS.items():
-        async with server(how) as (url, since):
-            memory: dict = {}
+async def python(rounds: int, fewer: int) -> None:
+    for network, (trip, how) in NETWORKS.items():
+        async with server(trip, how) as (url, since):
+            variants: Variants = {"Python, the first time": partial(negotiated, url, since)}
             if how:
-                await negotiated(url, since, memory)
-            variants = {
-                "Python, the first time": lambda: negotiated(url, since),
-                **(
-                    {"Python, remembered": lambda: negotiated(url, since, memory)}
-                    if how
-                    else {"plain WebSocket": lambda: plain(url, since)}
-                ),
-            }
-            figures = await in_turns(variants, rounds if not how else rounds // 5)
-            for name, each in figures.items():
-                print(row(network, name, each), flush=True)
-            if not how:
-                ratios = [a / b for a, b in zip(figures["Python, the first time"], figures["plain WebSocket"], strict=True)]
-                print(f"ratio negotiated / plain, pair by pair: median {statistics.median(ratios):.3f}", flush=True)
+                memory: dict[str, Remember] = {}
+                await learn(url, since, memory, len(how))
+                variants["Python, remembered"] = partial(negotiated, url, since, memory)
+            else:
+                variants["aiohttp, plain WebSocket"] = partial(plain, url, since)
+            show(network, await in_turns(variants, fewer if how else rounds))
 
 
-async def chromium(rounds: int) -> None:
+async def chromium(rounds: int, fewer: int) -> None:
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
-        for network, how in NETWORKS.items():
-            async with server(how) as (url, since):
+        for network, (trip, how) in NETWORKS.items():
+            async with server(trip, how) as (url, since):
                 page = await browser.new_page()
                 await page.goto(url)
                 await page.wait_for_function("globalThis.ready")
-                place = f"{url.replace('http', 'ws')}/live/ws?channels=a&since={since}"
-                first = {"Chromium, the first time": lambda: page.evaluate(NEGOTIATED_JS, [since, False])}
+                first: Any = partial(page.evaluate, NEGOTIATED_JS, [since, ""])
+                variants: Variants = {"Chromium, the first time": first}
                 if not how:
-                    first["plain WebSocket of Chromium"] = lambda: page.evaluate(PLAIN_JS, place)
-                figures = await in_turns(first, rounds if not how else rounds // 5)
-                if how:  # once more, to learn; then remembered
-                    await page.evaluate(NEGOTIATED_JS, [since, True])
-                    await page.wait_for_function("Object.keys(live.evidence.bad).length", timeout=20_000)
+                    place = f"{url.replace('http', 'ws')}/live/ws?channels=a&since={since}"
+                    variants["Chromium, plain WebSocket"] = partial(page.evaluate, PLAIN_JS, place)
+                figures = await in_turns(variants, fewer if how else rounds)
+                if how:
+                    await page.evaluate(NEGOTIATED_JS, [since, "learn"])
+                    await page.wait_for_function(LEARNT_JS, arg=len(how), timeout=30_000)
                     await page.evaluate("live.close()")
-                    again = {"Chromium, remembered": lambda: page.evaluate(NEGOTIATED_JS, [since, True])}
-                    figures |= await in_turns(again, rounds // 5)
-                for name, each in figures.items():
-                    print(row(network, name, each), flush=True)
-                if not how:
-                    pairs = zip(figures["Chromium, the first time"], figures["plain WebSocket of Chromium"], strict=True)
-                    print(
-                        f"ratio negotiated / plain, pair by pair: median {statistics.median(a / b for a, b in pairs):.3f}",
-                        flush=True,
-                    )
+                    again = {"Chromium, remembered": partial(page.evaluate, NEGOTIATED_JS, [since, "use"])}
+                    figures |= await in_turns(again, fewer)
+                show(network, figures)
                 await page.close()
         await browser.close()
 
 
-async def main(rounds: int = ROUNDS) -> None:
+async def main(rounds: int = ROUNDS, fewer: int = FEWER) -> None:
     print("| network | client | median ms | range |\n|---|---|---|---|")
-    await python(rounds)
+    await python(rounds, fewer)
     if shutil.which("chromium"):
-        await chromium(rounds)
+        await chromium(rounds, fewer)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["serve"]:
-        asyncio.run(serve(json.loads(sys.argv[2])))
-    else:
-        asyncio.run(main())
+    asyncio.run(serve(json.loads(sys.argv[2])) if sys.argv[1:2] == ["serve"] else main())
