@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from .facts import Attempt, Bad, State
+from .facts import Attempt, Bad, Refused, State
 
 
 class Evidence(msgspec.Struct):
@@ -114,3 +114,14 @@ def _cause(state: State) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def verdict_of(fact: Refused) -> str:
+    """What an answer says that is no yes of ours."""
+    if fact.code:
+        return {404: "disabled", 405: "disabled", 426: "upgrade_stripped"}.get(fact.status, "refused")
+    if 300 <= fact.status < 400 or fact.status == 511 or (fact.html and fact.status < 300):
+        return "captive_portal"
+    if fact.status < 300:
+        return "wrong_content_type"
+    return {426: "upgrade_stripped", 502: "bad_gateway", 503: "bad_gateway", 504: "bad_gateway"}.get(fact.status, "refused_http")

@@ -27,7 +27,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from .evidence import sentence
+from . import outlook
+from .evidence import sentence, verdict_of
 from .facts import (
     FACTS,
     STATES,
@@ -99,7 +100,6 @@ ARROWS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
 """Which facts may lead from one state to another."""
 
 _ATTEMPTS: Final = 30  # kept as evidence
-_QUIET_LEAST: Final = 2.0  # seconds without an item before a cut may have been for silence
 _SLEPT: Final = 5.0  # seconds by which a tick is late if the process slept, or its timers were throttled
 _SOFT: Final = frozenset(
     {"unreachable", "bad_gateway", "tls_error", "timeout_open", "no_answer", "buffered", "cut_early", "not_ours"}
@@ -132,7 +132,7 @@ class _Step:
     def end(self, before: State) -> tuple[State, list[Instruction]]:
         """The new state, with the time of the next tick; a change of state or of its sentence is announced."""
         s = self.s
-        s.sentence, s.due = sentence(s), self._next_tick()
+        s.sentence, s.due = sentence(s), outlook.next_tick(self.s, self.now)
         if (s.state, s.sentence) != (before.state, before.sentence):
             self.out.append(Announce(s.state, s.sentence))
         return s, self.out
@@ -191,13 +191,17 @@ class _Step:
         using = self._using()
         if using is not None and s.state == "open":
             self._ask(using)  # it may be a connection of the network that has gone
-            for rung in [] if same or using.why == "wish" else self._could_rise(using):
+            for rung in [] if same or using.why == "wish" else outlook.could_rise(self.s, using):
                 self._open(self._plan(rung, self.now, "retest"))
         elif s.wanted is not None and s.wanted > self.now:
-            s.state, s.again, s.delay = self._trying(), s.wanted, s.wanted - self.now  # the server said when, and still means it
+            s.state, s.again, s.delay = (
+                outlook.trying(self.s),
+                s.wanted,
+                s.wanted - self.now,
+            )  # the server said when, and still means it
         else:
             self._drop_all()
-            s.state = self._trying()
+            s.state = outlook.trying(self.s)
             self._race()
 
     def lie_low(self, fact: Fact) -> None:
@@ -311,7 +315,7 @@ class _Step:
                 wire.heard = self.now  # nobody listened: the process slept
             if fact.behind:
                 self._suspect(wire, "buffered")
-            elif waited is not None and self.now - wire.heard > self._silence(wire):
+            elif waited is not None and self.now - wire.heard > outlook.silence(self.s, wire):
                 self._suspect(wire, "no_answer")  # the path is good, and the stream brings no beat
             else:
                 self._alive(wire)
@@ -320,13 +324,13 @@ class _Step:
         """HTTP said something else than yes."""
         wire = self._wire(fact)
         if isinstance(fact, Refused) and wire is not None:
-            self._over(wire, _verdict(fact), fact)
+            self._over(wire, verdict_of(fact), fact)
 
     def lose(self, fact: Fact) -> None:
         """A connection ended, or was never made."""
         wire = self._wire(fact)
         if isinstance(fact, Closed) and wire is not None:
-            alive = {"proven": self._how_it_died(wire), "opening": "unreachable"}
+            alive = {"proven": outlook.how_it_died(self.s, wire, self.now), "opening": "unreachable"}
             self._over(wire, fact.how or alive.get(wire.phase, "cut_early"), fact)
 
     # ------------------------------------------------------------------------------------------------------- how wires begin
@@ -337,9 +341,9 @@ class _Step:
         s.again, s.wanted, s.retry, s.failed, s.cause = None, None, 0.0, {}, ""
         s.wires = [wire for wire in s.wires if wire.phase != "waiting" or wire.why == "wish"]
         under_way = {wire.rung for wire in s.wires if wire.number != s.using}
-        order = sorted(s.rungs, key=lambda rung: (self._doubtful(rung), s.rungs.index(rung)))
+        order = sorted(s.rungs, key=lambda rung: (outlook.doubtful(self.s, rung, self.now), s.rungs.index(rung)))
         for place, rung in enumerate(rung for rung in order if rung not in under_way):
-            wire = self._plan(rung, self.now + place * self._gap(), "race")
+            wire = self._plan(rung, self.now + place * outlook.gap(self.s), "race")
             if place == 0:
                 self._open(wire)
 
@@ -359,8 +363,8 @@ class _Step:
             wire.due = now + (1 - s.opens) / pace.opens_rate
             return
         s.opens -= 1
-        quiet = self._quiet()
-        wire.phase, wire.began, wire.heard, wire.due = "opening", now, now, now + self._proof()
+        quiet = outlook.quiet(self.s, self.now)
+        wire.phase, wire.began, wire.heard, wire.due = "opening", now, now, now + outlook.proof(self.s)
         wire.beat = s.beat if quiet is None else min(quiet, s.beat)
         self.out.append(Open(wire.number, wire.rung, quiet))
 
@@ -379,13 +383,17 @@ class _Step:
         """
         s = self.s
         using = self._using()
-        if using is not None and s.state == "open" and wire.why != "wish" and not self._better(wire.rung, using.rung):
+        if using is not None and s.state == "open" and wire.why != "wish" and not outlook.better(self.s, wire.rung, using.rung):
             self._drop(wire)
             return
         for other in list(s.wires):
             if other is wire:
                 continue
-            promising = other.why == "wish" if wire.why == "wish" else other.why == "wish" or self._better(other.rung, wire.rung)
+            promising = (
+                other.why == "wish"
+                if wire.why == "wish"
+                else other.why == "wish" or outlook.better(self.s, other.rung, wire.rung)
+            )
             if other.number == s.using or other.phase == "waiting" or not promising:
                 self._drop(other)
             elif other.phase != "proven" and wire.why == "race" and other.due is not None:
@@ -413,7 +421,7 @@ class _Step:
                 s.quiet, s.quiet_until = doubt.quiet, self.now + self.pace.memory
                 self._remember()
         for rung, verdict in s.failed.items():
-            if not self._better(rung, wire.rung):
+            if not outlook.better(self.s, rung, wire.rung):
                 continue
             if verdict in _SOFT and rung not in s.bad:
                 if wire.why != "wish" and all(each.rung != rung for each in s.wires):
@@ -424,10 +432,10 @@ class _Step:
     def _retest(self, using: Wire) -> None:
         """Try a better rung beside the one in charge when its time has come. One that lives is forgiven all."""
         s = self.s
-        if using.rung in s.bad and self._forgiven_at(using) <= self.now:
+        if using.rung in s.bad and outlook.forgiven_at(self.s, using) <= self.now:
             del s.bad[using.rung]
             self._remember()
-        for rung, at in self._rises(using):
+        for rung, at in outlook.rises(self.s, using):
             if at <= self.now:
                 self._open(self._plan(rung, self.now, "retest"))
 
@@ -482,7 +490,7 @@ class _Step:
             self._succeed(state, cause)
         elif state == "open":
             using = self._using()
-            if using is not None and wire.why != "wish" and self._better(wire.rung, using.rung):
+            if using is not None and wire.why != "wish" and outlook.better(self.s, wire.rung, using.rung):
                 s.failed[wire.rung] = verdict  # to blame, if the one in charge turns out to be alive
                 if using.asked is None:
                     self._ask(using)
@@ -524,7 +532,7 @@ class _Step:
         client wants a rest.
         """
         s = self.s
-        s.state = self._trying() if s.online else "offline"
+        s.state = outlook.trying(self.s) if s.online else "offline"
         s.delay = seconds if s.online else max(seconds, self.pace.backoff_most)
         s.again = None if s.rest else max(self.now + s.delay, s.wanted or 0.0)
 
@@ -543,16 +551,9 @@ class _Step:
             s.short.pop(wire.rung, None)
         s.doubt = Doubt(wire.rung, verdict, max(1.0, min(0.6 * idle, wire.beat)) if verdict == "cut_idle" else None)
 
-    def _how_it_died(self, wire: Wire) -> str:
-        """`cut_idle` if nothing had come for about as long as it may take, `cut_early` for a short life, else `ended`."""
-        idle, lived = self.now - wire.heard, self.now - wire.proven
-        if idle >= _QUIET_LEAST and (idle >= 0.7 * wire.beat or idle >= lived - 1):
-            return "cut_idle"
-        return "cut_early" if lived < self.pace.short else "ended"
-
     def _listen(self, using: Wire) -> None:
         """Judge the silence of the wire in charge: ask and, if no answer comes, open others beside it."""
-        if self._patience_ends(using) <= self.now:
+        if outlook.patience_ends(self.s, using) <= self.now:
             if using.asked is None:
                 self._ask(using)
             else:
@@ -628,82 +629,6 @@ class _Step:
     def _using(self) -> Wire | None:
         return self._any(self.s.using)
 
-    def _better(self, rung: str, than: str) -> bool:
-        return self.s.rungs.index(rung) < self.s.rungs.index(than)
-
-    def _could_rise(self, using: Wire) -> list[str]:
-        """The better rungs that are not being tried."""
-        tried = {*(wire.rung for wire in self.s.wires), *self.s.failed}
-        return [rung for rung in self.s.rungs if self._better(rung, using.rung) and rung not in tried]
-
-    def _rises(self, using: Wire) -> list[tuple[str, float]]:
-        """When each of the better rungs is to be tried again. One that nobody blamed has a time too: it was never proven bad."""
-        bad, rise = self.s.bad, self.s.rise
-        if using.why == "wish":
-            return []
-        times = [(rung, bad[rung].retest if rung in bad else rise) for rung in self._could_rise(using)]
-        return [(rung, at) for rung, at in times if at is not None]
-
-    def _forgiven_at(self, using: Wire) -> float:
-        """When a wire has lived so long that how often its rung had failed is forgotten."""
-        return using.proven + 3 * self.pace.short
-
-    def _doubtful(self, rung: str) -> bool:
-        """Whether it comes last in a race."""
-        bad = self.s.bad.get(rung)
-        return self.s.short.get(rung, 0) >= self.pace.strikes or (bad is not None and bad.until > self.now)
-
-    def _trying(self) -> str:
-        """What the state is called while nothing works."""
-        return "reconnecting" if self.s.ever else "connecting"
-
-    def _gap(self) -> float:
-        """Seconds from one start of a race to the next: about one and a half round trips."""
-        pace = self.pace
-        return pace.gap if self.s.rtt is None else min(max(1.5 * self.s.rtt, pace.gap), pace.gap_most)
-
-    def _proof(self) -> float:
-        """Seconds for a wire to be proven: more where round trips are long, and after rounds in which nothing was."""
-        pace = self.pace
-        return max(pace.proof, min(10 * (self.s.rtt or 0.0), 4 * pace.proof)) * min(1.0 + 0.5 * self.s.rounds, 4.0)
-
-    def _quiet(self) -> float | None:
-        """Seconds for which this path bears silence, as far as was learnt."""
-        s = self.s
-        if s.doubt is not None and s.doubt.quiet is not None:
-            return s.doubt.quiet
-        return s.quiet if s.quiet_until > self.now else None
-
-    def _silence(self, wire: Wire) -> float:
-        """Seconds without an item after which a beat is missing."""
-        limit = wire.beat + self.pace.slack + 2 * (self.s.rtt or 0.0)
-        return max(limit, self.pace.hidden) if self.s.hidden else limit
-
-    def _patience_ends(self, wire: Wire) -> float:
-        """When the wire in charge is to be asked or, if it was asked, given up."""
-        if wire.asked is not None:
-            return wire.asked + min(max(self.pace.answer, 4 * (self.s.rtt or 0.0)), 4 * self.pace.answer)
-        limit = self._silence(wire)
-        if wire.gap is not None and not self.s.hidden:  # events were flowing: that they stop is noticed sooner
-            limit = min(limit, max(self.pace.answer, 4 * wire.gap))
-        return wire.heard + limit
-
-    def _next_tick(self) -> float | None:
-        """When something is due next; None when only a fact can change anything."""
-        s = self.s
-        if s.state in ("idle", "closed", "failed"):
-            return None
-        times = [wire.due for wire in s.wires if wire.due is not None]
-        if s.again is not None:
-            times.append(s.again)
-        using = self._using()
-        if using is not None and s.state == "open":
-            times.append(self._patience_ends(using))
-            if s.online and not s.hidden:
-                times += [at for _, at in self._rises(using)]
-                times += [self._forgiven_at(using)] if using.rung in s.bad else []
-        return max(self.now, min(times)) if times else None
-
     def _measure(self, seconds: float) -> None:
         """Learn the round trip: the shortest, with a little forgetting. A sleep is none."""
         rtt = self.s.rtt
@@ -713,7 +638,7 @@ class _Step:
     def _more_time(self, wire: Wire) -> None:
         """A wire got further: from here it has its time anew, and longer where round trips are."""
         if wire.due is not None:
-            wire.due = max(wire.due, self.now + self._proof())
+            wire.due = max(wire.due, self.now + outlook.proof(self.s))
 
     def _ask(self, wire: Wire) -> None:
         wire.asked = self.now
@@ -745,17 +670,6 @@ class _Step:
         for wire in list(self.s.wires):
             self._drop(wire)
         self.s.again = None
-
-
-def _verdict(fact: Refused) -> str:
-    """What an answer says that is no yes of ours."""
-    if fact.code:
-        return {404: "disabled", 405: "disabled", 426: "upgrade_stripped"}.get(fact.status, "refused")
-    if 300 <= fact.status < 400 or fact.status == 511 or (fact.html and fact.status < 300):
-        return "captive_portal"
-    if fact.status < 300:
-        return "wrong_content_type"
-    return {426: "upgrade_stripped", 502: "bad_gateway", 503: "bad_gateway", 504: "bad_gateway"}.get(fact.status, "refused_http")
 
 
 def _ms(seconds: float) -> int:
