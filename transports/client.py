@@ -268,7 +268,8 @@ class Stream:
             if wire is None or not wire.transport.commands_up:
                 self._driver.tell(facts.HttpFailed())
                 raise
-            return [await wire.command(command) for command in commands]
+            async with asyncio.timeout(wires.PUBLISH_TRY):
+                return [await wire.command(command) for command in commands]
         self._driver.tell(facts.HttpOk())
         return replies
 

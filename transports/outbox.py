@@ -46,6 +46,7 @@ class Outbox:
         self._letters: deque[_Letter] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
+        self._alone = 0  # how many are to be sent one by one: one of them was refused, and with it all that came along
 
     async def publish(self, command: dict[str, Any], timeout: float) -> str:
         """Send one, and wait for the id that it got.
@@ -93,26 +94,31 @@ class Outbox:
                     self._settle(letter, reply)
                 failures = 0
             except Refusal as refusal:
-                if refusal.retry is None:
-                    for letter in bundle:
-                        self._end(letter, refusal)
-                else:
+                if refusal.retry is not None:
                     pause = max(refusal.retry, _RETRY_LEAST)
+                elif len(bundle) > 1:
+                    self._alone = len(bundle)
+                else:
+                    self._end(bundle[0], refusal)
                 self._trouble(bundle, refusal)
             except BROKEN as error:
                 pause = max(backoff(failures, random.random()), _RETRY_LEAST)
                 failures += 1
                 self._trouble(bundle, error)
+            except Exception as error:  # of the caller's own, such as a token that cannot be had: it is his to see
+                for letter in bundle:
+                    self._end(letter, error)
             if pause:
                 await self._rest(pause)
 
     def _bundle(self) -> list[_Letter]:
         """What goes together in one request: the oldest, as many as fit."""
         bundle: list[_Letter] = []
-        size = 0
+        size, most = 0, 1 if self._alone else _TOGETHER
+        self._alone = max(0, self._alone - 1)
         for letter in self._letters:
             size += letter.size
-            if bundle and (len(bundle) == _TOGETHER or size > _BYTES):
+            if bundle and (len(bundle) == most or size > _BYTES):
                 break
             bundle.append(letter)
         return bundle

@@ -56,7 +56,7 @@ _POLL_PAUSE: Final = 1.0  # seconds from one poll to the next if the first broug
 _POLL_MOST: Final = 60.0  # seconds that a poll waits at the most
 _POLL_BURST, _POLL_RATE = 100, 20.0  # polls in a row, polls a second: what piles up meanwhile comes in one answer
 _POLL_FULL: Final = 20  # items; a poll that brought so many does not count: there is something to catch up with
-_PUBLISH_TRY: Final = 10.0  # seconds for one answer to a publish; then it is sent again, with the same key
+PUBLISH_TRY: Final = 10.0  # seconds for one answer to a publish; then it is sent again, with the same key
 _MESSAGE_MAX: Final = 16 << 20  # bytes of one WebSocket message; a batch of ours has some 256 KiB
 _WS_CLOSE: Final = 1.0  # seconds for the other side to close a WebSocket that we have closed
 _LATER: Final = frozenset({Code.SILENT, Code.RATE_LIMITED, Code.TOO_SLOW})  # 44xx that do not ask for a change
@@ -377,7 +377,7 @@ async def post(target: Target, commands: Sequence[dict[str, Any]]) -> list[Reply
     """Send commands up by POST; their replies, in order. Raises: Refusal; one of `BROKEN`, when no answer came."""
     body = msgspec.json.encode([{**command, "ref": ref} for ref, command in enumerate(commands)])
     headers = {"content-type": "application/json", **await _authorization(target)}
-    async with asyncio.timeout(_PUBLISH_TRY):
+    async with asyncio.timeout(PUBLISH_TRY):
         url = f"{await target.base()}/commands"
         async with target.http.post(url, data=body, headers=headers, allow_redirects=False) as response:
             if response.status != 200:

@@ -239,6 +239,22 @@ async def test_a_publish_that_waits_is_told_when_the_stream_is_closed() -> None:
             await waiting
 
 
+async def test_a_defect_of_the_callers_own_is_raised_where_he_publishes() -> None:
+    tokens = iter(["good", "good"])
+
+    def token() -> str:
+        return next(tokens)  # and then a StopIteration of somebody else's
+
+    async with restricted() as (_, hub, url), connect(url, ["a"], transport="sse", token=token) as stream:
+        await hub.publish("a", 1)
+        assert (await anext(stream)).data == 1
+        stream._token.renew()
+        assert await stream.publish("a", 2)
+        stream._token.renew()
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await stream.publish("a", 3)
+
+
 # --- who we are, and where
 
 
