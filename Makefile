@@ -5,7 +5,7 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 BIN := .venv/bin
 
-.PHONY: run test compare lint docs clean chromium
+.PHONY: run test compare lint docs client clean chromium
 
 run: .venv/run  ## serve the page and the stream on port $(PORT)
 	@$(BIN)/everywire serve --host $(HOST) --port $(PORT)
@@ -24,6 +24,9 @@ compare: .venv/dev  ## the three transports on this machine, in one table
 
 docs: .venv/dev  ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
+
+client: .venv/dev  ## what is served of the browser client, after a change of its source
+	$(BIN)/python tests/static/minify.py
 
 clean:  ## all that the other targets made
 	rm -rf .venv build dist docs/_build compare-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

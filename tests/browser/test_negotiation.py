@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page
 
 from tests.restrictions import Restrictions, answer
-from transports import Hub, Options
+from tests.transports.conftest import replay
+from transports import Hub, Options, Pace
 from transports.asgi import Endpoints
+from transports.facts import Fact
 from transports.testing import serving, until
 
 pytestmark = pytest.mark.browser
@@ -145,6 +148,20 @@ async def test_when_the_block_is_lifted_it_comes_back_up_and_nothing_is_lost(bro
         await published(served, [page], range(n, n + 20))
         assert await got(page) == list(range(n + 20))
         assert await page.evaluate("lost") == []
+
+
+async def test_the_log_of_a_real_page_can_be_replayed_in_python(browser: Browser) -> None:
+    async with Served({"ws": "swallow"}).up() as served:
+        page = await opened(browser, served)
+        await page.evaluate("live.close()")
+        await page.evaluate("localStorage.clear()")
+        await page.evaluate("(pace) => { globalThis.steps = []; start({ pace, log: (entry) => steps.push(entry) }) }", QUICK)
+        await holds(page, "live.evidence.bad.websocket")
+        steps, told = await page.evaluate("[steps, live.evidence]")
+        log = [{**each, "fact": msgspec.convert(each["fact"], Fact)} for each in steps]
+        state = replay(["websocket", "sse", "longpoll"], Pace(**QUICK), log)
+        assert (state.state, state.sentence) == (told["state"], told["sentence"])
+        assert msgspec.to_builtins(state.attempts) == told["attempts"]
 
 
 async def test_a_server_that_was_restarted_is_held_against_nobody(browser: Browser) -> None:

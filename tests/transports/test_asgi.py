@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from pathlib import Path
 
 import aiohttp
 import msgspec
@@ -468,10 +467,9 @@ async def test_what_clients_tried_is_counted_once_a_wire() -> None:
         }
 
 
-async def test_scripts_travel_without_their_comments_and_with_their_lines() -> None:
-    source = (Path(asgi.__file__).parent / "static" / "client.js").read_text()
-    served = asgi.served("client.js").decode()
-    assert served.count("\n") == source.count("\n")
-    assert not [line for line in served.splitlines() if line.lstrip().startswith(("//", "/*", "*"))]
-    kept = [line for line in served.splitlines() if line.strip()]
-    assert kept == [line for line in source.splitlines() if line in set(kept) and line.strip()]
+async def test_the_browser_client_and_the_part_that_shares_are_served(http: aiohttp.ClientSession) -> None:
+    async with live() as (_, url):
+        for name in ("client.js", "tabs.js"):
+            async with http.get(f"{url}/{name}") as response:
+                assert response.content_type == "text/javascript"
+                assert await response.read() == asgi.served(name)

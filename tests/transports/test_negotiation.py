@@ -163,6 +163,18 @@ async def test_a_wire_that_falls_silent_is_noticed_within_two_beats_and_replaced
         assert (await anext(stream)).data == 1
 
 
+async def test_a_buffer_that_lets_the_hello_through_and_holds_the_small_beats_is_found_out() -> None:
+    pace = msgspec.structs.replace(QUICK, answer=0.2, slack=0.1, retest=30.0)
+    async with (
+        restricted({"ws": "refuse", "sse": "mute 1"}, beat=0.3) as (_, hub, url),
+        connect(url, ["a"], pace=pace, memory={}) as stream,
+    ):
+        await until(lambda: stream.transport == "longpoll" and "sse" in stream.evidence.bad)
+        assert stream.evidence.bad["sse"].verdict == "buffered"
+        await hub.publish("a", 1)
+        assert (await anext(stream)).data == 1
+
+
 @pytest.mark.parametrize(("how", "told"), [("login", "text/html"), ("redirect", "redirects to /login")])
 async def test_a_login_page_is_named_and_not_asked_again_and_again(how: str, told: str) -> None:
     async with restricted({"*": how}) as (network, _, url):
