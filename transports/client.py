@@ -22,7 +22,7 @@ from . import facts, wires
 from .driver import Driver, Hooks, Log, News
 from .errors import ConfigError, ConnectionFailedError, EventsLostError
 from .evidence import Evidence, evidence
-from .items import Beat, Event, Hello, Lost, Reply
+from .items import Event, Lost, Reply
 from .ladder import LADDER
 from .memory import SHARED, Memory
 from .outbox import Outbox
@@ -34,7 +34,8 @@ State: TypeAlias = Literal["idle", "connecting", "open", "reconnecting", "offlin
 Url: TypeAlias = str | Callable[[], Awaitable[str]]
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]] | None
 
-_QUEUE: Final = 100  # publishes that wait while there is no connection
+_QUEUE: Final = 100  # publishes under way
+_BY_WIRE: Final = 60.0  # seconds for which publishes go over the WebSocket once a POST did not get through
 USUAL: Final = facts.Pace()
 
 
@@ -62,7 +63,7 @@ class Stream:
         token: what to show as `Authorization: Bearer …`, or a function that gives it, which is asked again after a 4401.
         ca: path of a certificate authority to trust instead of the system's.
         connect_timeout: seconds for the `async with` to have a first item; afterwards it tries for ever.
-        queue: publishes that may wait while there is no connection.
+        queue: publishes that may be under way at the same time, also while there is no connection.
         memory: where to keep what was learnt about networks; by default all clients of this process share one. None: nowhere.
         pace: the negotiator's times.
 
@@ -107,14 +108,15 @@ class Stream:
         self._http: wires.Http | None = None
         self._driver: Driver | None = None
         self._outbox = Outbox(self._send, queue)
-        self._position = since
-        self._closed = False
+        self._position = self._since
+        self._closing: asyncio.Task[None] | None = None
+        self._by_wire_until = 0.0  # seconds of the loop's clock; until then POST is known not to get through
 
     @property
     def state(self) -> State:
         """One of the states of a connection."""
         if self._driver is None:
-            return "closed" if self._closed else "idle"
+            return "closed" if self._closing else "idle"
         return self._driver.state.state  # type: ignore[return-value]
 
     @property
@@ -126,7 +128,13 @@ class Stream:
 
     @property
     def position(self) -> str | None:
-        """The position after the last event that was handed out: send it back as `since` to go on from there."""
+        """The position after the last event that was handed out: send it back as `since` to go on from there.
+
+        It is that of an event as soon as you have it, also if you fail to handle it.
+        """
+        driver = self._driver
+        if driver is not None and not driver.arrived and not self._closing:
+            return driver.reading.position  # all that came is handed out; beats move it on
         return self._position
 
     @property
@@ -141,16 +149,19 @@ class Stream:
         return evidence(state, self.transport)
 
     async def __aenter__(self) -> Self:
+        if self._http is not None or self._closing is not None:
+            raise RuntimeError("a stream is used once: connect again")
         self._http = wires.open_session(self._headers, self._ca)
-        target = wires.Target(self._http, self._base, self._token.get, self._channels, self._tap or _nothing)
+        self._target = wires.Target(
+            self._http, self._base, self._token.get, self._token.renew, self._channels, self._tap or _nothing
+        )
         hooks = Hooks(self._on_state or _nothing, self._log or _nothing, self._outbox.hurry)
         driver = self._driver = Driver(
-            target,
+            self._target,
             self._rungs,
             since=self._since,
             memory=self._memory,
             pace=self._pace,
-            renew=self._token.renew if self._token.changes else None,
             hooks=hooks,
         )
         try:
@@ -168,8 +179,6 @@ class Stream:
         if driver.failure is not None:
             await self.close()
             raise driver.failure
-        while driver.arrived and isinstance(driver.arrived[0][0], Hello | Beat):  # the `hello` says where we stand
-            self._next()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -183,7 +192,7 @@ class Stream:
             raise RuntimeError("a stream is used as: async with connect(…) as stream")
         while True:
             while (news := self._next()) is None:
-                if self._closed:
+                if self._closing is not None:
                     raise StopAsyncIteration
                 if (failure := self._driver.failure) is not None:
                     if self.state != "failed":  # a defect of a callback's: told once, and the stream goes on
@@ -193,26 +202,23 @@ class Stream:
                     raise StopAsyncIteration
                 self._driver.changed.clear()
                 await self._driver.changed.wait()
-            item = news[0]
+            item, self._position = news
             if isinstance(item, Event):
                 return item
-            if isinstance(item, Lost):
-                if self._on_lost is None:
-                    raise EventsLostError(item)
-                self._on_lost(item)
+            if self._on_lost is None:
+                raise EventsLostError(item)
+            self._on_lost(item)
 
     def _next(self) -> News | None:
-        """Take the next item that arrived; the position moves on with it."""
-        news = None if self._driver is None or self._closed else self._driver.take()
-        if news is not None:
-            self._position = news[1]
-        return news
+        """Take the next item that arrived."""
+        return None if self._driver is None or self._closing is not None else self._driver.take()
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None, timeout: float = 30.0) -> str:
         """Publish `data` and return the event's id.
 
-        Publishes of one stream go up in order. One is sent again after a lost answer, with the same `key`, and so published
-        once; it goes by POST or, where POST does not get through, over the WebSocket in use.
+        Publishes of one stream go up in order, but for those that the server wants to have later. One is sent again after a
+        lost answer, with the same `key`, and so published once; it goes by POST or, where POST does not get through, over the
+        WebSocket in use.
 
         Args:
             channel: its name.
@@ -227,6 +233,8 @@ class Stream:
         """
         if self._driver is None:
             raise RuntimeError("a stream is used as: async with connect(…) as stream")
+        if self._closing is not None:
+            raise ConnectionFailedError("the stream is closed")
         return await self._outbox.publish(wires.publication(channel, data, key), timeout)
 
     def switch(self, transport: str) -> None:
@@ -243,14 +251,17 @@ class Stream:
 
     async def close(self) -> None:
         """Give the connections back; the iteration ends, also in another task that waits for its next event."""
-        if self._closed:
-            return
-        self._closed = True
+        if self._closing is None:
+            self._position = self.position
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         try:
             if self._driver is not None:
                 await self._driver.stop()
-            await self._outbox.close()
         finally:
+            await self._outbox.close()
             if self._http is not None:
                 await self._http.close()
 
@@ -259,19 +270,23 @@ class Stream:
 
     async def _send(self, commands: Sequence[dict[str, Any]]) -> list[Reply]:
         """Send commands up: by POST or, if that does not get through, over the wire in use if it carries them."""
-        assert self._http is not None and self._driver is not None  # noqa: S101, PT018 - entered
-        try:
-            target = wires.Target(self._http, self._base, self._token.get, self._channels, _nothing)
-            replies = await wires.post(target, commands)
-        except wires.BROKEN:
-            wire = self._driver.in_charge
-            if wire is None or not wire.transport.commands_up:
-                self._driver.tell(facts.HttpFailed())
-                raise
-            async with asyncio.timeout(wires.PUBLISH_TRY):
-                return [await wire.command(command) for command in commands]
-        self._driver.tell(facts.HttpOk())
-        return replies
+        assert self._driver is not None  # noqa: S101 - entered
+        wire, now = self._driver.in_charge, asyncio.get_running_loop().time()
+        carries = wire is not None and wire.transport.commands_up
+        if not carries or now >= self._by_wire_until:
+            try:
+                replies = await wires.post(self._target, commands)
+            except wires.BROKEN:
+                if not carries:
+                    self._driver.tell(facts.HttpFailed())
+                    raise
+                self._by_wire_until = now + _BY_WIRE
+            else:
+                self._driver.tell(facts.HttpOk())
+                return replies
+        assert wire is not None  # noqa: S101 - it carries
+        async with asyncio.timeout(wires.PUBLISH_TRY):
+            return list(await asyncio.gather(*[wire.command(command) for command in commands]))
 
     def _tried(self) -> str:
         """What was tried, and how each ended last."""
@@ -280,7 +295,7 @@ class Stream:
         if not last:
             return f"no answer for {self._connect_timeout:g} s"
         if len(set(last.values())) == 1:
-            return f"{', '.join(last)}: {last.popitem()[1]}"
+            return f"{', '.join(last)}: {next(iter(last.values()))}{wires.hint(str(last))}"
         return "; ".join(f"{name}: {outcome}" for name, outcome in last.items()) + wires.hint(str(last))
 
 
@@ -290,17 +305,20 @@ class _Token:
     def __init__(self, source: Token) -> None:
         self._source = source
         self._known = source if isinstance(source, str) else None
-        self.changes = callable(source)
+        self._asking = asyncio.Lock()  # wires that race want one answer
 
     async def get(self) -> str | None:
-        if self._known is None and callable(self._source):
-            given = self._source()
-            self._known = await given if inspect.isawaitable(given) else given
-        return self._known
+        async with self._asking:
+            if self._known is None and callable(self._source):
+                given = self._source()
+                self._known = await given if inspect.isawaitable(given) else given
+            return self._known
 
-    def renew(self) -> None:
-        if self.changes:
+    def renew(self) -> bool:
+        """Forget it; whether there may be another."""
+        if callable(self._source):
             self._known = None
+        return callable(self._source)
 
 
 @asynccontextmanager
@@ -316,7 +334,8 @@ async def publisher(
         return mount if isinstance(mount, str) else wires.mount_url(await mount())
 
     async with wires.open_session(headers, ca) as http:
-        target = wires.Target(http, base, _Token(token).get, (), _nothing)
+        credentials = _Token(token)
+        target = wires.Target(http, base, credentials.get, credentials.renew, (), _nothing)
 
         async def publish(events: Sequence[Publication], *, timeout: float = 30.0) -> list[str]:
             return await wires.publish(target, events, timeout)

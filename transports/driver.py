@@ -14,14 +14,14 @@ import msgspec
 
 from . import facts, wires
 from .errors import Code, NotEverywireError, Refusal, refusal_from
-from .items import Item
+from .items import Event, Item, Lost
 from .memory import Memory, network_name
 from .negotiator import step
 from .reading import Reading
 from .transport import Transport
 from .wires import Tap, Target, Wire
 
-News: TypeAlias = tuple[Item | None, str | None]  # an item, or None for a repeat, and the position after it
+News: TypeAlias = tuple[Event | Lost, str]  # what came, and the position after it
 Log: TypeAlias = Callable[[dict[str, Any]], None]
 
 _ROOM: Final = 1000  # items that wait to be taken; then the wires wait
@@ -47,7 +47,6 @@ class Driver:
         since: the position to read on from; None for the present.
         memory: what is known of networks; None to know nothing and to learn nothing.
         pace: the negotiator's times.
-        renew: asks for a new token after a 4401; None where there is none to be had.
         hooks: whom to call.
     """
 
@@ -59,7 +58,6 @@ class Driver:
         since: str | None,
         memory: Memory | None,
         pace: facts.Pace,
-        renew: Callable[[], None] | None,
         hooks: Hooks,
     ) -> None:
         rungs = [transport.name for transport in transports]
@@ -70,13 +68,13 @@ class Driver:
         self.arrived: deque[News] = deque()
         self.changed = asyncio.Event()  # there may be something to take, or another state
         self.failure: Exception | None = None
-        self._target = target._replace(tap=_guarded(target.tap))
-        self._memory, self._renew, self._hooks = memory, renew, hooks
+        self._target = target._replace(tap=self._tap(target.tap))
+        self._memory, self._hooks = memory, hooks
         self._transports = {transport.name: transport for transport in transports}
-        self._mount = ""
+        self._mount = self._network = ""
         self._wires: dict[int, Wire] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._side: set[asyncio.Task[None]] = set()  # questions under way
+        self._questions: dict[asyncio.Task[None], int] = {}  # those under way -> the wire that they are about
         self._facts: deque[facts.Fact] = deque()
         self._telling = False
         self._timer: asyncio.TimerHandle | None = None
@@ -98,7 +96,8 @@ class Driver:
     async def start(self) -> None:
         """Begin, with what the memory knows of this network."""
         self._mount = await self._target.base()
-        if self._memory and (known := self._memory.get(network_name(self._mount))) is not None:  # an empty one costs no look
+        self._network = network_name(self._mount)
+        if self._memory is not None and (known := self._memory.get(self._network)) is not None:
             self.state.bad = {rung: msgspec.structs.replace(bad) for rung, bad in known.bad.items()}
             self.state.quiet, self.state.quiet_until = known.quiet, known.quiet_until
         self.tell(facts.Start())
@@ -107,8 +106,8 @@ class Driver:
         """Close everything, and wait until it is closed."""
         self.tell(facts.Stop())
         self._set_timer(None)
-        rest = [*self._tasks.values(), *self._side]
-        for task in self._side:
+        rest = [*self._tasks.values(), *self._questions]
+        for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
         self.changed.set()
@@ -133,10 +132,9 @@ class Driver:
                 self._step(self._facts.popleft())
             if self.state.due is not None and self.state.due <= _now():  # the timer may wait long behind so many facts
                 self._step(facts.Tick())
-        except Exception as error:
-            self._fail(error)
         finally:
             self._telling = False
+            self._set_timer(self.state.due)
 
     def _step(self, fact: facts.Fact) -> None:
         now, luck = _now(), random.random()
@@ -146,14 +144,12 @@ class Driver:
             self._facts.appendleft(fact)
             fact = facts.Shown()  # back from a sleep
         self._lag = ahead
-        self._hooks.log({"now": now, "luck": luck, "fact": fact})
+        self._call(self._hooks.log, {"now": now, "luck": luck, "fact": fact})
         self.state, instructions = step(self.state, fact, now, luck)
         if self.state.state == "failed" and self.failure is None:
-            refusal = refusal_from(self.state.code, self.state.cause, None)
-            self.failure = refusal
+            self.failure = refusal_from(self.state.code, self.state.cause, None)
         for instruction in instructions:
             self._do(instruction)
-        self._set_timer(self.state.due)
 
     def _do(self, instruction: facts.Instruction) -> None:
         match instruction:
@@ -163,20 +159,24 @@ class Driver:
                 self._let_go(number)
             case facts.Ask(number):
                 if (wire := self._wires.get(number)) is not None:
-                    self._aside(wire)
+                    self._ask(wire)
             case facts.Deliver(_, rung):
                 self.transport, self._renewed, self._reported = rung, False, self.state.attempts[-1]
                 self._hooks.proven()
             case facts.Announce(state, _):
-                self._hooks.state(state)
+                self._call(self._hooks.state, state)
                 self.changed.set()
             case facts.Remember() if self._memory is not None:
-                self._memory[network_name(self._mount)] = instruction
+                self._memory[self._network] = instruction
 
     # ----------------------------------------------------------------------------------------------------------- the wires
 
     def _open(self, order: facts.Open) -> None:
-        why = next(wire.why for wire in self.state.wires if wire.number == order.wire)
+        network = network_name(self._mount)
+        if network != self._network:  # another café: what was learnt in the last one does not hold here
+            self._network = network
+            self._facts.append(facts.Online())
+        why = next((wire.why for wire in self.state.wires if wire.number == order.wire), "race")
         wire = self._wire(order, {"why": why, **self._tried()})
         task = self._tasks[order.wire] = asyncio.create_task(self._run(wire, order))
         task.add_done_callback(lambda _: self._tasks.pop(order.wire, None))
@@ -208,61 +208,74 @@ class Driver:
             raise
         except (*wires.BROKEN, Refusal) as error:
             self._ended(wire.number, error)
-        except _CallbackError as error:
-            self._fail(error.cause)
-        except Exception as error:
+        except Exception as error:  # of the token's function, or of the URL's: no fault of the network's
             self._fail(error)
+            self._ended(wire.number, Refusal(Code.INTERNAL, f"{type(error).__name__}: {error}"))
 
     def _ended(self, number: int, error: BaseException) -> None:
         if self._wires.pop(number, None) is None:
             return
         fact = wires.ending(number, error)
-        if fact.code == Code.UNAUTHORIZED and self._renew is not None and not self._renewed:
-            self._renewed = True  # the token may just be too old: once, with another
-            self._renew()
+        if fact.code == Code.UNAUTHORIZED and not self._renewed and self._target.renew():
+            self._renewed = True  # the token may just have been too old: once, with another
             fact = msgspec.structs.replace(fact, retry=0.0, final=False)
         self.tell(fact)
 
-    def _take(self, wire: Wire, items: Sequence[Item]) -> None:
-        """Take what a wire brought. Raises: NotEverywireError, it does not continue where we stand."""
-        if self._wires.get(wire.number) is not wire:
+    def _take(self, wire: Wire | None, items: Sequence[Item]) -> None:
+        """Take what a wire brought, or a question beside one. Raises: NotEverywireError, it does not continue where we stand."""
+        if wire is not None and self._wires.get(wire.number) is not wire:
             return
         epoch = self.reading.epoch
         for item in items:
             try:
                 news = self.reading.take(item)
             except NotEverywireError as error:
-                raise (_LaterError(str(error)) if wire.since is None else error) from None
-            self.arrived.append((news, self.reading.position))
-        self.transport = self.transport or wire.transport.name
+                raise (_LaterError(str(error)) if wire is not None and wire.since is None else error) from None
+            if isinstance(news, Event | Lost):
+                self.arrived.append((news, str(self.reading.position)))
+        if wire is not None:
+            self.transport = self.transport or wire.transport.name
         self.changed.set()
         if epoch is not None and self.reading.epoch != epoch:
             self._leave_the_past(wire)
 
     async def _wait_for_room(self, wire: Wire) -> None:
-        """Let a wire wait while nobody reads: that is all the flow control there is."""
+        """Let a wire wait while nobody reads: that is all the flow control there is. It is not silent then, nor held back: it
+        brings more than we take.
+        """
         while len(self.arrived) >= _ROOM:
             self._room.clear()
+            self.tell(facts.Item(wire.number))
+            self.tell(facts.Answered(wire.number))
             try:
                 async with asyncio.timeout(1.0):
                     await self._room.wait()
             except TimeoutError:
-                self.tell(facts.Item(wire.number))  # it is not silent: it waits for us
+                pass
 
-    def _leave_the_past(self, ours: Wire) -> None:
+    def _leave_the_past(self, ours: Wire | None) -> None:
         """The log began anew. Wires that were opened in its former life may still bring items of it: they must not."""
         for wire in list(self._wires.values()):
             if wire is not ours:
                 self._let_go(wire.number)
-                self.tell(facts.Closed(wire.number, reason="the log began anew"))
+                word = "the log began anew"
+                if wire.number == self.state.using:
+                    self.tell(facts.Closed(wire.number, "ended", reason=word))
+                else:
+                    self.tell(facts.Closed(wire.number, code=int(Code.GOING_AWAY), reason=word, retry=0.0))
 
     def _let_go(self, number: int) -> None:
         self._wires.pop(number, None)
         if (task := self._tasks.get(number)) is not None:
             task.cancel()
+        for question in [question for question, about in self._questions.items() if about == number]:
+            question.cancel()
 
-    def _aside(self, wire: Wire) -> None:
-        """Put a question to a wire, beside its reading."""
+    def _ask(self, wire: Wire) -> None:
+        """Put a question to a wire, beside its reading. One that waits for us has answered it."""
+        if wire.waits:
+            self._facts += [facts.Item(wire.number), facts.Answered(wire.number)]
+            return
 
         async def asking() -> None:
             try:
@@ -271,11 +284,21 @@ class Driver:
                 self._fail(error)
 
         task = asyncio.create_task(asking())
-        self._side.add(task)
-        task.add_done_callback(self._side.discard)
+        self._questions[task] = wire.number
+        task.add_done_callback(lambda _: self._questions.pop(task, None))
+
+    def _call(self, hook: Callable[[Any], None], value: Any) -> None:
+        """Call a function of the caller's; its defects are his to see, and change nothing here."""
+        try:
+            hook(value)
+        except Exception as error:
+            self._fail(error)
+
+    def _tap(self, tap: Tap) -> Tap:
+        return lambda name, body: self._call(lambda _: tap(name, body), None)
 
     def _fail(self, error: Exception) -> None:
-        """A defect, ours or of a callback of the caller's: it is his to see, and nothing of the network's."""
+        """Keep a defect, ours or the caller's, for whoever reads."""
         if self.failure is None:
             self.failure = error
         self.changed.set()
@@ -302,23 +325,3 @@ def _now() -> float:
 
 class _LaterError(NotEverywireError):
     """A wire that was opened at the present begins behind where we stand by now."""
-
-
-class _CallbackError(Exception):
-    """A defect of a callback of the caller's: none of the network's."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(cause)
-        self.cause = cause
-
-
-def _guarded(tap: Tap) -> Tap:
-    """`tap`, whose errors are told from those of the network."""
-
-    def call(name: str, body: bytes) -> None:
-        try:
-            tap(name, body)
-        except Exception as error:
-            raise _CallbackError(error) from error
-
-    return call

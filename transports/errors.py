@@ -86,7 +86,7 @@ class ConnectionFailedError(EverywireError):
 
 
 class QueueFullError(EverywireError):
-    """As many publishes as may wait for a connection wait already. Try again when some of them are through."""
+    """As many publishes as may be under way are under way already. Try again when some of them are through."""
 
 
 class EventsLostError(EverywireError):

@@ -42,7 +42,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 class _Fact(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower, omit_defaults=True):
     @property
     def kind(self) -> str:
-        """The column of the table."""
+        """The row of the table."""
         return str(self.__struct_config__.tag)
 
 
@@ -74,7 +74,7 @@ class Answered(_Fact, frozen=True):
     """A question that went up came back.
 
     `behind`: the answer held an event that the wire has not brought, though it had the time. An answer that came on the wire
-    itself is also an `Item`, told before.
+    itself is also an `Item`, told before; that of a poll is an `Item` too, told behind it.
     """
 
     wire: int
@@ -125,6 +125,9 @@ class HttpFailed(_Fact, frozen=True, tag="http_failed"):
 
 class Tick(_Fact, frozen=True):
     """The time that `State.due` named has come, or more."""
+
+
+# The next four come from browsers and, where a process can know it, from its clock and its addresses.
 
 
 class Online(_Fact, frozen=True):

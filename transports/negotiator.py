@@ -1,7 +1,7 @@
 """Negotiator: which transport to use, decided by proof. Facts in, instructions out.
 
 `step(state, fact, now, luck) -> (state, instructions)` is the whole of it: no clock, no chance, no network. The client
-(`client.py`; `static/client.js` has the same machine) tells it what happened and does what it says. Any log of
+(`driver.py`; `static/client.js` has the same machine) tells it what happened and does what it says. Any log of
 `(fact, now, luck)` can be replayed, in either language.
 
 How it decides:
@@ -253,6 +253,9 @@ class _Step:
             return
         if not self.s.online or self.s.wanted is not None:  # neither a dead network nor a server that wants peace is for wishes
             return
+        for other in list(self.s.wires):  # the last wish counts
+            if other.why == "wish" and other is not using and other.rung != rung:
+                self._drop(other)
         wire = next((wire for wire in self.s.wires if wire.rung == rung), None) or self._plan(rung, self.now, "wish")
         wire.why = "wish"
         if wire.phase == "waiting":
@@ -313,10 +316,9 @@ class _Step:
             wire.gap = None  # quiet, but not stuck
             if waited is not None and waited > 4 * self.pace.answer:
                 wire.heard = self.now  # nobody listened: the process slept
-            if fact.behind:
-                self._suspect(wire, "buffered")
-            elif waited is not None and self.now - wire.heard > outlook.silence(self.s, wire):
-                self._suspect(wire, "no_answer")  # the path is good, and the stream brings no beat
+            late = waited is not None and self.now - wire.heard > outlook.silence(self.s, wire)
+            if fact.behind or late:
+                self._suspect(wire, "buffered" if wire.rung in self.s.held else "no_answer", sure=fact.behind)
             else:
                 self._alive(wire)
 
@@ -444,7 +446,9 @@ class _Step:
     def _over(self, wire: Wire, verdict: str, fact: Refused | Closed) -> None:
         """A wire has ended; the server may have said why, and when to come back."""
         s = self.s
-        if fact.final:
+        if fact.final and s.state == "open" and wire.number != s.using:
+            self._gone(wire, "refused", fact)  # whatever it has against this one, another one works
+        elif fact.final:
             self._leave(wire, verdict, fact)
             self._drop_all()
             s.state = "closed" if fact.code == 1000 else "failed"
@@ -536,14 +540,16 @@ class _Step:
         s.delay = seconds if s.online else max(seconds, self.pace.backoff_most)
         s.again = None if s.rest else max(self.now + s.delay, s.wanted or 0.0)
 
-    def _hold_against(self, wire: Wire, verdict: str) -> None:
-        """A wire that had worked does no more. Whether that speaks against its rung is seen when something works again."""
+    def _hold_against(self, wire: Wire, verdict: str, sure: bool = False) -> None:
+        """A wire that had worked does no more. Whether that speaks against its rung is seen when something works again; if it
+        is `sure`, once is enough.
+        """
         s = self.s
         if wire.struck:  # one life, one strike
             return
         wire.struck = True
         idle, lived = self.now - wire.heard, self.now - wire.proven
-        if verdict == "buffered":  # the positions proved it
+        if sure:
             s.short[wire.rung] = self.pace.strikes
         elif lived < self.pace.short:
             s.short[wire.rung] = s.short.get(wire.rung, 0) + 1
@@ -559,13 +565,13 @@ class _Step:
             else:
                 self._suspect(using, "no_answer")
 
-    def _suspect(self, wire: Wire, verdict: str) -> None:
-        """It seems dead, or held back: race beside it."""
+    def _suspect(self, wire: Wire, verdict: str, sure: bool = False) -> None:
+        """It seems dead, or held back: race beside it. `sure`: positions prove it."""
         s = self.s
         if s.state == "open":
             wire.asked = None
             self._record(Attempt(wire.rung, wire.why, "proven", _ms(self.now - wire.proven), verdict))
-            self._hold_against(wire, verdict)
+            self._hold_against(wire, verdict, sure)
             s.state = "reconnecting"
             self._race()
 

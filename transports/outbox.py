@@ -38,7 +38,7 @@ class Outbox:
 
     Args:
         send: sends commands and gives their replies in order. Raises: Refusal, or one of `wires.BROKEN`.
-        most: publishes that may wait.
+        most: publishes that may be under way.
     """
 
     def __init__(self, send: Send, most: int) -> None:
@@ -57,7 +57,7 @@ class Outbox:
             ConnectionFailedError: not acknowledged within `timeout` seconds. It may have been published.
         """
         if len(self._letters) >= self._most:
-            raise QueueFullError(f"{self._most} publishes wait for a connection already")
+            raise QueueFullError(f"{self._most} publishes are under way already")
         letter = _Letter(command)
         self._letters.append(letter)
         if self._pump is None or self._pump.done():
@@ -91,7 +91,7 @@ class Outbox:
             bundle, pause = self._bundle(), 0.0
             try:
                 for letter, reply in zip(bundle, await self._send([each.command for each in bundle]), strict=True):
-                    self._settle(letter, reply)
+                    pause = max(pause, self._settle(letter, reply))
                 failures = 0
             except Refusal as refusal:
                 if refusal.retry is not None:
@@ -123,16 +123,16 @@ class Outbox:
             bundle.append(letter)
         return bundle
 
-    def _settle(self, letter: _Letter, reply: Reply) -> None:
+    def _settle(self, letter: _Letter, reply: Reply) -> float:
+        """End a letter, or keep it; seconds until the server wants it again."""
         try:
-            position = accepted(reply)
+            self._end(letter, accepted(reply))
         except Refusal as refusal:
-            if refusal.retry is None:
-                self._end(letter, refusal)
-            else:  # it stays, and is sent again
+            if refusal.retry is not None:
                 letter.trouble = refusal
-            return
-        self._end(letter, position)
+                return max(refusal.retry, _RETRY_LEAST)
+            self._end(letter, refusal)
+        return 0.0
 
     def _end(self, letter: _Letter, outcome: str | Exception) -> None:
         if letter in self._letters:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .errors import NotEverywireError
+from .errors import NotEverywireError, Refusal
 from .items import Beat, Event, Hello, Item, Lost
 from .position import Position, parse
 
@@ -39,21 +39,25 @@ class Reading:
         """The item if it is news; None if it came before.
 
         Raises:
-            Refusal: 4400, an id is not a position.
-            NotEverywireError: the stream begins elsewhere than where we stand.
+            NotEverywireError: the stream begins elsewhere than where we stand, or an id is none.
         """
         match item:
+            case Event() | Beat() if not self._same_life(_place(item.id)):
+                raise NotEverywireError(f"{item.id} is of another life of the log, and nobody said that it began anew")
             case Event():
-                return item if self._advance(parse(item.id)) else None
+                return item if self._advance(_place(item.id)) else None
             case Beat():
-                self._advance(parse(item.id))
+                self._advance(_place(item.id))
             case Hello() if self._at is None:
-                self._at = parse(item.id)
-            case Hello(resumed="fresh") if not self._passed(parse(item.id)):  # reading on would be a gap that nobody declares
+                self._at = _place(item.id)
+            case Hello(resumed="fresh") if not self._passed(_place(item.id)):  # reading on would be a gap that nobody declares
                 raise NotEverywireError("our position got lost on the way to the server")
             case Lost():
                 return self._lose(item)
         return item
+
+    def _same_life(self, place: Position) -> bool:
+        return self._at is None or self._at.epoch == place.epoch
 
     def _passed(self, place: Position) -> bool:
         """Whether we have everything up to `place`."""
@@ -68,7 +72,9 @@ class Reading:
 
     def _lose(self, lost: Lost) -> Lost | None:
         """The loss, or what has not been told of it: it comes again to whom came back before its end."""
-        to, through, told = parse(lost.id), parse(lost.through), self._told.get(lost.channel)
+        to, through, told = _place(lost.id), _place(lost.through), self._told.get(lost.channel)
+        if lost.reason == "evicted" and self._passed(through):  # gone there, but another wire had brought it
+            return None
         if lost.reason == "future":
             self._at, self._told = to, {}  # backwards: this log knows less than we do
             return lost
@@ -79,7 +85,15 @@ class Reading:
             if through.offset <= told.offset:
                 return None
             lost = msgspec.structs.replace(
-                lost, after=str(max(told, parse(lost.after), key=lambda at: (at.epoch == told.epoch, at.offset)))
+                lost, after=str(max(told, _place(lost.after), key=lambda at: (at.epoch == told.epoch, at.offset)))
             )
         self._told[lost.channel] = through
         return lost
+
+
+def _place(text: str) -> Position:
+    """A position that came down. Raises: NotEverywireError, it is none."""
+    try:
+        return parse(text)
+    except Refusal as refusal:
+        raise NotEverywireError(f"{text[:40]!r} is no position") from refusal

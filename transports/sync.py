@@ -105,6 +105,9 @@ class Stream:
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do `work` in the other thread. Whoever is interrupted meanwhile takes it back."""
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError("a callback cannot wait for its own stream: it runs in the thread that would do the work")
         if self._loop is None or not self._thread.is_alive():
             work.close()
             raise RuntimeError("a stream is used as: with connect(…) as stream")
@@ -121,7 +124,10 @@ class Stream:
     def _work(self) -> None:
         assert self._loop is not None  # noqa: S101 - made before the thread was started
         self._loop.run_forever()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        rest = asyncio.all_tasks(self._loop)  # somebody was interrupted: nothing is left behind
+        for task in rest:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
         self._loop.close()
 
     def _end(self) -> None:

@@ -14,7 +14,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -41,16 +41,16 @@ try:
 except ImportError as error:  # the message is the line that installs it
     raise MissingExtraError("client", "aiohttp") from error
 
-_T = TypeVar("_T")
 Http: TypeAlias = aiohttp.ClientSession
 Tap: TypeAlias = Callable[[str, bytes], None]
 Publication: TypeAlias = tuple[str, Any, str | None]  # channel, data, key
-Take: TypeAlias = Callable[["Wire", Sequence[Item]], None]
+Take: TypeAlias = Callable[["Wire | None", Sequence[Item]], None]
 Room: TypeAlias = Callable[["Wire"], Awaitable[None]]
 
 _BACKOFF_BASE, _BACKOFF_CAP = 0.5, 20.0  # seconds
 _TELL_EVERY: Final = 1.0  # seconds; the negotiator wants to know that items come, not of each
-_ASK_TIMES: Final = 3
+_ASK_TIMES: Final = 3  # a request of its own may break where the stream does not
+_ASK_TIME: Final = 10.0  # seconds for all of them
 _GRACE: Final = 1.0  # seconds for a stream to bring what a poll beside it has seen
 _POLL_PAUSE: Final = 1.0  # seconds from one poll to the next if the first brought nothing, sooner than asked for
 _POLL_MOST: Final = 60.0  # seconds that a poll waits at the most
@@ -59,6 +59,8 @@ _POLL_FULL: Final = 20  # items; a poll that brought so many does not count: the
 PUBLISH_TRY: Final = 10.0  # seconds for one answer to a publish; then it is sent again, with the same key
 _MESSAGE_MAX: Final = 16 << 20  # bytes of one WebSocket message; a batch of ours has some 256 KiB
 _WS_CLOSE: Final = 1.0  # seconds for the other side to close a WebSocket that we have closed
+_RETRY_MOST: Final = 600.0  # seconds that a middlebox may ask for; our own server may ask for more
+_CODES: Final = frozenset({1000, 1001, *range(4400, 4600)})  # ours, of this version and of later ones
 _LATER: Final = frozenset({Code.SILENT, Code.RATE_LIMITED, Code.TOO_SLOW})  # 44xx that do not ask for a change
 BROKEN = (aiohttp.ClientError, OSError, NotEverywireError, EOFError)  # a TimeoutError is an OSError
 
@@ -69,6 +71,7 @@ class Target(NamedTuple):
     http: Http
     base: Callable[[], Awaitable[str]]  # the URL of the mount
     token: Callable[[], Awaitable[str | None]]
+    renew: Callable[[], bool]  # forgets the token; whether there may be another
     channels: Sequence[str]
     tap: Tap
 
@@ -101,7 +104,7 @@ class Wire:
         beat: seconds that a poll waits unless `quiet` says otherwise.
         query: what else the server should know.
         tell: takes facts.
-        take: takes items.
+        take: takes items, and by which wire they came; None for a question's.
         room: waits until there is room for more.
     """
 
@@ -121,6 +124,7 @@ class Wire:
     ) -> None:
         self.transport, self.number, self.since = transport, number, since
         self.last = since  # the id of the last item that this wire brought
+        self.waits = False  # for room: it is we who are slow
         self._target, self._quiet, self._beat, self._query = target, quiet, beat, query
         self._tell, self._take, self._room = tell, take, room
         self._told = float("-inf")
@@ -130,26 +134,31 @@ class Wire:
         self._waiting: dict[int, asyncio.Future[Reply]] = {}  # ref -> whose reply it will be
 
     async def run(self) -> None:
-        """Open it and read until it ends; it always ends with one of `BROKEN` or `Refusal`."""
+        """Open it and read until it ends: with one of `BROKEN`, with `Refusal`, or with what `token` or the URL raised."""
         transport = self.transport
         wire = self._websocket if transport.commands_up else self._stream if transport.many else self._poll
         await wire()
 
     async def ask(self) -> None:
         """Put a question to the other side and tell of the answer. Where nothing comes back, nothing is told."""
-        if self._socket is not None:
-            with suppress(*BROKEN):
-                await self.command({"do": "ping"})
-                self._tell(facts.Answered(self.number))
-            return
-        for attempt in range(_ASK_TIMES):  # a request of its own may break where the stream does not
+        with suppress(*BROKEN):
+            async with asyncio.timeout(_ASK_TIME):
+                if self._socket is not None:
+                    await self.command({"do": "ping"})
+                    self._tell(facts.Answered(self.number))
+                else:
+                    self._tell(facts.Answered(self.number, await self._compared()))
+
+    async def _compared(self) -> bool:
+        """`_behind`, asked again if that breaks. Raises: what it raised last."""
+        for attempt in itertools.count(1):
             try:
-                behind = await self._behind()
-            except (*BROKEN, Refusal):
+                return await self._behind()
+            except (*BROKEN, Refusal) as error:
+                if attempt == _ASK_TIMES:
+                    raise EOFError(str(error)) from error
                 await asyncio.sleep(backoff(attempt, random.random()))
-            else:
-                self._tell(facts.Answered(self.number, behind))
-                return
+        raise AssertionError
 
     async def command(self, command: dict[str, Any]) -> Reply:
         """Send a command up the same wire, and wait for its reply. Raises: EOFError, the wire carries none, or ended."""
@@ -247,14 +256,17 @@ class Wire:
         now, beat = asyncio.get_running_loop().time(), _beat(items)
         if answer:
             self._tell(facts.Answered(self.number))
-        if (news or replies) and (beat or now - self._told >= _TELL_EVERY):
+        self._beat = beat or self._beat
+        if (news or replies) and (beat or now - self._told >= min(_TELL_EVERY, self._beat / 2)):
             self._told = now
             self._tell(facts.Item(self.number, beat))
         for reply in replies:
             waiting = self._waiting.get(reply.ref or 0)
             if waiting is not None and not waiting.done():
                 waiting.set_result(reply)
+        self.waits = True
         await self._room(self)
+        self.waits = False
         if bye is not None:
             raise _SaidError(bye)
 
@@ -270,13 +282,14 @@ class Wire:
         seen = [item for item in items if isinstance(item, Event | Lost)]
         if not seen:
             return False
-        self._take(self, seen)
+        if not any(isinstance(item, Lost) for item in seen):  # what is gone there may be on its way here: the wire will tell
+            self._take(None, seen)
         with suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
-                while not _passed(self.last, seen[-1].id):
+                while not self.waits and not _passed(self.last, seen[-1].id):
                     self._moved.clear()
                     await self._moved.wait()
-        return not _passed(self.last, seen[-1].id)
+        return not self.waits and not _passed(self.last, seen[-1].id)
 
     async def _url(self, query: Mapping[str, str]) -> URL:
         return await _url(self._target, self.transport, self.last, query)
@@ -374,18 +387,30 @@ def accepted(reply: Reply) -> str:
 
 
 async def post(target: Target, commands: Sequence[dict[str, Any]]) -> list[Reply]:
-    """Send commands up by POST; their replies, in order. Raises: Refusal; one of `BROKEN`, when no answer came."""
+    """Send commands up by POST; their replies, in order. A token that became too old is renewed, once.
+
+    Raises: Refusal; one of `BROKEN`, when no answer came.
+    """
     body = msgspec.json.encode([{**command, "ref": ref} for ref, command in enumerate(commands)])
+    try:
+        replies = await _post(target, body)
+    except Refusal as refusal:
+        if refusal.code is not Code.UNAUTHORIZED or not target.renew():
+            raise
+        replies = await _post(target, body)
+    if len(replies) != len(commands):
+        raise NotEverywireError(f"{len(replies)} replies to {len(commands)} commands")
+    return replies
+
+
+async def _post(target: Target, body: bytes) -> list[Reply]:
     headers = {"content-type": "application/json", **await _authorization(target)}
     async with asyncio.timeout(PUBLISH_TRY):
         url = f"{await target.base()}/commands"
         async with target.http.post(url, data=body, headers=headers, allow_redirects=False) as response:
             if response.status != 200:
                 raise await _refused(response)
-            replies = [item for item in decode_batch(await response.read()) if isinstance(item, Reply)]
-    if len(replies) != len(commands):
-        raise NotEverywireError(f"{len(replies)} replies to {len(commands)} commands")
-    return replies
+            return [item for item in decode_batch(await response.read()) if isinstance(item, Reply)]
 
 
 def hint(outcome: str) -> str:
@@ -431,7 +456,9 @@ async def _refused(response: aiohttp.ClientResponse) -> Exception:
     status, path, kind, via = response.status, response.url.path, response.content_type, _via(response.headers)
     try:
         body = msgspec.json.decode(await response.read(), type=ErrorBody)
-    except msgspec.DecodeError:
+        if body.code not in _CODES:  # somebody else's JSON
+            raise msgspec.DecodeError
+    except (msgspec.DecodeError, UnicodeDecodeError):
         where = f" redirects to {response.headers['location']}" if "location" in response.headers else ""
         reason = f"HTTP {status} {kind} at {path}{where}{f' from {via}' if via else ''}"
         return _RefusedError(status, via, kind, reason, retry=_retry_after(response))
@@ -442,7 +469,7 @@ async def _refused(response: aiohttp.ClientResponse) -> Exception:
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     text = response.headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
+    return min(float(text), _RETRY_MOST) if text.isascii() and text.isdigit() else None
 
 
 def _via(headers: Mapping[str, str]) -> str:
@@ -463,16 +490,16 @@ def _beat(items: list[Item]) -> float:
 
 
 def _passed(last: str | None, place: str) -> bool:
-    """Whether a wire that has brought `last` has brought what is at `place`; true where that cannot be told."""
+    """Whether a wire that has brought `last` has brought what is at `place`. One of another life of the log has not."""
     if last is None:
         return False
     ours, theirs = parse(last), parse(place)
-    return ours.epoch != theirs.epoch or ours.offset >= theirs.offset
+    return ours.epoch == theirs.epoch and ours.offset >= theirs.offset
 
 
 def mount_url(url: str) -> str:
     """The URL of a mount without the slash at its end. Raises: ConfigError, when it can never be one."""
-    if not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
+    if not url.startswith(("http://", "https://")) or not urlsplit(url).hostname or "?" in url or "#" in url:
         raise ConfigError(f"{url!r} is not the URL of a mount, such as http://127.0.0.1:8000/live")
     return url.rstrip("/")
 
@@ -489,5 +516,18 @@ def open_session(headers: Mapping[str, str] | None, ca: str | None) -> Http:
         # elsewhere than on Linux they may also be set where only a look can tell.
         trust_env=any(proxies()) or sys.platform != "linux",
         timeout=aiohttp.ClientTimeout(total=None),  # the negotiator has a time for each phase
-        connector=aiohttp.TCPConnector(ssl=tls),
+        connector=aiohttp.TCPConnector(
+            ssl=tls, limit=0
+        ),  # the negotiator has a ceiling; a full pool would only look like a dead network
+        middlewares=(_no_upgrade_elsewhere,),
     )
+
+
+async def _no_upgrade_elsewhere(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """A WebSocket that is led elsewhere: to a login page, and with our headers. We do not go there."""
+    response = await handler(request)
+    if 300 <= response.status < 400 and "upgrade" in request.headers:
+        response.close()
+        status, headers = response.status, response.headers
+        raise aiohttp.ClientResponseError(response.request_info, (), status=status, message="redirected", headers=headers)
+    return response

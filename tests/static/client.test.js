@@ -12,7 +12,8 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { afterEach, describe, test } from "node:test";
 
-import { connect, initial, LiveError, parsePosition, sseReader, step } from "../../transports/static/client.js";
+// EVERYWIRE_CLIENT: another module to test, such as what is served.
+const { connect, initial, LiveError, parsePosition, sseReader, step } = await import(process.env.EVERYWIRE_CLIENT ?? "../../transports/static/client.js");
 
 const cases = (name) => JSON.parse(readFileSync(new URL(`../cases/${name}.json`, import.meta.url)));
 const PACE = { proof: 2, backoff: 0.01, backoff_most: 0.05, at_once: 0.01, gap: 0.05 };
@@ -817,6 +818,28 @@ describe("two wires at once", () => {
     await until((h) => h.transports.length === 2 && h.events.length === 3);
     assert.deepEqual(heard.transports, ["websocket", "sse"]);
     assert.deepEqual(heard.events, ["e.1", "e.2", "e.3"]);
+  });
+
+  test("the log began anew: every other wire is of the past and is closed; and back again, nothing is swallowed", async () => {
+    const lost = (id, after) => ({ type: "lost", id, channel: "a", after, through: id, reason: "epoch" });
+    let sse;
+    const { mount } = await serve({
+      "/live/sse": (_, response) => {
+        sse = response;
+        stream(response).write([hello(1, { resumed: "lost" }), lost("f.0", "e.1"), event(1, "f")].map(block).join(""));
+      },
+    });
+    const WebSocket = fakeWebSocket((socket) => socket.say(hello(0), event(1)));
+    const { live, heard, until } = follow(mount, { WebSocket });
+    await until((h) => h.states.includes("open"));
+    live.switch("sse");
+    await until((h) => h.events.includes("f.1"));
+    assert.equal(WebSocket.opened[0].closed, true);
+    WebSocket.opened[0].say(event(2));
+    assert.ok(live.evidence.attempts.some(({ rung, reason }) => rung === "websocket" && reason === "the log began anew"));
+    sse.write([lost("e.1", "f.1"), event(2)].map(block).join(""));
+    await until((h) => h.events.includes("e.2"));
+    assert.deepEqual(heard.events, ["e.1", "f.1", "e.2"]);
   });
 
   test("opened at the present, where the server is further than we are: it is opened again from where we stand", async () => {

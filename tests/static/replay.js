@@ -5,7 +5,8 @@
 
 import { readFileSync } from "node:fs";
 
-import { step } from "../../transports/static/client.js";
+// EVERYWIRE_CLIENT: another module to test, such as what is served.
+const { step } = await import(process.env.EVERYWIRE_CLIENT ?? "../../transports/static/client.js");
 
 const [first, ...log] = readFileSync(0, "utf8").trim().split("\n").map((line) => JSON.parse(line));
 let { state } = first;

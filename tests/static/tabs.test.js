@@ -5,7 +5,8 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { afterEach, test } from "node:test";
 
-import { connect } from "../../transports/static/client.js";
+// EVERYWIRE_CLIENT: another module to test, such as what is served.
+const { connect } = await import(process.env.EVERYWIRE_CLIENT ?? "../../transports/static/client.js");
 
 /** Web Locks as far as tabs.js wants them. */
 const queues = new Map();

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,26 +16,33 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.static.minify import NAMES, STATIC, minified
 from transports import facts
 from transports.asgi import served
 from transports.negotiator import step
 
 HERE = Path(__file__).parent
+TESTS = sorted(HERE.glob("*.test.js"))
 NODE = Path(sys.executable).with_name("node")
 MOST = 9_216  # bytes of the client as it travels
 RUNGS = ("websocket", "sse", "longpoll")
 STEPS = 400
 
 
-def node(*arguments: str | Path, given: str = "") -> str:
-    done = subprocess.run([NODE, *arguments], input=given, capture_output=True, text=True, timeout=110, check=False)
+def node(*arguments: str | Path, given: str = "", client: Path | None = None) -> str:
+    env = {**os.environ, **({"EVERYWIRE_CLIENT": client.as_uri()} if client else {})}
+    done = subprocess.run([NODE, *arguments], input=given, capture_output=True, text=True, timeout=110, check=False, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-@pytest.mark.parametrize("file", sorted(HERE.glob("*.test.js")), ids=lambda file: file.name)
+def exports_of(module: Path) -> list[str]:
+    return node("--input-type=module", "-e", f"console.log(...Object.keys(await import({module.as_uri()!r})))").split()
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: file.name)
 def test_in_node(file: Path) -> None:
-    node("--test", "--test-timeout=60000", file)
+    node("--test", "--test-timeout=100000", file)
 
 
 def test_the_client_is_small() -> None:
@@ -41,17 +50,20 @@ def test_the_client_is_small() -> None:
     assert size <= MOST, f"{size} bytes, {size - MOST} too many"
 
 
-def test_what_is_served_does_what_the_source_does(tmp_path: Path) -> None:
-    """No line of the source looks like a comment and is none."""
-    (tmp_path / "client.mjs").write_bytes(served("client.js"))
-    log = node(HERE / "wander.js", "1", "100").splitlines()
-    replay = (HERE / "replay.js").read_text("utf-8").replace("../../transports/static/client.js", "./client.mjs")
-    (tmp_path / "replay.mjs").write_text(replay)
-    lines = node(tmp_path / "replay.mjs", given="\n".join(log)).splitlines()
-    ends = [line["state"]["state"] in ("closed", "failed") for line in map(json.loads, log[1:])]
-    first = ends.index(True) + 1 if True in ends else len(ends)
-    for made, replayed in list(zip(map(json.loads, log[1:]), map(json.loads, lines), strict=True))[:first]:
-        assert {key: made[key] for key in ("state", "do")} == replayed
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_served_is_made_of_the_source(name: str) -> None:
+    text = (STATIC / f"{name}.min.js").read_text("utf-8")
+    assert text == minified(name), "run `make client`"
+    source = (STATIC / f"{name}.js").read_text("utf-8")
+    assert set(re.findall(r"^export [a-z ]+ (\w+)", source, re.MULTILINE)) == set(exports_of(STATIC / f"{name}.min.js"))
+
+
+@pytest.mark.parametrize("file", [file for file in TESTS if file.name != "checks.test.js"], ids=lambda file: file.name)
+def test_what_is_served_does_what_the_source_does(file: Path, tmp_path: Path) -> None:
+    for name in NAMES:
+        (tmp_path / f"{name}.js").write_bytes(served(f"{name}.js"))
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    node("--test", "--test-timeout=100000", file, client=tmp_path / "client.js")
 
 
 @pytest.mark.parametrize("seed", range(12))

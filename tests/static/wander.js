@@ -5,7 +5,8 @@
  * the other language to replay. What it tells of wires is mostly of wires that are open, and ticks come mostly when they are due.
  */
 
-import { initial, step } from "../../transports/static/client.js";
+// EVERYWIRE_CLIENT: another module to test, such as what is served.
+const { initial, step } = await import(process.env.EVERYWIRE_CLIENT ?? "../../transports/static/client.js");
 
 const [seed, count] = process.argv.slice(2).map(Number);
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from tests.restrictions import Restrictions
+from tests.restrictions import Restrictions, answer
 from tests.transports.conftest import BRISK, replay
 from transports import Code, ConnectionFailedError, EventsLostError, Hub, Options, Pace, QueueFullError, Refusal
 from transports.asgi import Endpoints
@@ -235,7 +235,7 @@ async def test_publishes_without_a_connection_wait_in_order_and_no_more_than_all
         network.how["commands"] = "redirect"
         waiting = [asyncio.create_task(stream.publish("a", n, timeout=30)) for n in range(5)]
         await until(lambda: "commands" in network.asked)
-        with pytest.raises(QueueFullError, match="5 publishes wait"):
+        with pytest.raises(QueueFullError, match="5 publishes are under way"):
             await stream.publish("a", 5)
         network.how.clear()
         assert await asyncio.gather(*waiting) == [f"{hub.log.epoch}.{n}" for n in range(1, 6)]
@@ -327,3 +327,80 @@ async def test_the_log_of_a_real_client_can_be_replayed() -> None:
         async with connect(url, ["a"], pace=QUICK, memory={}, log=log.append) as stream:
             await until(lambda: "websocket" in stream.evidence.bad)
         assert replay(["websocket", "sse", "longpoll"], QUICK, log).attempts == stream.evidence.attempts
+
+
+# --- callers who are slow, or whose functions are broken
+
+
+@pytest.mark.parametrize("path", ["ws", "sse", "poll"])
+async def test_a_reader_that_takes_its_time_has_no_transport_blamed(path: str) -> None:
+    how = {each: "refuse" for each in ("ws", "sse") if path not in ("ws", each)}
+    pace = msgspec.structs.replace(QUICK, answer=0.1, slack=0.05)
+    async with restricted(how, history_count=5000, beat=0.1) as (_, hub, url):
+        for n in range(5000):
+            await hub.publish("a", n)
+        async with connect(url, ["a"], since=f"{hub.log.epoch}.0", pace=pace, memory={}) as stream:
+            got = []
+            for turn in range(5000):
+                got.append((await anext(stream)).data)
+                if turn % 50 == 0:
+                    await asyncio.wait([asyncio.create_task(asyncio.sleep(0.02))])
+            assert got == list(range(5000))
+            assert {each.verdict for each in stream.evidence.attempts} <= {"ok", "refused_http"}
+
+
+@pytest.mark.parametrize("callback", ["tap", "on_state", "log"])
+async def test_a_broken_callback_is_told_and_breaks_nothing_else(callback: str) -> None:
+    broken: list[bool] = []
+
+    def fail(*_: object) -> None:
+        if broken:
+            raise ValueError("mine")
+
+    async with restricted() as (_, hub, url), connect(url, ["a"], memory={}, **{callback: fail}) as stream:
+        await until(lambda: stream.state == "open")
+        broken.append(True)
+        for feed in list(hub._feeds):
+            feed.end(Refusal(Code.REBALANCE, retry=0.01))
+        with pytest.raises(ValueError, match="mine"):
+            await anext(stream)  # there is no event: it waits for what goes wrong
+        broken.clear()
+        await hub.publish("a", 1)
+        assert (await anext(stream)).data == 1
+        assert not stream.evidence.bad
+
+
+async def test_a_stream_is_used_once() -> None:
+    async with restricted() as (_, _, url):
+        stream = connect(url, ["a"])
+        async with stream:
+            with pytest.raises(RuntimeError, match="used once"):
+                await stream.__aenter__()
+        with pytest.raises(RuntimeError, match="used once"):
+            await stream.__aenter__()
+        with pytest.raises(ConnectionFailedError, match="closed"):
+            await stream.publish("a", 1)
+
+
+async def test_questions_that_nobody_answers_do_not_pile_up() -> None:
+    pace = msgspec.structs.replace(QUICK, answer=0.05, slack=0.02, proof=0.1)
+    async with (
+        restricted({"ws": "refuse", "sse": "mute 2"}, beat=0.05) as (network, _, url),
+        connect(url, ["a"], pace=pace, memory={}) as stream,
+    ):
+        await until(lambda: stream.transport == "sse")
+        network.how["poll"] = "swallow"
+        most = len(stream._driver._questions)
+        await until(lambda: len(network.asked) > 60 or stream.evidence.attempts[-1].verdict == "ended")
+        most = max(most, len(stream._driver._questions))
+        assert most <= 3
+
+
+async def test_json_of_somebody_else_is_no_word_of_the_server() -> None:
+    async def gateway(scope: dict, receive: object, send: object) -> None:
+        await answer(send, 500, b"application/json", b'{"code":500,"name":"GeneralError","reason":"caf\xe9"}')
+
+    async with serving(gateway) as url:
+        with pytest.raises(ConnectionFailedError, match="HTTP 500"):
+            async with connect(url, ["a"], memory={}, connect_timeout=1.0):
+                pass

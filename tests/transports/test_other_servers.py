@@ -42,7 +42,7 @@ async def test_published_read_cut_off_and_sent_away_under_uvicorn(transport: Tra
         stream = connect(url, ["a"], transports=[transport], on_state=states.append)
         await stream.__aenter__()
         reading = asyncio.create_task(anext(stream))
-        await until(lambda: hub.readers == 1)
+        await until(lambda: hub.readers == 1 and stream.state == "open")
     await until(lambda: "reconnecting" in states)
     reading.cancel()
     await asyncio.wait([reading])

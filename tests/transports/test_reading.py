@@ -93,6 +93,26 @@ def test_a_log_that_knows_less_than_we_do_is_followed_back() -> None:
     assert reading.take(event(11)) is not None
 
 
+def test_what_another_wire_had_brought_is_not_lost() -> None:
+    reading = Reading("e.1")
+    assert reading.take(event(5)) is not None
+    assert reading.take(lost("e.5", "e.1", "e.5")) is None
+
+
+def test_an_event_of_another_life_that_nobody_announced_is_not_ours() -> None:
+    reading = Reading("e.4")
+    for item in (event(1, "f"), Beat("f.1", 0.0)):
+        with pytest.raises(NotEverywireError, match="another life"):
+            reading.take(item)
+    assert reading.position == "e.4"
+
+
+@pytest.mark.parametrize("text", ["", "e", "e.-1", "e.01", "e.1 ", "é.1"])
+def test_what_is_no_position_is_not_ours(text: str) -> None:
+    with pytest.raises(NotEverywireError):
+        Reading("e.1").take(Event(text, "a", 0.0, 0))
+
+
 @given(st.lists(st.integers(1, 30)))
 def test_whatever_comes_again_each_event_is_news_once_and_in_order(offsets: list[int]) -> None:
     reading = Reading()

@@ -39,7 +39,7 @@ export class LiveError extends Error {
   /** A code of the protocol, or 0 where none was said. */
   readonly code: number;
   /**
-   * Its name, such as `unknown_channel`; of ours: `unreachable`, `silent`, `not_everywire`, `unsupported`, `offline`, `queue_full`, `cut`,
+   * Its name, such as `unknown_channel`; of ours: `unreachable`, `silent`, `not_everywire`, `unsupported`, `queue_full`, `cut`,
    * `closed`.
    */
   readonly name: string;

@@ -11,12 +11,20 @@
  * The machine is told nothing of all this: a follower's wire looks to it like any other.
  */
 
+/** Whether connections are short: so they are unless the browser says that it reached the server over a later HTTP. */
+function short(origin) {
+  const entry = performance.getEntries().findLast(({ name, nextHopProtocol }) => nextHopProtocol && name.startsWith(origin));
+  return !/^h[23]/.test(entry?.nextHopProtocol);
+}
+
 /**
  * Runs `wire`, by `direct` or by what another tab reads, until it throws how that ended.
  *
- *   wire: as in client.js; direct: what opens the connection; place: what is read, the same for all tabs that read the same.
+ *   wire: as in client.js; direct: what opens the connection; place: what is read, the same for all tabs that read the same;
+ *   origin: of the server.
  */
-export async function shared(wire, direct, place) {
+export async function shared(wire, direct, place, origin) {
+  if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel || !short(origin)) return direct(wire);
   const { signal } = wire;
   const name = `${place} ${wire.rung}`;
   const channel = new BroadcastChannel(name);
@@ -42,7 +50,7 @@ async function lead(wire, direct, channel) {
     const theirs = items.filter(({ type }) => type === "event" || type === "beat" || type === "lost");
     if (theirs.length && prev !== null && !wire.signal.aborted) channel.postMessage({ prev, items: theirs });
   };
-  await direct({ ...wire, take, poll: wire.poll, get: wire.get });
+  await direct({ ...wire, take });
   return true;
 }
 
