@@ -672,8 +672,10 @@ async function refusal(response) {
   if (ok) return Object.assign(foreign("the answer"), { fact });
   const body = await response.json().catch(() => null);
   // The status of a path that is not served there is not the one of its code: no final word, another wire may do.
-  if (body?.code > 0) return Object.assign(said(body), { fact }, body.code === 4400 && status !== 400 && { retry: undefined });
-  return new LiveError({ reason: `the way to the server answered ${status}`, retry: +headers.get("retry-after") || undefined, fact });
+  // Other codes than ours are somebody else's JSON.
+  if (/^(100[01]|4[45]..)$/.test(body?.code)) return Object.assign(said(body), { fact }, body.code === 4400 && status !== 400 && { retry: undefined });
+  const retry = Math.min(headers.get("retry-after"), 600) || undefined;
+  return new LiveError({ reason: `the way to the server answered ${status}`, retry, fact });
 }
 
 const fired = (signal) => signal.aborted || new Promise((resolve) => signal.addEventListener("abort", resolve));
@@ -1015,8 +1017,10 @@ export function connect(mount, options = {}) {
     const behind = () => !!target && !passed(target, wire.last);
     try {
       const items = await wire.poll({ wait: 0, since: wire.last ?? position });
-      for (const item of items) if (!wire.signal.aborted) handle(item, wire);
-      target = items.findLast(({ type }) => type === "event" || type === "lost")?.id;
+      const news = items.filter(({ type }) => type === "event" || type === "lost");
+      target = news.at(-1)?.id;
+      // What is gone there may be on its way here: the wire will tell.
+      if (news.every(({ type }) => type === "event")) for (const item of news) if (!wire.signal.aborted) handle(item);
       // It has a while to bring it too.
       await within(Math.max(1, 4 * state.rtt), wire.signal, () => new Promise((done) => {
         wire.moved = () => behind() || done();
@@ -1032,7 +1036,7 @@ export function connect(mount, options = {}) {
   /** Whether we have had it. */
   const repeated = (id) => passed(id, position);
 
-  /** What each item means to the position, and who is told. Throws when the wire is of no more use. */
+  /** What each item means to the position, and who is told. Throws when the wire, if it came by one, is of no more use. */
   function handle(item, wire) {
     const { type, id, channel } = item;
     const repeat = repeated(id);
@@ -1046,12 +1050,15 @@ export function connect(mount, options = {}) {
     } else if (type === "lost") {
       // From another life of the log, or ahead of it, we go to where the server says, backwards too; once, if several wires
       // say so.
+      // Gone there, but another wire had brought it.
+      if (item.reason === "evicted" && repeated(item.through)) return;
       if (!repeat || (item.reason !== "evicted" && passed(item.after, position))) {
         const [before, after] = [position, (position = id)].map((each) => parsePosition(each)?.epoch);
         // Wires that were opened in the log's former life may still bring items of it: they must not.
         const reason = "the log began anew";
-        if (before !== after)
-          for (const other of wires.values()) if (other !== wire) over(other, new LiveError({ reason, fact: { reason } }));
+        if (before && before !== after)
+          for (const other of wires.values())
+            if (other !== wire) over(other, new LiveError(other.number === state.using ? { reason, fact: { how: "ended", reason } } : { code: 1001, reason, retry: 0 }));
       }
       // One who came back before the end of a loss is told of it again: only what is new goes on to the page.
       const told = item.reason === "future" ? null : lost.get(channel);
@@ -1059,6 +1066,8 @@ export function connect(mount, options = {}) {
       lost.set(channel, item.through);
       say("lost", passed(item.after, told) ? { ...item, after: told } : item);
     } else if (!repeat) {
+      const epochs = [id, position ?? id].map((each) => parsePosition(each)?.epoch);
+      if (!epochs[0] || epochs[0] !== epochs[1]) throw foreign("an item of another life of the log");
       position = id;
       if (type === "beat") return;
       for (const queue of loops) {
