@@ -39,7 +39,7 @@ class Stream:
 
     @property
     def position(self) -> str | None:
-        """The id of the last item that was handled."""
+        """See `transports.client.Stream`."""
         return self._stream.position
 
     @property

@@ -3,7 +3,7 @@
     python docs/explanation/experiments/first_event.py
 
 The server is a process of its own; where a round trip is named, a relay between the two holds every byte back for half of it.
-All variants take turns, so that they meet the same noise. The plain WebSocket of Python is aiohttp's, that of Chromium its
+All variants take turns in random order, so that they meet the same noise. The plain WebSocket of Python is aiohttp's, that of Chromium its
 own; each opens, reads the hello and the event, and nothing else. Chromium is left out where there is none.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import shutil
 import statistics
 import sys
@@ -33,6 +34,7 @@ from transports.websocket import SUBPROTOCOL
 
 ROUNDS, FEWER = 50, 10  # of pairs on open networks, of the others
 WARM = 3  # rounds that do not count
+PAUSE = 0.05  # seconds between two measurements
 NETWORKS: dict[str, tuple[float, dict[str, str]]] = {
     "open": (0, {}),
     "open, round trip 20 ms": (0.02, {}),
@@ -132,8 +134,10 @@ async def learn(url: str, since: str, memory: dict[str, Remember], verdicts: int
 
 async def in_turns(variants: Variants, rounds: int) -> dict[str, list[float]]:
     figures: dict[str, list[float]] = {name: [] for name in variants}
+    chance = random.Random(1)
     for turn in range(rounds + WARM):
-        for name, variant in variants.items():
+        for name, variant in chance.sample(list(variants.items()), len(variants)):  # none always follows the same other
+            await asyncio.sleep(PAUSE)  # what the one before left to do is done
             took = await variant()
             if turn >= WARM:
                 figures[name].append(took)
