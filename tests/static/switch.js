@@ -1,5 +1,5 @@
 /**
- * A reader for tests/static/test_switching.py: follows a stream, and moves to the transport that each line of its input names.
+ * A reader for tests/static/test_switches.py: follows a stream, and moves to the transport that each line of its input names.
  *
  *   node switch.js MOUNT SINCE EVENTS
  *

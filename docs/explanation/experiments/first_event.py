@@ -3,8 +3,8 @@
     python docs/explanation/experiments/first_event.py
 
 The server is a process of its own; where a round trip is named, a relay between the two holds every byte back for half of it.
-All variants take turns in random order, so that they meet the same noise. The plain WebSocket of Python is aiohttp's, that of Chromium its
-own; each opens, reads the hello and the event, and nothing else. Chromium is left out where there is none.
+All variants take turns in random order, so that they meet the same noise. The plain WebSocket of Python is aiohttp's, that of
+Chromium its own; each opens, reads the hello and the event, and nothing else. Chromium is left out where there is none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import aiohttp
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from tests.browser.test_negotiation import Served
+from tests.browser.test_networks import Served
 from transports.client import connect
 from transports.facts import Remember
 from transports.items import decode_batch
