@@ -828,6 +828,8 @@ describe("two wires at once", () => {
         sse = response;
         stream(response).write([hello(1, { resumed: "lost" }), lost("f.0", "e.1"), event(1, "f")].map(block).join(""));
       },
+      // An answer of the server's, whatever it says: the stream is proven by it, and stays.
+      "/live/poll": (_, response) => json(response, { code: 4400, name: "bad_command", reason: "not served", retry: null }, 404),
     });
     const WebSocket = fakeWebSocket((socket) => socket.say(hello(0), event(1)));
     const { live, heard, until } = follow(mount, { WebSocket });
