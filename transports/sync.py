@@ -124,10 +124,7 @@ class Stream:
     def _work(self) -> None:
         assert self._loop is not None  # noqa: S101 - made before the thread was started
         self._loop.run_forever()
-        rest = asyncio.all_tasks(self._loop)  # somebody was interrupted: nothing is left behind
-        for task in rest:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+        self._loop.run_until_complete(_leave_nothing())
         self._loop.close()
 
     def _end(self) -> None:
@@ -142,3 +139,11 @@ async def _settled(work: Coroutine[Any, Any, _T]) -> tuple[_T | None, BaseExcept
         return await work, None
     except Exception as error:
         return None, error
+
+
+async def _leave_nothing() -> None:
+    """End what an interrupted call has left."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)

@@ -52,3 +52,35 @@ def test_a_refusal_is_raised_where_it_is_entered(url: str) -> None:
     with pytest.raises(Refusal) as refused, connect(url, ["nope"]):
         pass
     assert refused.value.code == Code.UNKNOWN_CHANNEL
+
+
+def test_a_callback_cannot_wait_for_its_own_stream(url: str) -> None:
+    told: list[str] = []
+
+    def on_state(_: str) -> None:
+        try:
+            stream.publish("a", 1)
+        except RuntimeError as error:
+            told.append(str(error))
+
+    stream = connect(url, ["a"], on_state=on_state)
+    with stream:
+        stream.publish("a", 2)
+    assert "cannot wait for its own stream" in told[0]
+
+
+def test_it_is_used_once_and_says_how_things_stand(url: str) -> None:
+    stream = connect(url, ["a"], transport="sse")
+    assert (stream.state, stream.sentence) == ("idle", "Not connected yet.")
+    with pytest.raises(RuntimeError, match="with connect"):
+        stream.publish("a", 1)
+    with stream:
+        stream.publish("a", 1)
+        assert next(stream).data == 1
+        stream.switch("sse")
+        with pytest.raises(ValueError, match="none of"):
+            stream.switch("websocket")
+        assert stream.evidence.transport == "sse"
+    assert not [thread for thread in threading.enumerate() if thread.name == "everywire"]
+    with pytest.raises(RuntimeError, match="used once"):
+        stream.__enter__()
