@@ -18,6 +18,8 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
 
+import msgspec
+
 from . import facts, wires
 from .driver import Driver, Hooks, Log, News
 from .errors import ConfigError, ConnectionFailedError, EventsLostError
@@ -35,6 +37,7 @@ Url: TypeAlias = str | Callable[[], Awaitable[str]]
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]] | None
 
 _QUEUE: Final = 100  # publishes under way
+_FRAME: Final = 32_768  # bytes of commands that may go over a WebSocket, below the server's default limit of 64 KiB
 _BY_WIRE: Final = 60.0  # seconds for which publishes go over the WebSocket once a POST did not get through
 USUAL: Final = facts.Pace()
 
@@ -272,7 +275,9 @@ class Stream:
         """Send commands up: by POST or, if that does not get through, over the wire in use if it carries them."""
         assert self._driver is not None  # noqa: S101 - entered
         wire, now = self._driver.in_charge, asyncio.get_running_loop().time()
-        carries = wire is not None and wire.transport.commands_up
+        # A frame that is too large would end the wire, and a publish must never do that.
+        small = sum(len(msgspec.json.encode(command)) for command in commands) <= _FRAME
+        carries = wire is not None and wire.transport.commands_up and small
         if not carries or now >= self._by_wire_until:
             try:
                 replies = await wires.post(self._target, commands)

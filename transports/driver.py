@@ -166,8 +166,8 @@ class Driver:
             case facts.Announce(state, _):
                 self._call(self._hooks.state, state)
                 self.changed.set()
-            case facts.Remember() if self._memory is not None:
-                self._memory[self._network] = instruction
+            case facts.Remember() if (memory := self._memory) is not None:
+                self._call(lambda learnt: memory.__setitem__(self._network, learnt), instruction)
 
     # ----------------------------------------------------------------------------------------------------------- the wires
 
@@ -259,10 +259,10 @@ class Driver:
             if wire is not ours:
                 self._let_go(wire.number)
                 word = "the log began anew"
-                if wire.number == self.state.using:
-                    self.tell(facts.Closed(wire.number, "ended", reason=word))
-                else:
+                if self.state.state == "open" and wire.number != self.state.using:  # no fault of its rung's
                     self.tell(facts.Closed(wire.number, code=int(Code.GOING_AWAY), reason=word, retry=0.0))
+                else:
+                    self.tell(facts.Closed(wire.number, "ended", reason=word))
 
     def _let_go(self, number: int) -> None:
         self._wires.pop(number, None)

@@ -189,11 +189,11 @@ def decode_batch(body: bytes | str) -> list[Item]:
         return _batch_decoder.decode(body)
     except msgspec.ValidationError:
         pass  # perhaps only an item of a later version: look at each
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _not_ours(body) from error
     try:
         raws = _raws_decoder.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise _not_ours(body) from error
     return [item for raw in raws if (item := decode_item(raw)) is not None]
 
@@ -206,10 +206,10 @@ def decode_item(body: bytes | str | msgspec.Raw) -> Item | None:
     """
     try:
         return _item_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         try:
             kind = _kind_decoder.decode(body).type
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             kind = None
         if kind is None or kind in _KINDS:
             raise _not_ours(bytes(body) if isinstance(body, msgspec.Raw) else body) from error

@@ -102,7 +102,7 @@ ARROWS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
 _ATTEMPTS: Final = 30  # kept as evidence
 _SLEPT: Final = 5.0  # seconds by which a tick is late if the process slept, or its timers were throttled
 _SOFT: Final = frozenset(
-    {"unreachable", "bad_gateway", "tls_error", "timeout_open", "no_answer", "buffered", "cut_early", "not_ours"}
+    {"unreachable", "bad_gateway", "tls_error", "timeout_open", "no_answer", "buffered", "cut_early", "not_ours", "ended"}
 )
 """Verdicts that may only mean that the server was just starting: they are looked at once more before they count."""
 
@@ -145,8 +145,10 @@ class _Step:
         s.state, s.opens, s.opens_at = "connecting", self.pace.opens, now
         s.bad = {rung: bad for rung, bad in s.bad.items() if rung in s.rungs}
         for rung, bad in s.bad.items():
+            bad.until = min(bad.until, now + max(self.pace.memory, self.pace.retest_most))  # a clock may have been wrong
             if bad.until > now:  # first something must work: no re-test at once
-                bad.retest = max(bad.retest, now + self.pace.retest * (0.5 + self.luck / 2))
+                least = now + self.pace.retest * (0.5 + self.luck / 2)
+                bad.retest = min(max(bad.retest, least), now + self.pace.retest_most)
                 self._record(Attempt(rung, "memory", "waiting", 0, "remembered_bad", bad.status, bad.via, bad.verdict))
         self._race()
 

@@ -20,7 +20,7 @@ Send = Callable[[Sequence[dict[str, Any]]], Awaitable[list[Reply]]]
 
 _TOGETHER: Final = 50  # commands in one request at the most
 _BYTES: Final = 32_768  # of commands in one request, below the server's default limit of 64 KiB
-_RETRY_LEAST: Final = 0.01  # seconds; whatever a server says, we do not spin
+_RETRY_LEAST: Final = 0.1  # seconds; whatever a server says, we do not spin
 
 
 class _Letter:

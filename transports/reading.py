@@ -75,6 +75,8 @@ class Reading:
         to, through, told = _place(lost.id), _place(lost.through), self._told.get(lost.channel)
         if lost.reason == "evicted" and self._passed(through):  # gone there, but another wire had brought it
             return None
+        if lost.reason == "future" and not self._passed(_place(lost.after)):
+            return None  # another wire has said so, and we have gone back already
         if lost.reason == "future":
             self._at, self._told = to, {}  # backwards: this log knows less than we do
             return lost

@@ -51,6 +51,8 @@ _BACKOFF_BASE, _BACKOFF_CAP = 0.5, 20.0  # seconds
 _TELL_EVERY: Final = 1.0  # seconds; the negotiator wants to know that items come, not of each
 _ASK_TIMES: Final = 3  # a request of its own may break where the stream does not
 _ASK_TIME: Final = 10.0  # seconds for all of them
+_BEAT_LEAST, _BEAT_MOST = 0.05, 86_400.0  # seconds; what a server says beyond is not believed
+_RETRY_LEAST: Final = 0.1  # seconds; whatever a server says, we do not spin
 _GRACE: Final = 1.0  # seconds for a stream to bring what a poll beside it has seen
 _POLL_PAUSE: Final = 1.0  # seconds from one poll to the next if the first brought nothing, sooner than asked for
 _POLL_MOST: Final = 60.0  # seconds that a poll waits at the most
@@ -223,9 +225,9 @@ class Wire:
         longest = min(self._beat if self._quiet is None else self._quiet, _POLL_MOST)
         allowed = _Ceiling(_POLL_BURST, _POLL_RATE)
         while True:
-            asked = loop.time()
+            asked, before = loop.time(), self.last
             async with self._get({"wait": f"{wait:g}", **query}) as response:
-                body = await response.read()
+                body = await _read(response)
             self._target.tap(self.transport.name, body)
             items = self.transport.reader().feed(body)
             if query is self._query:
@@ -235,7 +237,7 @@ class Wire:
             await self._bring(items, answer=True)
             if wait and all(isinstance(item, Beat) for item in items):  # a server that cannot wait must not make us spin
                 await asyncio.sleep(min(wait, _POLL_PAUSE) - (loop.time() - asked))
-            elif len(items) < _POLL_FULL:
+            elif len(items) < _POLL_FULL or self.last == before:
                 await asyncio.sleep(allowed.wait(loop.time()))
             wait, query = longest, {}
 
@@ -247,6 +249,8 @@ class Wire:
         Raises: NotEverywireError, they do not continue where we stand; _SaidError, after what came before a `bye`.
         """
         bye = next((item for item in items if isinstance(item, Bye)), None)
+        if bye is not None and bye.code not in _CODES:
+            raise NotEverywireError(f"a bye with the code {bye.code}")
         replies = [item for item in items if isinstance(item, Reply)]
         news = [item for item in items if not isinstance(item, Bye | Reply)]
         if news:
@@ -274,7 +278,7 @@ class Wire:
         """Whether a poll that does not wait brings an event that this wire, given a while, does not."""
         try:
             async with _get(self._target, longpoll.TRANSPORT, self.last, {"wait": "0"}) as response:
-                items = longpoll.TRANSPORT.reader().feed(await response.read())
+                items = longpoll.TRANSPORT.reader().feed(await _read(response))
         except _RefusedError as refused:
             if refused.code:  # not served there, says our server: an answer all the same
                 return False
@@ -316,10 +320,10 @@ def ending(number: int, error: BaseException) -> facts.Refused | facts.Closed:
     """The fact that `error`, out of a wire's `run`, is to the negotiator."""
     match error:
         case _SaidError(bye=bye):
-            return facts.Closed(number, "", bye.code, bye.name, bye.reason, bye.retry, final=bye.retry is None)
+            return facts.Closed(number, "", bye.code, bye.name, bye.reason, _sensible(bye.retry), final=bye.retry is None)
         case Refusal():
-            code, final = error.code, error.retry is None
-            return facts.Refused(number, code.status, "", False, int(code), error.name, error.reason, error.retry, final)
+            code, retry = error.code, _sensible(error.retry)
+            return facts.Refused(number, code.status, "", False, int(code), error.name, error.reason, retry, retry is None)
         case _RefusedError():
             return facts.Refused(number, error.status, error.via, error.html, error.code, reason=str(error), retry=error.retry)
         case aiohttp.ClientResponseError():  # a refused upgrade, a proxy that wants to know who we are
@@ -332,6 +336,21 @@ def ending(number: int, error: BaseException) -> facts.Refused | facts.Closed:
         case NotEverywireError():
             return facts.Closed(number, "not_ours", reason=str(error))
     return facts.Closed(number, reason=str(error) or "the connection broke")
+
+
+def _sensible(retry: float | None) -> float | None:
+    """What a server asks for, at the most a day."""
+    return None if retry is None else min(max(retry, 0.0), _BEAT_MOST)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """A whole body. Raises: NotEverywireError, it does not end."""
+    body = bytearray()
+    while part := await response.content.readany():
+        body += part
+        if len(body) > _MESSAGE_MAX:
+            raise NotEverywireError(f"an answer of more than {_MESSAGE_MAX} bytes")
+    return bytes(body)
 
 
 def backoff(attempt: int, luck: float) -> float:
@@ -365,7 +384,7 @@ async def publish(target: Target, events: Sequence[Publication], timeout: float)
                     if refusal.retry is None:
                         raise
                     last = refusal
-                    await asyncio.sleep(refusal.retry)
+                    await asyncio.sleep(max(refusal.retry, _RETRY_LEAST))
                 except BROKEN as error:
                     last = error
                     await asyncio.sleep(backoff(attempt, random.random()))
@@ -410,7 +429,7 @@ async def _post(target: Target, body: bytes) -> list[Reply]:
         async with target.http.post(url, data=body, headers=headers, allow_redirects=False) as response:
             if response.status != 200:
                 raise await _refused(response)
-            return [item for item in decode_batch(await response.read()) if isinstance(item, Reply)]
+            return [item for item in decode_batch(await _read(response)) if isinstance(item, Reply)]
 
 
 def hint(outcome: str) -> str:
@@ -455,7 +474,7 @@ async def _refused(response: aiohttp.ClientResponse) -> Exception:
     """
     status, path, kind, via = response.status, response.url.path, response.content_type, _via(response.headers)
     try:
-        body = msgspec.json.decode(await response.read(), type=ErrorBody)
+        body = msgspec.json.decode(await _read(response), type=ErrorBody)
         if body.code not in _CODES:  # somebody else's JSON
             raise msgspec.DecodeError
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -485,8 +504,9 @@ def _closed(code: int | None) -> EOFError:
 
 
 def _beat(items: list[Item]) -> float:
-    """The seconds of a beat, if these items begin with a `hello`; 0 if not."""
-    return items[0].beat if items and isinstance(items[0], Hello) else 0.0
+    """The seconds of a beat, if these items begin with a `hello` that says a sensible number; 0 if not."""
+    beat = items[0].beat if items and isinstance(items[0], Hello) else 0.0
+    return beat if _BEAT_LEAST <= beat <= _BEAT_MOST else 0.0
 
 
 def _passed(last: str | None, place: str) -> bool:

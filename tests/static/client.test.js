@@ -925,3 +925,60 @@ describe("the page around it", () => {
     assert.deepEqual(facts.filter((fact) => !["answered", "item", "tick"].includes(fact)), ["hidden", "shown", "offline", "online", "stop"]);
   });
 });
+
+describe("what makes no sense is not believed", () => {
+  const ITEMS = [
+    { type: "bye" }, { type: "bye", code: 7, retry: null }, { type: "bye", code: 4503, retry: "abc" },
+    { ...HELLO, id: null }, { ...HELLO, id: 5 }, { ...HELLO, id: "garbage" }, hello(1, { beat: -5 }), hello(1, { beat: "abc" }), hello(1, { beat: {} }),
+    { type: "lost", id: null, channel: "a", after: "e.1", through: "e.2", reason: "evicted" },
+  ];
+  for (const item of ITEMS) {
+    test(`an item of a server: ${JSON.stringify(item)}`, async () => {
+      let polls = 0;
+      const { mount } = await serve({ "/live/poll": (_, response) => (polls++, json(response, [item])) });
+      const { live, heard, until } = follow(mount, { transport: "longpoll", pace: { backoff: 0.3, backoff_most: 0.3, opens: 5 }, random: () => 0.9 });
+      await until(() => heard.errors.length || heard.states.includes("open") || heard.states.includes("failed"));
+      assert.ok(polls < 10);
+      assert.ok(live.position === null || parsePosition(live.position), String(live.position));
+      assert.doesNotMatch(live.sentence, /NaN|undefined/);
+    });
+  }
+
+  for (const text of ["", "null", "5", '{"bad":null}', '{"bad":{"websocket":null}}', '{"bad":{"websocket":{"verdict":"constructor","until":4e9,"retest":4e9,"delay":1}}}',
+    '{"bad":{},"state":"closed","wires":5}', '{"bad":{"websocket":{"verdict":"refused_http","until":4e99,"retest":4e99,"delay":30}}}']) {
+    test(`a memory: ${text}`, async () => {
+      const { mount } = await serve({ "/live/sse": (_, response) => stream(response).write(block(hello(0))), "/live/poll": (_, response) => json(response, [{ type: "beat", id: "e.0", at: 1 }]) });
+      const WebSocket = fakeWebSocket((socket) => socket.drop());
+      const { live, until } = follow(mount, { WebSocket, memory: { getItem: () => text, setItem() {} } });
+      await until((h) => h.states.includes("open"));
+      assert.equal(live.transport, "sse");
+    });
+  }
+
+  test("a log that throws breaks nothing", async () => {
+    const thrown = [];
+    globalThis.reportError = (error) => thrown.push(error.message);
+    opened.push(() => delete globalThis.reportError);
+    const { mount } = await serve({ "/live/sse": (_, response) => stream(response).write([hello(0), event(1)].map(block).join("")) });
+    const { until } = follow(mount, { transport: "sse", log: () => { throw new Error("mine"); } });
+    await until((h) => h.events.length === 1);
+    assert.equal(thrown[0], "mine");
+  });
+
+  test("publishes that together are too large for a frame do not end the WebSocket", async () => {
+    const frames = [];
+    const WebSocket = fakeWebSocket((socket) => {
+      socket.onsent = (sent) => {
+        for (const { do: what, ref } of [sent].flat()) socket.say({ type: "reply", ref, ok: true, id: what === "publish" ? `e.${ref}` : null });
+        if (Array.isArray(sent)) frames.push(JSON.stringify(sent).length);
+      };
+      socket.say(hello(0));
+    });
+    const { mount } = await serve({ "/live/commands": (_, response) => response.writeHead(403).end("no") });
+    const { live, until } = follow(mount, { transport: "websocket", WebSocket });
+    await until((h) => h.states.includes("open"));
+    await Promise.all(Array.from({ length: 40 }, (_, n) => live.publish("a", `${n}`.padEnd(2000))));
+    assert.ok(Math.max(...frames) <= 21_000, frames.join());
+    assert.equal(live.state, "open");
+  });
+});

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import pytest
@@ -404,3 +405,66 @@ async def test_json_of_somebody_else_is_no_word_of_the_server() -> None:
         with pytest.raises(ConnectionFailedError, match="HTTP 500"):
             async with connect(url, ["a"], memory={}, connect_timeout=1.0):
                 pass
+
+
+# --- servers that are broken, or mean
+
+
+def polling(*items: str) -> Any:
+    """An application whose polls are all answered with the same items."""
+
+    async def app(scope: dict, receive: Any, send: Any) -> None:
+        await receive()
+        if scope["type"] == "http" and scope["path"] == "/poll":
+            app.polls += 1
+            await answer(send, 200, b"application/json", f"[{','.join(items)}]".encode())
+        else:
+            await send(
+                {"type": "websocket.close"} if scope["type"] == "websocket" else {"type": "http.response.start", "status": 404}
+            )
+            if scope["type"] == "http":
+                await send({"type": "http.response.body", "body": b""})
+
+    app.polls = 0
+    return app
+
+
+HELLO = '{"type":"hello","v":1,"id":"e.1","connection":"c","channels":["a"],"resumed":"fresh","beat":BEAT}'
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [HELLO.replace("BEAT", "-5")],
+        [HELLO.replace("BEAT", "1e-9")],
+        [HELLO.replace("BEAT", "1e308")],
+        [f'{{"type":"event","id":"e.{n}","channel":"a","at":1,"data":{n}}}' for n in range(1, 40)],
+        ['{"type":"beat","id":"nonsense","at":1}'],
+        ['{"type":"bye","code":7,"name":"x","reason":"y","retry":null}'],
+        ['{"type":"bye","code":4503,"name":"x","reason":"y","retry":1e308}'],
+        ['{"type":"event","id":"e.1","channel":"a","at":1,"data":' + "[" * 3000 + "]" * 3000 + "}"],
+    ],
+    ids=["beat-negative", "beat-tiny", "beat-huge", "repeats", "no-position", "bye-without-code", "retry-huge", "deep"],
+)
+async def test_whatever_a_server_says_it_is_not_asked_without_a_pause(items: list[str]) -> None:
+    app = polling(*items)
+    async with serving(app) as url:
+        stream = connect(url, ["a"], transport="longpoll", connect_timeout=1.0, memory=None)
+        try:
+            async with stream, asyncio.timeout(1.0):
+                while True:
+                    await anext(stream)
+        except (TimeoutError, ConnectionFailedError):
+            pass
+        assert stream.state == "closed"
+        assert app.polls < 150
+
+
+async def test_a_publish_too_large_for_a_frame_ends_no_wire() -> None:
+    async with restricted({"commands": "refuse"}) as (_, _, url), connect(url, ["a"], memory={}) as stream:
+        await until(lambda: stream.state == "open")
+        with pytest.raises(ConnectionFailedError, match="not acknowledged"):
+            await stream.publish("a", "x" * 70_000, timeout=0.3)
+        await stream.publish("a", "small")
+        assert (await anext(stream)).data == "small"
+        assert len(stream.evidence.attempts) == 1

@@ -67,6 +67,7 @@ def test_every_life_of_the_log_tells_of_its_own() -> None:
     assert reading.take(lost("new.0", "old.100", "new.0", "epoch")) is not None
     assert reading.take(lost("newer.0", "new.0", "newer.0", "epoch")) is not None
     assert reading.take(lost("newer.0", "newer.0", "newer.4")) is not None
+    assert reading.take(event(9, "newer")) is not None
     assert reading.take(lost("newer.2", "newer.9", "newer.2", "future")) is not None
     assert reading.take(lost("newer.2", "newer.2", "newer.4")) is not None, "a log that was set back may lose the same again"
 
@@ -91,6 +92,14 @@ def test_a_log_that_knows_less_than_we_do_is_followed_back() -> None:
     reading = Reading("e.100")
     assert reading.take(lost("e.10", "e.100", "e.10", "future")) is not None
     assert reading.take(event(11)) is not None
+
+
+def test_who_has_gone_back_is_not_sent_back_again_by_another_wire() -> None:
+    reading, back = Reading("e.100"), lost("e.10", "e.100", "e.10", "future")
+    assert reading.take(back) is not None
+    assert reading.take(event(11)) is not None
+    assert reading.take(back) is None
+    assert reading.take(event(11)) is None
 
 
 def test_what_another_wire_had_brought_is_not_lost() -> None:

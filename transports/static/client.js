@@ -25,7 +25,14 @@ export class LiveError extends Error {
 const broken = (reason) => new LiveError({ reason: reason || "the connection broke" });
 const foreign = (what) => new LiveError({ name: "not_everywire", reason: `${what} is not everywire`, fact: { how: "not_ours" } });
 /** The server's own words: a `retry` that it leaves out is null. */
-const said = (item) => new LiveError({ ...item, retry: item.retry ?? null });
+const OURS = /^(100[01]|4[45]\d\d)$/;
+
+function said(item) {
+  const { code, retry } = item;
+  // Other codes than ours are somebody else's.
+  if (!OURS.test(code)) throw foreign("what came");
+  return new LiveError({ ...item, retry: retry !== null && retry >= 0 ? Math.min(retry, 86_400) : null });
+}
 
 // ---------------------------------------------------------------------------------------------------------- readers
 
@@ -57,6 +64,7 @@ export function sseReader() {
     afterCr = text.endsWith("\r");
     const blocks = (rest + text.replace(/\r\n?/g, "\n")).split("\n\n");
     rest = blocks.pop();
+    if (rest.length > 2 ** 24) throw foreign("a block without an end");
     return blocks.flatMap((block) => {
       const data = block.split("\n").flatMap((line) => /^data(?:$|: ?)(.*)/s.exec(line)?.[1] ?? []);
       return data.length ? known(data.join("\n"), true) : [];
@@ -137,7 +145,7 @@ const VERDICTS = {
 };
 
 // Verdicts that may only mean that the server was just starting: they are looked at once more before they count.
-const SOFT = ["unreachable", "bad_gateway", "tls_error", "timeout_open", "no_answer", "buffered", "cut_early", "not_ours"];
+const SOFT = ["unreachable", "bad_gateway", "tls_error", "timeout_open", "no_answer", "buffered", "cut_early", "not_ours", "ended"];
 
 const label = (rung) => LABELS[rung] ?? rung;
 const capital = (text) => text.replace(/^./u, (first) => first.toUpperCase());
@@ -207,10 +215,12 @@ export function step(state, fact, now, luck) {
     begin() {
       set({ state: "connecting", opens: pace.opens, opens_at: now });
       for (const rung in s.bad) {
-        const bad = s.bad[rung];
+        const bad = (s.bad[rung] = { ...s.bad[rung] });
+        bad.until = Math.min(bad.until, now + Math.max(pace.memory, pace.retest_most));
         if (!s.rungs.includes(rung)) delete s.bad[rung];
         else if (bad.until > now) {
-          s.bad[rung] = { ...bad, retest: Math.max(bad.retest, now + pace.retest * (0.5 + luck / 2)) };
+          const least = now + pace.retest * (0.5 + luck / 2);
+          bad.retest = Math.min(Math.max(bad.retest, least), now + pace.retest_most);
           record({ rung, why: "memory", phase: "waiting" }, now, "remembered_bad", { ...bad, reason: bad.verdict });
         }
       }
@@ -673,7 +683,7 @@ async function refusal(response) {
   const body = await response.json().catch(() => null);
   // The status of a path that is not served there is not the one of its code: no final word, another wire may do.
   // Other codes than ours are somebody else's JSON.
-  if (/^(100[01]|4[45]..)$/.test(body?.code)) return Object.assign(said(body), { fact }, body.code === 4400 && status !== 400 && { retry: undefined });
+  if (OURS.test(body?.code)) return Object.assign(said(body), { fact }, body.code === 4400 && status !== 400 && { retry: undefined });
   const retry = Math.min(headers.get("retry-after"), 600) || undefined;
   return new LiveError({ reason: `the way to the server answered ${status}`, retry, fact });
 }
@@ -725,6 +735,9 @@ function call(given, work) {
 
 // ---------------------------------------------------------------------------------------------------------- connect
 
+// Characters of commands in one request or frame, at the most: each may be three bytes of the server's 64 KiB.
+const FRAME = 20_000;
+
 /** Opens a stream of events and keeps it open. See client.d.ts for the options and for what comes back. */
 export function connect(mount, options = {}) {
   const { channels = [], transport = "auto", token, queue: room = 100, random = Math.random, log } = options;
@@ -749,25 +762,31 @@ export function connect(mount, options = {}) {
   // Per channel, the position through which its loss has been told.
   const lost = new Map();
   const facts = [];
-  let position = options.since ?? (options.resume ? perhaps(() => sessionStorage.getItem(place)) : null);
+  let position = options.since ?? (options.resume ? perhaps(() => parsePosition(sessionStorage.getItem(place)) && sessionStorage.getItem(place)) : null);
   let [outbox, rouser] = [[], new AbortController()];
   let telling, flushing, lagging, asleep, renewed, failure, timer, reported;
   let [inCharge, refs, skew, wall] = [null, 0, 0, Date.now() - performance.now()];
   const clock = () => (performance.timeOrigin + performance.now() + skew) / 1000;
 
-  const { bad = {}, ...kept } = perhaps(() => JSON.parse(memory().getItem(key))) ?? {};
-  for (const [rung, { verdict, until }] of Object.entries(bad)) if (!VERDICTS[verdict] || until < clock()) delete bad[rung];
-  let state = initial(transport === "auto" ? Object.keys(LABELS) : [transport], { held: ["sse"], pace, bad, ...kept });
+  // Anybody may have written there: only what makes sense is believed.
+  const kept = perhaps(() => {
+    const { bad, quiet, quiet_until } = JSON.parse(memory().getItem(key));
+    const sound = ([, { verdict, until, retest, delay }]) => Object.hasOwn(VERDICTS, verdict) && until > clock() && retest + delay > 0;
+    return { bad: Object.fromEntries(Object.entries(bad).filter(sound)), ...(quiet > 0 && quiet_until > 0 && { quiet, quiet_until }) };
+  });
+  let state = initial(transport === "auto" ? Object.keys(LABELS) : [transport], { held: ["sse"], pace, ...kept });
+
+  function guard(fn, detail) {
+    try {
+      fn?.(detail);
+    } catch (error) {
+      // The listener's defect, and none of the stream's.
+      (globalThis.reportError ?? console.error)(error);
+    }
+  }
 
   function emit(type, detail) {
-    for (const [each, fn] of [...listeners]) {
-      try {
-        if (each === type) fn(detail);
-      } catch (error) {
-        // The listener's defect, and none of the stream's.
-        (globalThis.reportError ?? console.error)(error);
-      }
-    }
+    for (const [each, fn] of [...listeners]) if (each === type) guard(fn, detail);
   }
 
   /** Nothing is said any more once it is closed, but that. */
@@ -810,7 +829,7 @@ export function connect(mount, options = {}) {
   function turn([now, fact]) {
     const { attempts } = state;
     const luck = random();
-    log?.({ now, luck, fact });
+    guard(log, { now, luck, fact });
     let orders;
     [state, orders] = step(state, fact, now, luck);
     // How a wire ended, who tells it knows; that one fell silent, only the machine.
@@ -877,7 +896,7 @@ export function connect(mount, options = {}) {
       let ours;
       wire.send = (text) => socket.send(text);
       signal.addEventListener("abort", () => {
-        socket.onopen = socket.onmessage = socket.onclose = null;
+        socket.onopen = socket.onmessage = socket.onerror = socket.onclose = null;
         socket.close();
         reject();
       });
@@ -897,6 +916,8 @@ export function connect(mount, options = {}) {
         sent = clock();
         wire.send('{"do":"ping","ref":0}');
       };
+      // Node tells of a refusal by an error alone.
+      socket.onerror = () => ours || reject(broken());
       // Before it opened, a close says nothing of why.
       socket.onclose = ({ code, reason }) => reject(ours ? ended(code, reason) : broken());
     })),
@@ -1000,7 +1021,7 @@ export function connect(mount, options = {}) {
       else {
         handle(item, wire);
         wire.last = item.id;
-        beat = item.beat || beat;
+        if (item.beat >= 0.05 && item.beat <= 86_400) beat = item.beat;
       }
     }
     wire.moved?.();
@@ -1039,6 +1060,7 @@ export function connect(mount, options = {}) {
   /** What each item means to the position, and who is told. Throws when the wire, if it came by one, is of no more use. */
   function handle(item, wire) {
     const { type, id, channel } = item;
+    if (type !== "bye" && !parsePosition(id)) throw foreign("what came");
     const repeat = repeated(id);
     if (type === "bye") throw said(item);
     if (type === "hello") {
@@ -1052,13 +1074,15 @@ export function connect(mount, options = {}) {
       // say so.
       // Gone there, but another wire had brought it.
       if (item.reason === "evicted" && repeated(item.through)) return;
+      // Another wire has said so, and we have gone back already.
+      if (item.reason === "future" && !repeated(item.after)) return;
       if (!repeat || (item.reason !== "evicted" && passed(item.after, position))) {
         const [before, after] = [position, (position = id)].map((each) => parsePosition(each)?.epoch);
         // Wires that were opened in the log's former life may still bring items of it: they must not.
         const reason = "the log began anew";
         if (before && before !== after)
           for (const other of wires.values())
-            if (other !== wire) over(other, new LiveError(other.number === state.using ? { reason, fact: { how: "ended", reason } } : { code: 1001, reason, retry: 0 }));
+            if (other !== wire) over(other, new LiveError(state.state === "open" && other.number !== state.using ? { code: 1001, reason, retry: 0 } : { reason, fact: { how: "ended", reason } }));
       }
       // One who came back before the end of a loss is told of it again: only what is new goes on to the page.
       const told = item.reason === "future" ? null : lost.get(channel);
@@ -1090,7 +1114,7 @@ export function connect(mount, options = {}) {
   const goOn = () => tell("online", { same: true });
 
   const hear = (target, type, fn) => target?.addEventListener?.(type, fn, { signal: closing.signal });
-  const save = () => options.resume && perhaps(() => sessionStorage.setItem(place, position));
+  const save = () => options.resume && position && perhaps(() => sessionStorage.setItem(place, position));
 
   // ---- publishing
 
@@ -1101,11 +1125,15 @@ export function connect(mount, options = {}) {
     // What is published in one turn goes up in one request.
     await null;
     for (let [failures, most] = [0, 50]; outbox[0] && !closing.signal.aborted; ) {
-      const batch = outbox.slice(0, most);
+      // As many as fit: below the server's limit, which for a frame that is too large ends the wire.
+      let size = 0;
+      const end = outbox.findIndex(({ text }, i) => i === most || ((size += text.length) > FRAME && i > 0));
+      const batch = outbox.slice(0, end < 0 ? most : end);
+      const small = batch[1] || batch[0].text.length <= FRAME;
       let error = null;
       try {
         // After a POST that did not come through it is a WebSocket's turn, if one works.
-        for (const [i, reply] of (await send(batch, failures % 2 ? wires.get(state.using) : null)).entries()) {
+        for (const [i, reply] of (await send(batch, failures % 2 && small ? wires.get(state.using) : null)).entries()) {
           const refused = reply.ok ? null : said(reply);
           if (typeof refused?.retry === "number") error = refused;
           else settle(batch[i], refused, reply.id);
@@ -1119,7 +1147,7 @@ export function connect(mount, options = {}) {
       }
       if (!error || error.retry === null) continue;
       const { backoff, backoff_most: ceiling } = state.pace;
-      const wait = Math.max(error.retry ?? random() * Math.min(ceiling, backoff * 2 ** failures++), 0.01);
+      const wait = Math.max(error.retry ?? random() * Math.min(ceiling, backoff * 2 ** failures++), 0.1);
       for (const each of outbox) if (clock() + wait > each.deadline) settle(each, error);
       await sleep(wait, (rouser = new AbortController()).signal);
     }

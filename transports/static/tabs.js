@@ -95,6 +95,8 @@ function follow(wire, channel, stop) {
     stop.addEventListener("abort", resolve);
     wire.signal.addEventListener("abort", () => reject(wire.signal.reason));
     channel.onmessage = ({ data }) => {
+      // Any page of this origin may speak here.
+      if (!Array.isArray(data?.items)) return;
       waiting.push(data);
       drain();
     };
