@@ -27,10 +27,11 @@ from .evidence import Evidence, evidence
 from .items import Event, Lost, Reply
 from .ladder import LADDER
 from .memory import SHARED, Memory
-from .outbox import Outbox
+from .outbox import Outbox, Publication, publication
+from .outbox import publish as publish_all
 from .position import parse
 from .transport import Transport
-from .wires import Publication, Tap
+from .wires import Tap
 
 State: TypeAlias = Literal["idle", "connecting", "open", "reconnecting", "offline", "closed", "failed"]
 Url: TypeAlias = str | Callable[[], Awaitable[str]]
@@ -238,7 +239,7 @@ class Stream:
             raise RuntimeError("a stream is used as: async with connect(…) as stream")
         if self._closing is not None:
             raise ConnectionFailedError("the stream is closed")
-        return await self._outbox.publish(wires.publication(channel, data, key), timeout)
+        return await self._outbox.publish(publication(channel, data, key), timeout)
 
     def switch(self, transport: str) -> None:
         """Move to `transport` as soon as it is proven to work, for tests and for teaching.
@@ -343,7 +344,7 @@ async def publisher(
         target = wires.Target(http, base, credentials.get, credentials.renew, (), _nothing)
 
         async def publish(events: Sequence[Publication], *, timeout: float = 30.0) -> list[str]:
-            return await wires.publish(target, events, timeout)
+            return await publish_all(target, events, timeout)
 
         yield publish
 

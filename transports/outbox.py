@@ -5,18 +5,21 @@ connection they wait, up to a number.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
+import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from .errors import ConnectionFailedError, QueueFullError, Refusal
+from .errors import ConnectionFailedError, QueueFullError, Refusal, refusal_from
 from .items import Reply
-from .wires import BROKEN, accepted, backoff, hint
+from .wires import BROKEN, Target, backoff, hint, post
 
-Send = Callable[[Sequence[dict[str, Any]]], Awaitable[list[Reply]]]
+Send: TypeAlias = Callable[[Sequence[dict[str, Any]]], Awaitable[list[Reply]]]
+Publication: TypeAlias = tuple[str, Any, str | None]  # channel, data, key
 
 _TOGETHER: Final = 50  # commands in one request at the most
 _BYTES: Final = 32_768  # of commands in one request, below the server's default limit of 64 KiB
@@ -155,3 +158,40 @@ class Outbox:
                 await self._hurry.wait()
         except TimeoutError:
             pass
+
+
+async def publish(target: Target, events: Sequence[Publication], timeout: float) -> list[str]:
+    """Publish `events` in one request, again and again for `timeout` seconds until it is answered; their ids.
+
+    Raises: Refusal, when the server says no for good; ConnectionFailedError, when no answer came.
+    """
+    commands = [publication(*event) for event in events]
+    last: Exception | None = None
+    try:
+        async with asyncio.timeout(timeout):
+            for attempt in itertools.count():
+                try:
+                    return [accepted(reply) for reply in await post(target, commands)]
+                except Refusal as refusal:
+                    if refusal.retry is None:
+                        raise
+                    last = refusal
+                    await asyncio.sleep(max(refusal.retry, _RETRY_LEAST))
+                except BROKEN as error:
+                    last = error
+                    await asyncio.sleep(backoff(attempt, random.random()))
+    except TimeoutError:
+        pass
+    raise ConnectionFailedError(f"not acknowledged within {timeout:g} s: {last}{hint(str(last))}") from last
+
+
+def publication(channel: str, data: Any, key: str | None) -> dict[str, Any]:
+    """The command that publishes, with a key that makes it the same one when it is sent again."""
+    return {"do": "publish", "channel": channel, "data": data, "key": key or uuid.uuid4().hex}
+
+
+def accepted(reply: Reply) -> str:
+    """The id that a reply gives. Raises: Refusal, when it is a no."""
+    if not reply.ok:
+        raise refusal_from(reply.code, reply.reason, reply.retry)
+    return reply.id or ""

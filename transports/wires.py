@@ -23,7 +23,6 @@ from . import facts, longpoll
 from .errors import (
     Code,
     ConfigError,
-    ConnectionFailedError,
     ErrorBody,
     MissingExtraError,
     NotEverywireError,
@@ -43,7 +42,6 @@ except ImportError as error:  # the message is the line that installs it
 
 Http: TypeAlias = aiohttp.ClientSession
 Tap: TypeAlias = Callable[[str, bytes], None]
-Publication: TypeAlias = tuple[str, Any, str | None]  # channel, data, key
 Take: TypeAlias = Callable[["Wire | None", Sequence[Item]], None]
 Room: TypeAlias = Callable[["Wire"], Awaitable[None]]
 
@@ -52,7 +50,6 @@ _TELL_EVERY: Final = 1.0  # seconds; the negotiator wants to know that items com
 _ASK_TIMES: Final = 3  # a request of its own may break where the stream does not
 _ASK_TIME: Final = 10.0  # seconds for all of them
 _BEAT_LEAST, _BEAT_MOST = 0.05, 86_400.0  # seconds; what a server says beyond is not believed
-_RETRY_LEAST: Final = 0.1  # seconds; whatever a server says, we do not spin
 _GRACE: Final = 1.0  # seconds for a stream to bring what a poll beside it has seen
 _POLL_PAUSE: Final = 1.0  # seconds from one poll to the next if the first brought nothing, sooner than asked for
 _POLL_MOST: Final = 60.0  # seconds that a poll waits at the most
@@ -366,43 +363,6 @@ async def _ping(socket: aiohttp.ClientWebSocketResponse, beat: float) -> None:
         while not socket.closed:
             await asyncio.sleep(beat)
             await socket.send_str('{"do":"ping"}')
-
-
-async def publish(target: Target, events: Sequence[Publication], timeout: float) -> list[str]:
-    """Publish `events` in one request, again and again for `timeout` seconds until it is answered; their ids.
-
-    Raises: Refusal, when the server says no for good; ConnectionFailedError, when no answer came.
-    """
-    commands = [publication(*event) for event in events]
-    last: Exception | None = None
-    try:
-        async with asyncio.timeout(timeout):
-            for attempt in itertools.count():
-                try:
-                    return [accepted(reply) for reply in await post(target, commands)]
-                except Refusal as refusal:
-                    if refusal.retry is None:
-                        raise
-                    last = refusal
-                    await asyncio.sleep(max(refusal.retry, _RETRY_LEAST))
-                except BROKEN as error:
-                    last = error
-                    await asyncio.sleep(backoff(attempt, random.random()))
-    except TimeoutError:
-        pass
-    raise ConnectionFailedError(f"not acknowledged within {timeout:g} s: {last}{hint(str(last))}") from last
-
-
-def publication(channel: str, data: Any, key: str | None) -> dict[str, Any]:
-    """The command that publishes, with a key that makes it the same one when it is sent again."""
-    return {"do": "publish", "channel": channel, "data": data, "key": key or uuid.uuid4().hex}
-
-
-def accepted(reply: Reply) -> str:
-    """The id that a reply gives. Raises: Refusal, when it is a no."""
-    if not reply.ok:
-        raise refusal_from(reply.code, reply.reason, reply.retry)
-    return reply.id or ""
 
 
 async def post(target: Target, commands: Sequence[dict[str, Any]]) -> list[Reply]:

@@ -340,12 +340,14 @@ async def test_a_reader_that_takes_its_time_has_no_transport_blamed(path: str) -
     async with restricted(how, history_count=5000, beat=0.1) as (_, hub, url):
         for n in range(5000):
             await hub.publish("a", n)
-        async with connect(url, ["a"], since=f"{hub.log.epoch}.0", pace=pace, memory={}) as stream:
+        steps: list[dict] = []
+        async with connect(url, ["a"], since=f"{hub.log.epoch}.0", pace=pace, memory={}, log=steps.append) as stream:
             got = []
             for turn in range(5000):
                 got.append((await anext(stream)).data)
-                if turn % 50 == 0:
-                    await asyncio.wait([asyncio.create_task(asyncio.sleep(0.02))])
+                if turn % 500 == 0:  # and now it does something else, until the negotiator has wondered a few times
+                    told = len(steps)
+                    await until(lambda told=told: len(steps) >= told + 5)
             assert got == list(range(5000))
             assert {each.verdict for each in stream.evidence.attempts} <= {"ok", "refused_http"}
 
