@@ -7,6 +7,7 @@ import errno
 import ssl
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -113,6 +114,36 @@ def tail(url: str, channel: tuple[str, ...], **wanted: Any) -> None:
         from .pipes import print_events
 
         return print_events(url, channel, **wanted)
+
+    _run(work)
+
+
+@cli.command()
+@click.option("--upstream", help="The server: http://host:port, host:port or :port. A path is kept.")
+@click.option("--network", "names", default="open", show_default=True, help="A name of --list; more than one joined by +.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8100, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free port.")
+@click.option("--expose", is_flag=True, help="Yes, others than this machine shall reach it.")
+@click.option("--seed", type=int, help="Let chance be the same every time.")
+@click.option("--wire", is_flag=True, help="Print what passes.")
+@click.option(
+    "--ca", type=click.Path(dir_okay=False, path_type=Path), help="Write the authority of a network that ends TLS here."
+)
+@click.option("--list", "wanted", is_flag=True, help="Show the networks that there are.")
+def proxy(upstream: str | None, names: str, wire: bool, ca: Path | None, wanted: bool, **settings: Any) -> None:
+    """Play a bad network in front of a server. Lines on standard input change it while connections are open."""
+    from .relay import play, table
+
+    if wanted:
+        click.echo(table())
+        return
+    if upstream is None:
+        raise click.UsageError("in front of what? Say --upstream :8000")
+
+    def work() -> Any:
+        from transports.networks import Network
+
+        return play(Network(names, upstream=upstream, **settings), wire=wire, ca=ca)
 
     _run(work)
 
