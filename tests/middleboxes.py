@@ -17,11 +17,11 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import pytest
@@ -35,15 +35,19 @@ _START = 30.0  # seconds until it accepts connections: Varnish compiles its conf
 _STOP = 1.0  # seconds to end by itself, which some do only after the streams that they carry
 _PORTS = range(10_000, 32_000)  # below those that the kernel gives to outgoing connections
 _ROOT = os.geteuid() == 0
+_USERS = "reader:$apr1$everywir$a9B/DcJMJRskCT9hSeccl1\n"  # as `htpasswd` writes it; the password is `secret`
+
+Place: TypeAlias = Mapping[str, str]
+"""Where a box is run: `dir`, `port`, `tls` (the port for HTTPS), and `root`, a comment sign where we are somebody else."""
 
 
 class Program(NamedTuple):
     """How to run one in the foreground."""
 
     package: str  # Debian's
-    command: str  # what follows the name; `{dir}` has the configuration in `{dir}/config`
+    command: str  # what follows the name; the configuration is `config` in the directory
     check: str  # as `command`, to look at the configuration only
-    frame: str = "{config}"  # what Debian's own files would say around the configuration
+    frame: str = "%(config)s"  # what Debian's own files would say around the configuration
 
 
 @dataclass(frozen=True)
@@ -70,43 +74,42 @@ class Middlebox:
         Skips the test where the program is not installed; in CI that is a failure.
         """
         executable = find(self.program)
+        with self.installed(upstream) as place:
+            async with _process(executable, PROGRAMS[self.program].command, place) as process:
+                await _accepts(process, place["dir"], int(place["tls"] if self.tls else place["port"]))
+                yield self._way(upstream, place)
+
+    @contextmanager
+    def installed(self, upstream: str) -> Iterator[Place]:
+        """A directory with all that the program needs."""
         with tempfile.TemporaryDirectory(prefix=f"everywire-{self.name}-") as name:
             directory = Path(name)
             directory.chmod(0o777)  # some programs give up root for a user of their own
-            ports = Ports(free_port(), free_port())
-            authority = certificates(directory)
-            place = {"dir": name, "port": str(ports.plain), "tls": str(ports.tls)}
+            place = {"dir": name, "port": str(free_port()), "tls": str(free_port()), "root": "" if _ROOT else "#"}
+            certificates(directory)
+            (directory / "users").write_text(_USERS)
             (directory / "config").write_text(self.text(upstream, place))
-            async with _process(executable, PROGRAMS[self.program].command, place) as process:
-                await _accepts(process, directory, ports.tls if self.tls else ports.plain)
-                yield self._way(upstream, ports, authority)
+            yield place
 
-    def _way(self, upstream: str, ports: Ports, authority: str) -> Way:
+    def _way(self, upstream: str, place: Place) -> Way:
         if self.proxy:
-            return Way(upstream, f"http://{self.user}{'@' if self.user else ''}127.0.0.1:{ports.plain}")
-        return Way(f"https://127.0.0.1:{ports.tls}", ca=authority) if self.tls else Way(f"http://127.0.0.1:{ports.plain}")
+            return Way(upstream, f"http://{self.user}{'@' if self.user else ''}127.0.0.1:{place['port']}")
+        if self.tls:
+            return Way(f"https://127.0.0.1:{place['tls']}", ca=f"{place['dir']}/authority.pem")
+        return Way(f"http://127.0.0.1:{place['port']}")
 
-    def text(self, upstream: str, place: Mapping[str, str]) -> str:
+    def text(self, upstream: str, place: Place) -> str:
         """The configuration as it is run."""
         text = self.config.read_text() if isinstance(self.config, Path) else self.config
-        port = str(urlsplit(upstream).port)
-        for there, here in _replacements(port, place).items():
+        for there, here in _replacements(str(urlsplit(upstream).port), place).items():
             text = text.replace(there, here)
-        return PROGRAMS[self.program].frame.replace("{config}", text).replace("{user}", "user root;" if _ROOT else "") % place
+        return PROGRAMS[self.program].frame % {"config": text, **place}
 
 
-class Ports(NamedTuple):
-    """Where a box listens."""
-
-    plain: int
-    tls: int
-
-
-def _replacements(upstream: str, place: Mapping[str, str]) -> dict[str, str]:
+def _replacements(upstream: str, place: Place) -> dict[str, str]:
     """What stands in the configurations of a server, and what is said here instead."""
     directory, plain, tls = place["dir"], f"127.0.0.1:{place['port']}", f"127.0.0.1:{place['tls']}"
     return {
-        "%": "%%",
         "127.0.0.1:8000": f"127.0.0.1:{upstream}",
         '.port = "8000"': f'.port = "{upstream}"',
         "listen 80;": f"listen {plain};",
@@ -114,7 +117,10 @@ def _replacements(upstream: str, place: Mapping[str, str]) -> dict[str, str]:
         "bind :80": f"bind {plain}",
         "bind :443": f"bind {tls}",
         "<VirtualHost *:80>": f"<VirtualHost {plain}>",
-        "http_port 3128": f"http_port {plain}",
+        "\n:80 {": f"\nhttp://{plain} {{",  # Caddy
+        "\nlive.example {": f"\nhttps://{tls} {{\n\ttls {directory}/certificate.pem {directory}/key.pem",
+        "/etc/squid/users": f"{directory}/users",
+        "SSL_ports port 8000": f"SSL_ports port {upstream}",
         "/etc/ssl/certs/live.example.pem": f"{directory}/certificate.pem",
         "/etc/ssl/private/live.example.key": f"{directory}/key.pem",
         "/etc/haproxy/live.example.pem": f"{directory}/both.pem",
@@ -139,19 +145,18 @@ def free_port() -> int:
     raise OSError("no free port")
 
 
-def certificates(directory: Path) -> str:
-    """Make a throw-away authority and a certificate for this machine; gives the path of the authority."""
+def certificates(directory: Path) -> None:
+    """Make a throw-away authority, and a certificate for this machine."""
     authority = trustme.CA()
     made = authority.issue_cert("127.0.0.1", "localhost")
     authority.cert_pem.write_to_path(directory / "authority.pem")
     made.private_key_pem.write_to_path(directory / "key.pem")
     for name, pem in (("certificate.pem", made.cert_chain_pems[0]), ("both.pem", made.private_key_and_cert_chain_pem)):
         pem.write_to_path(directory / name)
-    return str(directory / "authority.pem")
 
 
 @asynccontextmanager
-async def _process(executable: str, arguments: str, place: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _process(executable: str, arguments: str, place: Place) -> AsyncIterator[asyncio.subprocess.Process]:
     """A process in the foreground, in a group of its own; what it says goes to `output.log`. It is gone at the end."""
     directory = Path(place["dir"])
     environment = {**os.environ, "HOME": place["dir"], "XDG_DATA_HOME": place["dir"], "XDG_CONFIG_HOME": place["dir"]}
@@ -184,7 +189,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-async def _accepts(process: asyncio.subprocess.Process, directory: Path, port: int) -> None:
+async def _accepts(process: asyncio.subprocess.Process, directory: str, port: int) -> None:
     """Wait until it accepts connections. Raises: AssertionError, it does not, with what it said."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_START):
@@ -194,8 +199,11 @@ async def _accepts(process: asyncio.subprocess.Process, directory: Path, port: i
                     writer.close()
                     return
                 await asyncio.sleep(0.01)  # a refused connection is answered at once: leave the machine to the program
-    said = "\n".join(log.read_text(errors="replace")[-3000:] for log in sorted(directory.glob("*.log")))
-    raise AssertionError(f"{process.returncode=}, nothing listens on {port}:\n{said}")
+    raise AssertionError(f"{process.returncode=}, nothing listens on {port}:\n{_said(directory)}")
+
+
+def _said(directory: str) -> str:
+    return "\n".join(log.read_text(errors="replace")[-3000:] for log in sorted(Path(directory).glob("*.log")))
 
 
 # --------------------------------------------------------------------------------------------------------------- programs
@@ -205,7 +213,7 @@ PROGRAMS = {
         package="nginx-light",
         command="-e stderr -p %(dir)s -c %(dir)s/config",
         check="-t -q -e stderr -p %(dir)s -c %(dir)s/config",
-        frame="""{user}
+        frame="""%(root)suser root;
 daemon off;
 worker_processes 1;
 pid %(dir)s/pid;
@@ -221,7 +229,7 @@ http {
     sendfile on;
     tcp_nopush on;
     gzip on;
-{config}
+%(config)s
 }
 """,
     ),
@@ -236,7 +244,7 @@ defaults
     timeout connect 5000
     timeout client 50000
     timeout server 50000
-{config}
+%(config)s
 """,
     ),
     "apache2": Program(
@@ -264,12 +272,54 @@ KeepAliveTimeout 5
 RequestReadTimeout header=20-40,minrate=500 body=10,minrate=500
 AddOutputFilterByType DEFLATE text/html text/plain text/xml text/css text/javascript
 AddOutputFilterByType DEFLATE application/javascript application/xml
-{config}
+%(config)s
+""",
+    ),
+    "varnishd": Program(
+        package="varnish",
+        command="-F -j none -a 127.0.0.1:%(port)s -f %(dir)s/config -n %(dir)s/work -s malloc,20m",
+        check="-C -j none -f %(dir)s/config -n %(dir)s/work",
+    ),
+    "caddy": Program(
+        package="caddy",
+        command="run --config %(dir)s/config --adapter caddyfile",
+        check="validate --config %(dir)s/config --adapter caddyfile",
+        frame="""{
+	admin off
+	auto_https disable_redirects
+	skip_install_trust
+}
+%(config)s
+""",
+    ),
+    "squid": Program(
+        package="squid",
+        command="-N -f %(dir)s/config",
+        check="-k parse -f %(dir)s/config",
+        frame="""pid_filename none
+access_log none
+cache_log %(dir)s/cache.log
+pinger_enable off
+shutdown_lifetime 0 seconds
+acl SSL_ports port 443
+acl Safe_ports port 80
+acl Safe_ports port 443
+acl Safe_ports port 1025-65535
+http_access deny !Safe_ports
+http_access deny CONNECT !SSL_ports
+http_access allow localhost manager
+http_access deny manager
+%(config)s
+http_access allow localhost
+http_access deny all
+http_port 127.0.0.1:%(port)s
+coredump_dir %(dir)s
 """,
     ),
 }
 
 # ------------------------------------------------------------------------------------------------------------------ boxes
+
 
 _ALL = (
     Middlebox(
@@ -289,12 +339,73 @@ _ALL = (
         chromium="websocket",
     ),
     Middlebox(
+        name="nginx-h2",
+        program="nginx",
+        config=DEPLOY / "nginx.conf",
+        story="the same, over HTTPS: HTTP/2 for all but WebSocket, which nginx knows over HTTP/1.1 only",
+        python="websocket",
+        chromium="websocket",
+        tls=True,
+    ),
+    Middlebox(
+        name="nginx-gzip",
+        program="nginx",
+        config="gzip_proxied any; gzip_types *; gzip_min_length 0;\n"
+        "server { listen 80; location / { proxy_pass http://127.0.0.1:8000; } }",
+        story="nginx that compresses all there is, no matter what `no-transform` says",
+        python="sse",
+        chromium="sse",
+    ),
+    Middlebox(
+        name="nginx-buffering",
+        program="nginx",
+        config="server { listen 80; location / { proxy_pass http://127.0.0.1:8000; proxy_ignore_headers X-Accel-Buffering; } }",
+        story="nginx that holds back what streams, though it is asked not to",
+        python="longpoll",
+        chromium="longpoll",
+    ),
+    Middlebox(
+        name="nginx-short",
+        program="nginx",
+        config="server { listen 80; location / { proxy_pass http://127.0.0.1:8000; proxy_read_timeout 5s;"
+        " proxy_http_version 1.1; proxy_set_header Host $http_host;"
+        ' proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade"; } }',
+        story="nginx that cuts what is silent for 5 s",
+        python="websocket",
+        chromium="websocket",
+    ),
+    Middlebox(
         name="haproxy",
         program="haproxy",
         config=DEPLOY / "haproxy.cfg",
         story="HAProxy as we recommend it",
         python="websocket",
         chromium="websocket",
+    ),
+    Middlebox(
+        name="haproxy-h2",
+        program="haproxy",
+        config=DEPLOY / "haproxy.cfg",
+        story="the same, over HTTPS: HTTP/2 for everything, browsers' WebSockets too",
+        python="websocket",
+        chromium="websocket",
+        tls=True,
+    ),
+    Middlebox(
+        name="haproxy-short",
+        program="haproxy",
+        config="listen live\n bind :80\n timeout client 5s\n timeout server 5s\n timeout tunnel 5s\n server s 127.0.0.1:8000",
+        story="HAProxy that cuts what is silent for 5 s",
+        python="websocket",
+        chromium="websocket",
+    ),
+    Middlebox(
+        name="haproxy-no-upgrade",
+        program="haproxy",
+        config="listen live\n bind :80\n http-request del-header Upgrade\n server s 127.0.0.1:8000",
+        story="a gateway that lets no upgrade through",
+        python="sse",
+        chromium="sse",
     ),
     Middlebox(
         name="apache-default",
@@ -311,6 +422,68 @@ _ALL = (
         story="Apache as we recommend it",
         python="websocket",
         chromium="websocket",
+    ),
+    Middlebox(
+        name="varnish-default",
+        program="varnishd",
+        config='vcl 4.1;\nbackend default { .host = "127.0.0.1"; .port = "8000"; }',
+        story="Varnish with the address of its server and nothing else",
+        python="sse",
+        chromium="sse",
+    ),
+    Middlebox(
+        name="varnish",
+        program="varnishd",
+        config=DEPLOY / "varnish.vcl",
+        story="Varnish as we recommend it",
+        python="websocket",
+        chromium="websocket",
+    ),
+    Middlebox(
+        name="caddy",
+        program="caddy",
+        config="\n:80 {\n\treverse_proxy 127.0.0.1:8000\n}",
+        story="Caddy without HTTPS",
+        python="websocket",
+        chromium="websocket",
+    ),
+    Middlebox(
+        name="caddy-h2",
+        program="caddy",
+        config=DEPLOY / "Caddyfile",
+        story="Caddy as everybody runs it: HTTPS and HTTP/2",
+        python="websocket",
+        chromium="websocket",
+        tls=True,
+    ),
+    Middlebox(
+        name="squid",
+        program="squid",
+        config="",
+        story="an office's Squid with Debian's rules: CONNECT to port 443 only, and no upgrade",
+        python="sse",
+        chromium="sse",
+        proxy=True,
+    ),
+    Middlebox(
+        name="squid-auth",
+        program="squid",
+        config="auth_param basic program /usr/lib/squid/basic_ncsa_auth /etc/squid/users\n"
+        "acl known proxy_auth REQUIRED\nhttp_access deny !known",
+        story="an office's Squid that wants to know who comes",
+        python="sse",
+        chromium="sse",
+        proxy=True,
+        user="reader:secret",
+    ),
+    Middlebox(
+        name="squid-tuned",
+        program="squid",
+        config=DEPLOY / "squid.conf",
+        story="an office's Squid that allows what we ask for",
+        python="websocket",
+        chromium="websocket",
+        proxy=True,
     ),
 )
 BOXES = {box.name: box for box in _ALL}
