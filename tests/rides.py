@@ -13,13 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
-from playwright.async_api import Browser, ProxySettings
+from playwright.async_api import Browser, Page, ProxySettings
 
 from tests.documents import ROOT
 from tests.middleboxes import BOXES, Middlebox
@@ -44,17 +44,18 @@ _PAGE = b"""<!doctype html><html lang="en"><title>ride</title><script type="modu
 import { connect } from "/live/client.js";
 globalThis.ride = (channel, since, last) => new Promise((done) => {
   const began = performance.now(), got = [], lost = [];
-  let first = null, named = "";
+  const said = new Set();
+  let first = null;
   const live = connect("/live", { channels: [channel], since });
   globalThis.live = live;
-  live.on("state", (state) => { if (state.state === "connecting") named = state.sentence; });
+  live.on("state", (state) => said.add(state.sentence));
   live.on("lost", (item) => lost.push(item));
   live.on("event", (event) => {
     first ??= performance.now() - began;
     got.push(event.data);
     if (event.data === last) done();
   });
-  globalThis.outcome = () => ({ first, got, lost: lost.length, named, evidence: live.evidence });
+  globalThis.outcome = () => ({ first, got, lost: lost.length, said: [...said], evidence: live.evidence });
 });
 globalThis.ready = true;
 </script>"""
@@ -75,7 +76,7 @@ class Outcome(msgspec.Struct):
     connections: int | None  # that were made through a network of ours
     requests: int | None
     sentence: str  # at the end
-    named: str  # the last thing that was said before it worked
+    said: list[str]  # all sentences, each once
     verdicts: list[str]
 
 
@@ -106,12 +107,13 @@ class Road:
     """A server with two channels that tick, `steady` and `pauses`, and a page at `/` for browsers."""
 
     def __init__(self) -> None:
-        self.options = Options(channels=("steady", "pauses"), history=4_000)
+        self.options = Options(channels=("steady", "pauses"), history_count=4_000)
         self.hub = Hub(self.options)
         self.url = ""
         self._endpoints = Endpoints(self.hub)
         self._count = {"steady": 0, "pauses": 0}
-        self._before: dict[str, str] = {}
+        self._last: dict[str, str] = {}  # the ids of the last events
+        self._before: dict[str, str] = {}  # and of those before
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Road]:
@@ -136,8 +138,8 @@ class Road:
         return channel, self._before[channel], first, first + int(ticking * RATE)
 
     async def _tick(self, channel: str) -> None:
-        self._before[channel] = str(self.hub.position)
-        await self.hub.publish(channel, self._count[channel])
+        self._before[channel] = self._last.get(channel, "")
+        self._last[channel] = await self.hub.publish(channel, self._count[channel])
         self._count[channel] += 1
 
     async def _run(self) -> None:
@@ -175,15 +177,14 @@ async def way_through(name: str, upstream: str) -> AsyncIterator[tuple[Way, Netw
             yield Way(url, proxy, ca), network
 
 
-async def ride_python(ride: Ride, road: Road) -> Outcome:
+async def ride_python(ride: Ride, road: Road, way: Way, network: Network | None) -> Outcome:
     """With the Python client. Where a proxy has to be named it is a process of its own: the environment names them."""
-    async with way_through(ride.network, road.url) as (way, network):
-        channel, since, first, last = road.begin(ride)
-        asked = {"url": f"{way.url}/live", "ca": way.ca, "channel": channel, "since": since, "last": last, "limit": _limit(ride)}
-        if network is not None:
-            _become(network, ride)
-        went = await (_follow_elsewhere(asked, way.proxy) if way.proxy else follow(**asked))
-        return _outcome(ride, network, went, range(first, last + 1))
+    channel, since, first, last = road.begin(ride)
+    asked = {"url": f"{way.url}/live", "ca": way.ca, "channel": channel, "since": since, "last": last, "limit": _limit(ride)}
+    if network is not None:
+        _become(network, ride)
+    went = await (_follow_elsewhere(asked, way.proxy) if way.proxy else follow(**asked))
+    return _outcome(ride, network, went, range(first, last + 1))
 
 
 def _become(network: Network, ride: Ride) -> None:
@@ -200,17 +201,15 @@ def _limit(ride: Ride) -> float:
 
 async def follow(url: str, ca: str | None, channel: str, since: str, last: int, limit: float) -> dict[str, Any]:
     """Follow a channel through its event number `last`."""
-    began, first, named = time.monotonic(), None, ""
+    began, first = time.monotonic(), None
     got: list[int] = []
     lost: list[object] = []
+    said: dict[str, None] = {}
 
-    def on_state(state: str) -> None:
-        nonlocal named
-        named = stream.sentence if state == "connecting" else named
+    def on_state(_: str) -> None:
+        said[stream.sentence] = None
 
-    stream = connect(
-        url, [channel], since=since, ca=ca, memory={}, on_lost=lost.append, on_state=on_state, connect_timeout=limit
-    )
+    stream = connect(url, [channel], since=since, ca=ca, memory={}, on_lost=lost.append, on_state=on_state, connect_timeout=limit)
     try:
         async with asyncio.timeout(limit), stream:
             async for event in stream:
@@ -221,7 +220,7 @@ async def follow(url: str, ca: str | None, channel: str, since: str, last: int, 
             told = msgspec.to_builtins(stream.evidence)
     except TimeoutError:
         told = msgspec.to_builtins(stream.evidence)
-    return {"first": first, "got": got, "lost": len(lost), "named": named, "evidence": told}
+    return {"first": first, "got": got, "lost": len(lost), "said": list(said), "evidence": told}
 
 
 async def _follow_elsewhere(asked: dict[str, Any], proxy: str) -> dict[str, Any]:
@@ -240,25 +239,27 @@ async def _follow_elsewhere(asked: dict[str, Any], proxy: str) -> dict[str, Any]
     return json.loads(said)
 
 
-async def ride_chromium(ride: Ride, road: Road, browser: Browser) -> Outcome:
+async def ride_chromium(ride: Ride, road: Road, way: Way, network: Network | None, page: Page) -> Outcome:
     """With the browser client, on a page that was loaded before the network became a bad one."""
-    async with way_through(ride.network, road.url) as (way, network), AsyncExitStack() as stack:
-        context = await browser.new_context(proxy=_proxy(way), ignore_https_errors=way.ca is not None)
-        stack.push_async_callback(context.close)
-        page = await context.new_page()
-        await page.goto(f"{way.url}/")
-        await page.wait_for_function("globalThis.ready", timeout=30_000)
-        channel, since, first, last = road.begin(ride)
-        if network is not None:
-            _become(network, ride)
-        try:
-            async with asyncio.timeout(_limit(ride)):
-                await page.evaluate("([channel, since, last]) => ride(channel, since, last)", [channel, since, last])
-        except TimeoutError:
-            pass
-        went = await page.evaluate("outcome()")
-        went["first"] = None if went["first"] is None else went["first"] / 1000
-        return _outcome(ride, network, went, range(first, last + 1))
+    channel, since, first, last = road.begin(ride)
+    if network is not None:
+        _become(network, ride)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_limit(ride)):
+            await page.evaluate("([channel, since, last]) => ride(channel, since, last)", [channel, since, last])
+    went = await page.evaluate("outcome()")
+    went["first"] = None if went["first"] is None else went["first"] / 1000
+    return _outcome(ride, network, went, range(first, last + 1))
+
+
+async def _page(browser: Browser, way: Way, stack: AsyncExitStack) -> Page:
+    """A page of the server's, loaded by this way."""
+    context = await browser.new_context(proxy=_proxy(way), ignore_https_errors=way.ca is not None)
+    stack.push_async_callback(context.close)
+    page = await context.new_page()
+    await page.goto(f"{way.url}/")
+    await page.wait_for_function("globalThis.ready", timeout=30_000)
+    return page
 
 
 def _proxy(way: Way) -> ProxySettings | None:
@@ -287,21 +288,26 @@ def _outcome(ride: Ride, network: Network | None, went: dict[str, Any], wanted: 
         None if network is None else network.record.connections,
         None if network is None else network.record.requests,
         told["sentence"],
-        went["named"],
+        went["said"],
         [f"{each['rung']} {each['verdict']}" for each in told["attempts"]],
     )
 
 
 async def ride_all(client: Client, browser: Browser | None = None, only: Sequence[str] = ()) -> list[Outcome]:
-    """All rides of a client, side by side."""
+    """All rides of a client, side by side. All ways stand before the first begins."""
     chosen = [ride for ride in rides(client) if not only or ride.network in only]
 
-    async def later(place: int, ride: Ride, road: Road) -> Outcome:
+    async def later(place: int, ride: Ride, road: Road, way: Way, network: Network | None, page: Page | None) -> Outcome:
         await asyncio.sleep(place * _STAGGER)
-        return await (ride_python(ride, road) if browser is None else ride_chromium(ride, road, browser))
+        return await (ride_python(ride, road, way, network) if page is None else ride_chromium(ride, road, way, network, page))
 
-    async with Road().open() as road:
-        return await asyncio.gather(*(later(place, ride, road) for place, ride in enumerate(chosen)))
+    async with Road().open() as road, AsyncExitStack() as stack:
+        ready = []
+        for ride in chosen:
+            way, network = await stack.enter_async_context(way_through(ride.network, road.url))
+            page = None if browser is None else await _page(browser, way, stack)
+            ready.append((ride, road, way, network, page))
+        return await asyncio.gather(*(later(place, *each) for place, each in enumerate(ready)))
 
 
 if __name__ == "__main__":

@@ -170,6 +170,7 @@ class _Step:
                 self._overdue(wire)
         using = self._using()
         if using is not None and s.state == "open":
+            self._check(using)
             self._listen(using)
             if s.online and not s.hidden:
                 self._retest(using)
@@ -394,16 +395,17 @@ class _Step:
         for other in list(s.wires):
             if other is wire:
                 continue
-            promising = (
-                other.why == "wish"
-                if wire.why == "wish"
-                else other.why == "wish" or outlook.better(self.s, other.rung, wire.rung)
+            promising = other.why == "wish" or (
+                wire.why != "wish"
+                and outlook.better(s, other.rung, wire.rung)
+                and (other.why != "race" or not outlook.doubtful(s, other.rung, self.now))  # that one has to live for a while
             )
             if other.number == s.using or other.phase == "waiting" or not promising:
                 self._drop(other)
             elif other.phase != "proven" and wire.why == "race" and other.due is not None:
                 other.due = max(other.due, self.now + 1.5 * (self.now - wire.began))
         s.using, wire.due, s.state, s.ever = wire.number, None, "open", True
+        wire.check = self.now + self.pace.check if wire.rung in s.held else None
         s.rise = None if wire.why == "wish" else self.now + self.pace.retest * (0.75 + self.luck / 2)
         if wire.rung in s.bad and s.bad[wire.rung].until > 0:
             s.bad[wire.rung].until = 0.0  # it works; how long it had not is forgotten when it has lived for a while
@@ -559,6 +561,13 @@ class _Step:
         else:
             s.short.pop(wire.rung, None)
         s.doubt = Doubt(wire.rung, verdict, max(1.0, min(0.6 * idle, wire.beat)) if verdict == "cut_idle" else None)
+
+    def _check(self, using: Wire) -> None:
+        """Compare a one-way stream again: a proxy that passes a body in lumps may have passed one just in time."""
+        if using.check is not None and using.check <= self.now and not self.s.hidden:
+            using.check = self.now + min(max(self.pace.check, (self.now - using.proven) / 2), self.pace.retest_most)
+            if using.asked is None:
+                self._ask(using)
 
     def _listen(self, using: Wire) -> None:
         """Judge the silence of the wire in charge: ask and, if no answer comes, open others beside it."""

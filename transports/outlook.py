@@ -107,6 +107,8 @@ def next_tick(state: State, now: float) -> float | None:
     using = next((wire for wire in state.wires if wire.number == state.using), None)
     if using is not None and state.state == "open":
         times.append(patience_ends(state, using))
+        if using.check is not None and not state.hidden:
+            times.append(using.check)
         if state.online and not state.hidden:
             times += [at for _, at in rises(state, using)]
             times += [forgiven_at(state, using)] if using.rung in state.bad else []

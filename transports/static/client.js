@@ -115,7 +115,7 @@ const [STATES, ...ROWS] = GRID.trim().split("\n").map((line) => line.split(/ +/)
 
 // Every number that the negotiator goes by, in seconds; see `Pace` in facts.py.
 const PACE = {
-  gap: 0.2, gap_most: 2, proof: 5, answer: 3, slack: 1, hidden: 70, short: 20, strikes: 2, settle: 2, retest: 30,
+  gap: 0.2, gap_most: 2, proof: 5, answer: 3, slack: 1, check: 2, hidden: 70, short: 20, strikes: 2, settle: 2, retest: 30,
   retest_most: 600, memory: 600, at_once: 0.1, backoff: 0.5, backoff_most: 20, opens: 20, opens_rate: 1,
 };
 
@@ -236,6 +236,10 @@ export function step(state, fact, now, luck) {
       for (const wire of s.wires) if (s.wires.includes(wire) && past(wire.due)) overdue(wire);
       const wire = live();
       if (!wire) return;
+      if (!s.hidden && past(wire.check)) {
+        wire.check = now + Math.min(Math.max(pace.check, (now - wire.proven) / 2), pace.retest_most);
+        ask(wire, () => {});
+      }
       if (past(patienceEnds(wire))) ask(wire, () => suspect(wire, "no_answer"));
       if (s.state !== "open" || !s.online || s.hidden) return;
       if (s.bad[wire.rung] && past(forgivenAt(wire))) {
@@ -365,7 +369,7 @@ export function step(state, fact, now, luck) {
   function plan(rung, due, why) {
     const wire = {
       number: ++s.numbers, rung, why, phase: "waiting", due, began: 0, heard: 0, proven: 0, beat: 15, gap: null,
-      answered: false, asked: null, struck: false, spared: false,
+      answered: false, asked: null, check: null, struck: false, spared: false,
     };
     s.wires = [...s.wires, wire];
     return wire;
@@ -400,12 +404,12 @@ export function step(state, fact, now, luck) {
     if (before && !wished && !better(rung, before)) return drop(wire);
     for (const other of s.wires) {
       if (other === wire) continue;
-      const promising = other.why === "wish" || (!wished && better(other.rung, wire));
+      const promising = other.why === "wish" || (!wished && better(other.rung, wire) && !(other.why === "race" && doubtful(other.rung)));
       if (other === using() || other.phase === "waiting" || !promising) drop(other);
       else if (other.phase !== "proven" && wire.why === "race") other.due = Math.max(other.due, now + 1.5 * (now - wire.began));
     }
     set({ using: wire.number, state: "open", ever: true, rise: wished ? null : now + pace.retest * (0.75 + luck / 2) });
-    wire.due = null;
+    Object.assign(wire, { due: null, check: s.held.includes(rung) ? now + pace.check : null });
     if (s.bad[rung]?.until > 0) {
       s.bad[rung] = { ...s.bad[rung], until: 0 };
       remember();
@@ -615,7 +619,7 @@ export function step(state, fact, now, luck) {
     const times = [s.again, ...s.wires.map((wire) => wire.due)];
     const wire = live();
     if (wire) {
-      times.push(patienceEnds(wire));
+      times.push(patienceEnds(wire), s.hidden ? null : wire.check);
       if (s.online && !s.hidden) times.push(...couldRise(wire).map(risesAt), s.bad[wire.rung] ? forgivenAt(wire) : null);
     }
     const least = Math.min(...times.filter((time) => time !== null));
