@@ -5,7 +5,7 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 BIN := .venv/bin
 
-.PHONY: run test compare lint docs client clean chromium
+.PHONY: run test compare lint docs client networks clean chromium
 
 run: .venv/run  ## serve the page and the stream on port $(PORT)
 	@$(BIN)/everywire serve --host $(HOST) --port $(PORT)
@@ -27,6 +27,10 @@ docs: .venv/dev  ## the documentation, into docs/_build/html
 
 client: .venv/dev  ## what is served of the browser client, after a change of its source
 	$(BIN)/python tests/static/minify.py
+
+networks: .venv/dev chromium  ## ride through all networks, and make their page of the documentation
+	$(BIN)/python -m pytest tests/networks/test_matrix.py --record -k "python or chromium"
+	$(BIN)/python docs/networks_page.py
 
 clean:  ## all that the other targets made
 	rm -rf .venv build dist docs/_build compare-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -65,6 +66,7 @@ class Outcome(msgspec.Struct):
     """What came of a ride. `missing`, `doubled` and `disordered` count events; `first` is in seconds."""
 
     network: str
+    story: str
     client: Client
     expected: str
     chosen: str
@@ -277,13 +279,14 @@ def _outcome(ride: Ride, network: Network | None, went: dict[str, Any], wanted: 
     got, told = went["got"], went["evidence"]
     return Outcome(
         ride.network,
+        (NETWORKS.get(ride.network) or BOXES[ride.network]).story,
         ride.client,
         ride.expected,
         told["transport"] or "",
         went["first"],
         len(set(wanted) - set(got)),
         len(got) - len(set(got)),
-        sum(after < before for before, after in zip(got, got[1:], strict=False)),
+        sum(after < before for before, after in pairwise(got)),
         went["lost"],
         None if network is None else network.record.connections,
         None if network is None else network.record.requests,

@@ -14,7 +14,7 @@ How it decides:
   takes over. Nothing is lost or doubled in between, because every wire reads on from the same position.
 * **Blame.** A rung is remembered as bad only when another one works at the same time. An outage blames nobody.
 * **Way back up.** Bad rungs are tried again in the background, after 30 seconds, then 60, up to 10 minutes; one must live for
-  `settle` seconds before it takes over.
+  `settle` seconds before it takes over, and for `short` if short lives were what spoke against it.
 * **Learning.** A wire that was cut while nothing came gets shorter beats; two short lives in a row speak against a rung.
 
 `TABLE` decides every pair of state and fact; the diagram in the documentation is made from it.
@@ -379,7 +379,8 @@ class _Step:
         wire.phase, wire.proven, wire.due, wire.asked = "proven", self.now, None, None
         self._record(Attempt(wire.rung, wire.why, "proven", _ms(self.now - wire.began), "ok"))
         if wire.why == "retest" and self.s.state == "open":
-            wire.due = self.now + self.pace.settle  # up we go if it lives that long
+            cut = wire.rung in self.s.bad and self.s.bad[wire.rung].verdict == "cut_early"  # then that would prove nothing
+            wire.due = self.now + (self.pace.short if cut else self.pace.settle)  # up we go if it lives that long
         else:
             self._take_over(wire)
 

@@ -393,7 +393,7 @@ export function step(state, fact, now, luck) {
   function proven(wire) {
     Object.assign(wire, { phase: "proven", proven: now, due: null, asked: null });
     record(wire, wire.began, "ok");
-    if (wire.why === "retest" && s.state === "open") wire.due = now + pace.settle;
+    if (wire.why === "retest" && s.state === "open") wire.due = now + (s.bad[wire.rung]?.verdict === "cut_early" ? pace.short : pace.settle);
     else takeOver(wire);
   }
 
