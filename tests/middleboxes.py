@@ -117,8 +117,8 @@ def _replacements(upstream: str, place: Place) -> dict[str, str]:
         "bind :80": f"bind {plain}",
         "bind :443": f"bind {tls}",
         "<VirtualHost *:80>": f"<VirtualHost {plain}>",
-        "\n:80 {": f"\nhttp://{plain} {{",  # Caddy
-        "\nlive.example {": f"\nhttps://{tls} {{\n\ttls {directory}/certificate.pem {directory}/key.pem",
+        "\n:80 {": f"\n:{place['port']} {{\n\tbind 127.0.0.1",  # Caddy
+        "\nlive.example {": f"\nhttps://{tls}, https://live.example:{place['tls']} {{\n\tbind 127.0.0.1\n\ttls {directory}/certificate.pem {directory}/key.pem",
         "/etc/squid/users": f"{directory}/users",
         "SSL_ports port 8000": f"SSL_ports port {upstream}",
         "/etc/ssl/certs/live.example.pem": f"{directory}/certificate.pem",
@@ -148,7 +148,7 @@ def free_port() -> int:
 def certificates(directory: Path) -> None:
     """Make a throw-away authority, and a certificate for this machine."""
     authority = trustme.CA()
-    made = authority.issue_cert("127.0.0.1", "localhost")
+    made = authority.issue_cert("127.0.0.1", "live.example")
     authority.cert_pem.write_to_path(directory / "authority.pem")
     made.private_key_pem.write_to_path(directory / "key.pem")
     for name, pem in (("certificate.pem", made.cert_chain_pems[0]), ("both.pem", made.private_key_and_cert_chain_pem)):
