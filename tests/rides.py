@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
-from playwright.async_api import Browser, Page, ProxySettings
+from playwright.async_api import Browser, Frame, Page, ProxySettings
 
 from tests.documents import ROOT
 from tests.middleboxes import BOXES, Middlebox
@@ -60,6 +60,14 @@ globalThis.ride = (channel, since, last) => new Promise((done) => {
 });
 globalThis.ready = true;
 </script>"""
+
+
+_FRAME = """(url) => {
+  const frame = document.createElement("iframe");
+  frame.src = url;
+  document.body.append(frame);
+  return frame;
+}"""
 
 
 class Outcome(msgspec.Struct):
@@ -241,7 +249,7 @@ async def _follow_elsewhere(asked: dict[str, Any], proxy: str) -> dict[str, Any]
     return json.loads(said)
 
 
-async def ride_chromium(ride: Ride, road: Road, way: Way, network: Network | None, page: Page) -> Outcome:
+async def ride_chromium(ride: Ride, road: Road, network: Network | None, page: Frame) -> Outcome:
     """With the browser client, on a page that was loaded before the network became a bad one."""
     channel, since, first, last = road.begin(ride)
     if network is not None:
@@ -254,14 +262,34 @@ async def ride_chromium(ride: Ride, road: Road, way: Way, network: Network | Non
     return _outcome(ride, network, went, range(first, last + 1))
 
 
-async def _page(browser: Browser, way: Way, stack: AsyncExitStack) -> Page:
-    """A page of the server's, loaded by this way."""
-    context = await browser.new_context(proxy=_proxy(way), ignore_https_errors=way.ca is not None)
-    stack.push_async_callback(context.close)
-    page = await context.new_page()
-    await page.goto(f"{way.url}/")
-    await page.wait_for_function("globalThis.ready", timeout=30_000)
-    return page
+class Hall:
+    """One page, with a frame for each way: all of them are of one site, and so of one process."""
+
+    def __init__(self, browser: Browser, url: str, stack: AsyncExitStack) -> None:
+        self._browser, self._url, self._stack = browser, url, stack
+        self._page: Page | None = None
+
+    async def frame(self, way: Way) -> Frame:
+        """A page of the server's, loaded by this way. A proxy is a setting of a whole browser context."""
+        if way.proxy is not None:
+            page = await self._new(_proxy(way))
+            await page.goto(f"{way.url}/")
+            frame: Frame | None = page.main_frame
+        else:
+            if self._page is None:
+                self._page = await self._new(None)
+                await self._page.goto(f"{self._url}/")
+            added = await self._page.evaluate_handle(_FRAME, f"{way.url}/")
+            element = added.as_element()
+            frame = element and await element.content_frame()
+        assert frame is not None
+        await frame.wait_for_function("globalThis.ready", polling=50)  # no frames are painted for what nobody sees
+        return frame
+
+    async def _new(self, proxy: ProxySettings | None) -> Page:
+        context = await self._browser.new_context(proxy=proxy, ignore_https_errors=True)
+        self._stack.push_async_callback(context.close)
+        return await context.new_page()
 
 
 def _proxy(way: Way) -> ProxySettings | None:
@@ -300,16 +328,17 @@ async def ride_all(client: Client, browser: Browser | None = None, only: Sequenc
     """All rides of a client, side by side. All ways stand before the first begins."""
     chosen = [ride for ride in rides(client) if not only or ride.network in only]
 
-    async def later(place: int, ride: Ride, road: Road, way: Way, network: Network | None, page: Page | None) -> Outcome:
+    async def later(place: int, ride: Ride, road: Road, way: Way, network: Network | None, frame: Frame | None) -> Outcome:
         await asyncio.sleep(place * _STAGGER)
-        return await (ride_python(ride, road, way, network) if page is None else ride_chromium(ride, road, way, network, page))
+        return await (ride_python(ride, road, way, network) if frame is None else ride_chromium(ride, road, network, frame))
 
     async with Road().open() as road, AsyncExitStack() as stack:
+        hall = None if browser is None else Hall(browser, road.url, stack)
         ready = []
         for ride in chosen:
             way, network = await stack.enter_async_context(way_through(ride.network, road.url))
-            page = None if browser is None else await _page(browser, way, stack)
-            ready.append((ride, road, way, network, page))
+            frame = None if hall is None else await hall.frame(way)
+            ready.append((ride, road, way, network, frame))
         return await asyncio.gather(*(later(place, *each) for place, each in enumerate(ready)))
 
 
