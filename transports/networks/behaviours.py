@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 from .pieces import Head, Piece, chunk
@@ -23,6 +23,9 @@ from .pieces import Head, Piece, chunk
 How: TypeAlias = Literal["close", "reset", "forget"]
 
 _DAY: Final = 86_400.0
+_HELD: Final = 8 << 20  # bytes that a network holds back of a body; even a virus scanner lets pass what is larger
+_PIECES: Final = 20_000  # that it holds back: many small ones cost more than their bytes
+_PACKET: Final = 1_400  # bytes
 _GZIP: Final = 31  # zlib's window bits for gzip (RFC 1952)
 _GZIP_BUFFER: Final = 8_192  # bytes that a compressing proxy gathers, as nginx does
 _HOP: Final = (b"connection", b"keep-alive", b"proxy-connection", b"upgrade")  # for the next hop only (RFC 9110 7.6.1)
@@ -57,11 +60,13 @@ class Answer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
-    def pieces(self) -> tuple[Piece, ...]:
-        """As it goes over the wire."""
+    def pieces(self, method: bytes = b"GET") -> tuple[Piece, ...]:
+        """As it goes over the wire, to a request of that method."""
         start = (b"HTTP/1.1", str(self.status).encode(), self.reason.encode())
         head = Head(start, (*self.headers, (b"Content-Length", str(len(self.body)).encode())))
-        return Piece("head", head.raw), Piece("data", self.body, self.body), Piece("end", b"")
+        if method == b"HEAD" or not self.body:
+            return Piece("head", head.raw), Piece("end", b"")
+        return Piece("head", head.raw, bodied=True), Piece("data", self.body, self.body), Piece("end", b"")
 
 
 class Stage:
@@ -122,7 +127,8 @@ class StripUpgrade(Behaviour):
 
 class _Swallowing(Stage):
     def feed(self, piece: Piece, now: float) -> Iterable[Piece]:
-        return () if piece.kind == "frame" else (piece,)
+        piece.lost |= piece.kind == "frame"
+        return (piece,)
 
 
 class SwallowFrames(Behaviour):
@@ -149,14 +155,15 @@ class CutUpgraded(Behaviour):
 
 class _Holding(Stage):
     def __init__(self, most: float) -> None:
-        self._most, self._held, self._size = most, list[Piece](), 0
+        self._most, self._held, self._size = min(most, _HELD), list[Piece](), 0
 
     def feed(self, piece: Piece, now: float) -> Iterable[Piece]:
         if piece.kind not in ("data", "end"):
             return (*self._all(), piece)
         self._held.append(piece)
         self._size += len(piece.payload)
-        return self._all() if piece.kind == "end" or self._size >= self._most else ()
+        enough = self._size >= self._most or len(self._held) >= _PIECES
+        return self._all() if piece.kind == "end" or enough else ()
 
     def _all(self) -> list[Piece]:
         held, self._held, self._size = self._held, [], 0
@@ -173,9 +180,9 @@ class _Holding(Stage):
 
 @dataclass(frozen=True)
 class Hold(Behaviour):
-    """Passes an answer's head, and holds its body back until there are `most` bytes of it, or until it ends."""
+    """Passes an answer's head, and holds its body back until there are `most` bytes of it, no more than 8 MiB, or it ends."""
 
-    most: float = float("inf")
+    most: float = _HELD
 
     def stage(self, *, down: bool, luck: Callable[[], float]) -> Stage | None:
         """See `Behaviour`."""
@@ -187,39 +194,43 @@ class _Compressing(Stage):
 
     def __init__(self) -> None:
         self._gzip: zlib._Compress | None = None
-        self._out, self._most = b"", _GZIP_BUFFER
+        self._out, self._released = b"", False
 
     def feed(self, piece: Piece, now: float) -> Iterable[Piece]:
         match piece.kind:
-            case "head":
+            case "head" if piece.bodied:
                 return (self._begun(piece),)
             case "data" if self._gzip is not None:
                 self._out += self._gzip.compress(piece.payload)
-                return self._written() if len(self._out) >= self._most else ()
+                return self.release() if self._released else self._written(_GZIP_BUFFER)
             case "end" if self._gzip is not None:
                 self._out += self._gzip.flush()
                 self._gzip = None
                 return (*self._written(), Piece("end", b"0\r\n\r\n"))
+            case "bytes" if self._gzip is not None:  # cut off within a chunk: it makes no sense among these
+                return self.release()
         return (piece,)
 
     def _begun(self, piece: Piece) -> Piece:
         head = Head.parse(piece.raw)
-        if head.status < 200 or head.status in (204, 304) or head.get(b"content-encoding"):
+        if head.get(b"content-encoding"):
             return piece
         self._gzip = zlib.compressobj(wbits=_GZIP)
-        changed = head.without(b"content-length").having(
-            (b"Content-Encoding", b"gzip"), (b"Transfer-Encoding", b"chunked"), (b"Vary", b"Accept-Encoding")
-        )
-        return Piece("head", changed.raw, came=piece.came)
+        head = head.starting(b"HTTP/1.1", *head.start[1:]).without(b"content-length")
+        head = head.having((b"Content-Encoding", b"gzip"), (b"Transfer-Encoding", b"chunked"))
+        return replace(piece, raw=Head(head.start, (*head.headers, (b"Vary", b"Accept-Encoding"))).raw)
 
-    def _written(self) -> list[Piece]:
+    def _written(self, least: int = 1) -> list[Piece]:
+        if len(self._out) < least:
+            return []
         out, self._out = self._out, b""
-        return [Piece("data", chunk(out), out)] if out else []
+        return [Piece("data", chunk(out), out)]
 
     def release(self) -> Iterable[Piece]:
+        """See `Stage`. zlib holds bytes back, too."""
         if self._gzip is None:
             return ()
-        self._most = 0
+        self._released = True
         self._out += self._gzip.flush(zlib.Z_SYNC_FLUSH)
         return self._written()
 
@@ -230,10 +241,6 @@ class _Compressing(Stage):
 
 class Gzip(Behaviour):
     """Compresses every body, and passes it on when 8 KiB of it have gathered."""
-
-    def request(self, head: Head) -> Head:
-        """See `Behaviour`. Without HEAD requests: an answer to one has no body that could be compressed."""
-        return head.starting(b"GET", *head.start[1:]) if head.start[0] == b"HEAD" else head
 
     def stage(self, *, down: bool, luck: Callable[[], float]) -> Stage | None:
         """See `Behaviour`."""
@@ -266,6 +273,21 @@ class Delay(Behaviour):
         return _Timing(lambda _, now: now + self.round_trip / 2 + luck() * self.jitter)
 
 
+class _Narrowing(Stage):
+    """Packets, one behind the other: what is long trickles, and does not come at once after a long silence."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate, self._free = rate, 0.0
+        self._packet = max(1, min(_PACKET, int(rate / 20)))
+
+    def feed(self, piece: Piece, now: float) -> Iterable[Piece]:
+        size = len(piece.raw) if piece.kind == "head" else self._packet  # a head is known as one by being whole
+        parts = [replace(piece, raw=piece.raw[at : at + size], payload=b"") for at in range(0, len(piece.raw), size or 1)]
+        for part in parts or [piece]:
+            self._free = part.due = max(self._free, now, piece.due) + len(part.raw) / self._rate
+        return parts or [piece]
+
+
 @dataclass(frozen=True)
 class Narrow(Behaviour):
     """Lets `rate` bytes a second through, each way of each connection."""
@@ -276,20 +298,13 @@ class Narrow(Behaviour):
 
     def stage(self, *, down: bool, luck: Callable[[], float]) -> Stage:
         """See `Behaviour`."""
-        free = 0.0
-
-        def due(piece: Piece, now: float) -> float:
-            nonlocal free
-            free = max(free, now) + len(piece.raw) / self.rate
-            return free
-
-        return _Timing(due)
+        return _Narrowing(self.rate)
 
 
 class _Crumbling(Stage):
     def feed(self, piece: Piece, now: float) -> Iterable[Piece]:
-        raw = piece.raw
-        return [Piece(piece.kind, raw[n : n + 1], came=piece.came, due=piece.due) for n in range(len(raw))] or (piece,)
+        piece.singly = True
+        return (piece,)
 
 
 class OneByte(Behaviour):
@@ -409,21 +424,41 @@ class AskWho(Behaviour):
 
 
 class _Old(Stage):
+    """Answers in HTTP/1.0, which knows neither interim answers nor chunks."""
+
+    def __init__(self) -> None:
+        self._chunked = False  # the body that passes came in chunks
+
     def feed(self, piece: Piece, now: float) -> Iterable[Piece]:
         if piece.kind == "head":
-            head = Head.parse(piece.raw)
-            if head.status >= 200:
-                head = head.starting(b"HTTP/1.0", *head.start[1:]).without(b"keep-alive").having((b"Connection", b"close"))
-            piece.raw = head.raw
+            return self._begun(piece)
+        if self._chunked:
+            self._chunked = piece.kind != "end"
+            piece.raw = piece.payload
         return (piece,)
+
+    def _begun(self, piece: Piece) -> Iterable[Piece]:
+        head = Head.parse(piece.raw)
+        if head.status < 200:
+            return (piece,) if head.status == 101 else ()
+        self._chunked = piece.bodied and head.length() == -1
+        head = head.starting(b"HTTP/1.0", *head.start[1:]).without(b"keep-alive", b"transfer-encoding")
+        piece.raw = head.having((b"Connection", b"close")).raw
+        return (piece,)
+
+    @property
+    def needed(self) -> bool:
+        return self._chunked
 
 
 class Http10(Behaviour):
     """Speaks HTTP/1.0 both ways: no upgrade, no chunks, one request a connection."""
 
-    def request(self, head: Head) -> Head:
-        """See `Behaviour`."""
-        return head.without(*_HOP).starting(*head.start[:2], b"HTTP/1.0")
+    def request(self, head: Head) -> Head | Answer:
+        """See `Behaviour`. The length of what is sent must be known."""
+        if head.length() == -1:
+            return Answer(411, "Length Required", ((b"Content-Type", b"text/html"),), b"<h1>No chunks, please.</h1>")
+        return head.without(*_HOP, b"expect").starting(*head.start[:2], b"HTTP/1.0")
 
     def stage(self, *, down: bool, luck: Callable[[], float]) -> Stage | None:
         """See `Behaviour`."""

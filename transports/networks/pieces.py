@@ -6,6 +6,7 @@ out as pieces whose `raw` bytes, one behind the other, are exactly what went in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -18,6 +19,9 @@ _LINE_MOST: Final = 1_024  # bytes of the line that begins a chunk
 _PART: Final = 65_536  # bytes of one piece of a long chunk or frame
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 _BARE: Final = frozenset({204, 304})  # statuses without a body (RFC 9112 6.3)
+_VERSIONS: Final = (b"HTTP/1.1", b"HTTP/1.0")
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+_STRAY: Final = re.compile(rb"[\r\n\0]")  # where some would see the end of a line, and others not
 
 
 class FramingError(ValueError):
@@ -36,6 +40,9 @@ class Piece:
         came: when, in seconds.
         due: when it may be passed on.
         was: of a request's head that was changed, what it was.
+        bodied: of an answer's head, whether a body follows it.
+        singly: its bytes are to be sent one by one.
+        lost: it goes on as far as the record, and no further.
     """
 
     kind: Kind
@@ -44,6 +51,9 @@ class Piece:
     came: float = 0.0
     due: float = 0.0
     was: bytes = b""
+    bodied: bool = False
+    singly: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +66,12 @@ class Head:
     @classmethod
     def parse(cls, raw: bytes) -> Head:
         """Of the bytes through the empty line. Raises: FramingError."""
-        first, *lines = raw.rstrip(b"\r\n").split(b"\r\n")
-        words = first.split(b" ", 2)
-        if len(words) < 3 and not (len(words) == 2 and first.startswith(b"HTTP/")):  # an answer need not give a reason
+        first, *lines = raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
+        words = [*first.split(b" ", 2), b"", b""]  # an answer need not give a reason
+        asks = _TOKEN.fullmatch(words[0]) and words[1] and words[2] in _VERSIONS
+        if not (asks or (words[0] in _VERSIONS and words[1])) or _STRAY.search(first):
             raise FramingError(f"no HTTP/1.1 start line: {first[:80]!r}")
-        return cls((words[0], words[1], words[2] if len(words) > 2 else b""), tuple(_header(line) for line in lines))
+        return cls((words[0], words[1], words[2]), tuple(_header(line) for line in lines))
 
     @property
     def raw(self) -> bytes:
@@ -77,7 +88,13 @@ class Head:
 
     def get(self, name: bytes) -> bytes:
         """The values of a header, in lower case and joined by commas; empty if there is none."""
-        return b",".join(value.strip().lower() for key, value in self.headers if key.lower() == name)
+        return b",".join(value.lower() for key, value in self.headers if key.lower() == name)
+
+    @property
+    def closes(self) -> bool:
+        """Whether its sender wants the connection to end behind this request and its answer (RFC 9112 9.6)."""
+        wishes = {each.strip() for each in self.get(b"connection").split(b",")}
+        return b"close" in wishes or (b"HTTP/1.0" in self.start and b"keep-alive" not in wishes)
 
     def without(self, *names: bytes) -> Head:
         """One that does not have these headers (lower case)."""
@@ -93,24 +110,26 @@ class Head:
 
     def length(self) -> int | None:
         """Bytes of the body; -1 if it comes in chunks; None if nothing is said. Raises: FramingError, if too much is."""
-        coding, lengths = self.get(b"transfer-encoding"), {each.strip() for each in self.get(b"content-length").split(b",")}
-        if coding and lengths != {b""}:
-            raise FramingError("both Content-Length and Transfer-Encoding (RFC 9112 6.1)")
-        if coding:
-            if coding != b"chunked":
+        names = {name.lower() for name, _ in self.headers}
+        if b"transfer-encoding" in names:
+            if b"content-length" in names:
+                raise FramingError("both Content-Length and Transfer-Encoding (RFC 9112 6.1)")
+            if (coding := self.get(b"transfer-encoding")) != b"chunked":
                 raise FramingError(f"a transfer coding that is not known: {coding[:40]!r}")
             return -1
-        (length,) = lengths if len(lengths) == 1 else (b"?",)
-        if length and not (length.isdigit() and len(length) < 16):
+        if b"content-length" not in names:
+            return None
+        length, *others = {each.strip(b" \t") for each in self.get(b"content-length").split(b",")}
+        if others or not length.isdigit() or len(length) > 15:
             raise FramingError(f"no sensible Content-Length: {length[:40]!r}")
-        return int(length) if length else None
+        return int(length)
 
 
 def _header(line: bytes) -> tuple[bytes, bytes]:
     name, colon, value = line.partition(b":")
-    if not colon or not name or name != name.strip() or b"\n" in line or b"\r" in line:  # folding too (RFC 9112 5.2)
+    if not colon or not _TOKEN.fullmatch(name) or _STRAY.search(value):  # a folded line has no name (RFC 9112 5.2)
         raise FramingError(f"no header: {line[:80]!r}")
-    return name, value.strip()
+    return name, value.strip(b" \t")
 
 
 class Splitter:
@@ -124,6 +143,8 @@ class Splitter:
     def __init__(self, methods: list[bytes] | None = None) -> None:
         self._methods = methods
         self._buffer = bytearray()
+        self._seen = 0  # bytes of the buffer in which an end was looked for already
+        self._line = b""  # the line of a chunk of which nothing has gone on yet
         self._rest = 0  # bytes to come of a body, a chunk with its line end, or a frame
         self._part: Callable[[], Iterable[Piece] | None] = self._head
 
@@ -135,8 +156,8 @@ class Splitter:
 
     def eof(self) -> Iterator[Piece]:
         """The last pieces, when the other side has closed."""
-        if self._buffer:  # cut off in the middle of something
-            yield Piece("bytes", self._cut(len(self._buffer)))
+        if rest := self._line + self._cut(len(self._buffer)):  # cut off in the middle of something
+            yield Piece("bytes", rest)
         if self._part == self._until_close:
             yield Piece("end", b"")
 
@@ -156,7 +177,8 @@ class Splitter:
 
     def _to(self, mark: bytes, most: int) -> bytes | None:
         """What comes through `mark`; None if it has not come yet."""
-        place = self._buffer.find(mark, 0, most)
+        place = self._buffer.find(mark, max(0, self._seen - len(mark)), most)
+        self._seen = len(self._buffer) if place < 0 else 0
         if place < 0 and len(self._buffer) >= most:
             raise FramingError(f"more than {most} bytes without an end")
         return None if place < 0 else self._cut(place + len(mark))
@@ -165,8 +187,10 @@ class Splitter:
         if (raw := self._to(b"\r\n\r\n", _HEAD_MOST)) is None:
             return None
         head = Head.parse(raw)
+        if (head.start[0] in _VERSIONS) != (self._methods is not None):
+            raise FramingError(f"an answer in place of a request, or the other way round: {raw[:80]!r}")
         length = 0 if self._bare(head) else head.length()
-        pieces = [Piece("head", raw)]
+        pieces = [Piece("head", raw, bodied=length != 0 and self._methods is not None)]
         if length is None and self._methods is not None:
             self._part = self._until_close
         elif length == -1:
@@ -202,7 +226,7 @@ class Splitter:
         if (line := self._to(b"\r\n", _LINE_MOST)) is None:
             return None
         size = line.partition(b";")[0].strip()
-        if not size or len(size) > 15 or not _HEX.issuperset(size):
+        if not size or len(size) > 15 or not _HEX.issuperset(size) or _STRAY.search(line, 0, len(line) - 2):
             raise FramingError(f"no chunk: {line[:40]!r}")
         self._line = line
         self._rest = int(size, 16) + 2
@@ -215,12 +239,14 @@ class Splitter:
     def _chunk(self) -> Iterable[Piece] | None:
         if len(self._buffer) < min(self._rest, _PART):
             return None
-        raw = self._cut(min(self._rest, _PART))
+        size = min(self._rest, _PART)
+        raw = self._cut(size - 1 if self._rest - size == 1 else size)  # its line end stays in one part
         self._rest -= len(raw)
-        payload = raw[: len(raw) - max(0, 2 - self._rest)]
+        payload = raw
         if self._rest == 0:
             self._part = self._chunk_line
-            if not raw.endswith(b"\r\n"):
+            payload = raw[:-2]
+            if raw[-2:] != b"\r\n":
                 raise FramingError("a chunk that does not end where it said")
         line, self._line = self._line, b""
         return [Piece("data", line + raw, payload)]
@@ -234,8 +260,12 @@ class Splitter:
             raw = self._to(b"\r\n\r\n", _HEAD_MOST)
         if raw is None:
             return None
+        for line in raw.split(b"\r\n"):
+            if line:
+                _header(line)
         self._part = self._head
-        return [Piece("end", self._line + raw)]
+        line, self._line = self._line, b""
+        return [Piece("end", line + raw)]
 
     def _frame(self) -> Iterable[Piece] | None:
         if self._rest == 0:

@@ -92,7 +92,7 @@ _TABLE: Final = (
     Profile(
         "buffering",
         "A virus scanner or an accelerating proxy that wants to see an answer whole.",
-        "The head of an answer passes, the body when it has ended. No upgrade.",
+        "The head of an answer passes, the body when it has ended (or when 8 MiB of it have come). No upgrade.",
         "longpoll",
         (_NO_UPGRADE, Hold()),
     ),

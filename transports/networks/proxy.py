@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import socket
 import struct
 import time
@@ -20,11 +21,11 @@ from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
-from .behaviours import Answer, Cut, Life, Stage
+from .behaviours import Answer, Behaviour, Cut, How, Life, Stage
 from .pieces import FramingError, Head, Piece, Splitter
 from .profiles import Profile, network
 from .record import Passage, Record
@@ -37,8 +38,11 @@ _QUEUED: Final = 65_536  # bytes on their way in one direction; then the sender 
 _HELD: Final = 8 << 20  # bytes that stages hold back; then the sender waits, too
 _CONNECTIONS: Final = 2_000  # at the same time
 _DIAL: Final = 5.0  # seconds to reach the server
+_LINGERS: Final = 1.0  # seconds in which a client that was refused may read why
+_GOODBYE: Final = 5.0  # seconds for what was written to leave, when a connection has ended
 _LINGER: Final = struct.pack("ii", 1, 0)  # close with a reset
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_ABSOLUTE: Final = re.compile(rb"[a-z]+://[^/?]*", re.IGNORECASE)
 
 
 class Network:
@@ -75,17 +79,18 @@ class Network:
         self._host, self._port = host, port
         self._chance = random.Random(seed)
         self._began: float | None = None
-        self._connections: dict[_Connection, asyncio.Task[None]] = {}
+        self._accepted: set[asyncio.Task[None]] = set()
+        self._connections: dict[_Connection, None] = {}  # a set that keeps their order
         self._numbers = 0
         self._server: asyncio.Server | None = None
         self._authority = _authority() if self.profile.tls else None
+        self._tls = self._authority.server() if self._authority else None
 
     # ------------------------------------------------------------------------------------------------------ from outside
 
     async def __aenter__(self) -> str:
         """Listen; gives the URL for clients. That of a forward proxy is the server's own: see `proxy`."""
-        tls = None if self._authority is None else self._authority.server()
-        self._server = await asyncio.start_server(self._accept, self._host, self._port, ssl=tls, backlog=1024)
+        self._server = await asyncio.start_server(self._accept, self._host, self._port, backlog=1024)
         self._port = self._server.sockets[0].getsockname()[1]
         return self.url
 
@@ -94,27 +99,28 @@ class Network:
         server, self._server = self._server, None
         if server is not None:
             server.close()
-        tasks = list(self._connections.values())
+        tasks = list(self._accepted)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # for the sockets to be closed, too
+        for _ in range(5):  # for what was just accepted to be refused, and for its socket to be closed
+            await asyncio.sleep(0)
 
     @property
     def url(self) -> str:
         """Where clients go."""
         if self.profile.forward:
-            return f"http://{self.upstream[0]}:{self.upstream[1]}{self._path}"
-        return f"{'https' if self.profile.tls else 'http'}://{self._address}{self._path}"
+            return f"http://{_address(*self.upstream)}{self._path}"
+        return f"{self._scheme}://{_address(self._host, self._port)}{self._path}"
 
     @property
     def proxy(self) -> str | None:
         """What clients must be told as their proxy; None if they need none."""
-        return f"http://{self._address}" if self.profile.forward else None
+        return f"{self._scheme}://{_address(self._host, self._port)}" if self.profile.forward else None
 
     @property
-    def _address(self) -> str:
-        return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+    def _scheme(self) -> str:
+        return "https" if self.profile.tls else "http"
 
     def save_authority(self, path: Path) -> Path:
         """Write the certificate of the authority that clients must trust to get through. Raises: ConfigError, it has none."""
@@ -130,17 +136,17 @@ class Network:
         profile = network(names) if isinstance(names, str) else names
         if (profile.tls, profile.forward) != (self.profile.tls, self.profile.forward):
             raise ConfigError(f"from {self.profile.name} to {profile.name}: clients would have to come in another way")
-        self.profile, self._began = profile, time.monotonic() if self._connections else None
-        for connection in list(self._connections):
-            connection.switch(self._began or time.monotonic())
+        self.profile, self._began = profile, _now() if self._connections else None
+        for connection in self._connections:
+            connection.switch()
 
-    def cut(self, how: str = "reset") -> int:
+    def cut(self, how: How = "reset") -> int:
         """End all connections now; how many. `how`: `reset`, `close`, or `forget`: they stay open, and nothing passes."""
         if how not in ("reset", "close", "forget"):
             raise ConfigError(f"a connection is cut by reset, close or forget, not by {how!r}")
         open_now = list(self._connections)
         for connection in open_now:
-            connection.end(Cut(0, how))  # type: ignore[arg-type]
+            connection.end(Cut(0, how))
         return len(open_now)
 
     @property
@@ -156,31 +162,39 @@ class Network:
 
     def life(self) -> Life:
         """Of a connection that begins now."""
-        now = time.monotonic()
+        now = _now()
         if self._began is None:
             self._began = now
         return Life(self._began, now, now, self.luck())
 
     def _admits(self, life: Life) -> bool:
-        return len(self._connections) < _CONNECTIONS and all(
-            behaviour.admits(life, time.monotonic()) for behaviour in self.profile.behaviours
+        return len(self._accepted) < _CONNECTIONS and all(
+            behaviour.admits(life, life.opened) for behaviour in self.profile.behaviours
         )
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         life = self.life()
         if self._server is None or not self._admits(life):
             _reset(writer)
             return
+        task = asyncio.create_task(self._serve(life, reader, writer))
+        self._accepted.add(task)
+        task.add_done_callback(self._accepted.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # even if it was cancelled before it began
+
+    async def _serve(self, life: Life, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._tls is not None:
+            try:  # here, so that a handshake that nobody goes on with ends with us
+                await writer.start_tls(self._tls, ssl_handshake_timeout=_DIAL)
+            except OSError:  # a client that does not trust us, most likely
+                return
         self._numbers += 1
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - the server made it
         connection = _Connection(self, self._numbers, life, reader, writer)
-        self._connections[connection] = task
-        with suppress(asyncio.CancelledError):  # by `__aexit__`: nobody waits for more
-            try:
-                await connection.run()
-            finally:
-                del self._connections[connection]
+        self._connections[connection] = None
+        try:
+            await connection.run()
+        finally:
+            del self._connections[connection]
 
 
 class _Lane:
@@ -189,43 +203,62 @@ class _Lane:
     def __init__(self, connection: _Connection, *, down: bool) -> None:
         self.writer: asyncio.StreamWriter | None = None
         self._connection, self._down = connection, down
+        self._luck = random.Random(connection.network.luck()).random  # its own: others do not disturb its sequence
         self._queue: deque[Piece] = deque()
         self._queued = 0
         self._stir = asyncio.Event()
+        self._refitted = asyncio.Event()
         self._last = 0.0
-        self._stages: list[Stage] = []
-        self.refit()
+        self._kept: list[Stage] = []  # of an earlier network, until the body that they have changed so far has ended
+        self._stages = self._fresh()
+
+    def _fresh(self) -> list[Stage]:
+        behaviours: Iterable[Behaviour] = self._connection.network.profile.behaviours
+        if self._down:  # they stand in order from the client's side
+            behaviours = reversed(tuple(behaviours))
+        stages = (each.stage(down=self._down, luck=self._luck) for each in sorted(behaviours, key=lambda each: each.late))
+        return [stage for stage in stages if stage is not None]
 
     def refit(self) -> None:
         """Take the stages of the network as it is now. What the old ones held goes on, as far as the new ones let it."""
-        old, self._stages = self._stages, []
-        network = self._connection.network
-        for behaviour in sorted(network.profile.behaviours, key=lambda each: each.late):
-            if (stage := behaviour.stage(down=self._down, luck=network.luck)) is not None:
-                self._stages.append(stage)
+        held = self._released()
+        self._kept = [stage for stage in (*self._kept, *self._stages) if stage.needed]
+        self._stages = self._fresh()
+        self._last = 0.0
+        for piece in (*self._queue, *held):
+            piece.due = 0.0
+        for piece in held:
+            self._send(piece, self._stages)
+        self._refitted.set()
+        self._stir.set()
+
+    def release(self) -> None:
+        """Nothing more will come: what is held goes on."""
+        for piece in self._released():
+            self._send(piece, ())
+
+    def _released(self) -> list[Piece]:
         held: list[Piece] = []
-        for stage in old:
+        for stage in (*self._kept, *self._stages):
             held = [out for piece in held for out in stage.feed(piece, _now())]
             held += stage.release()
-        kept = [stage for stage in old if stage.needed]
-        for piece in held:
-            self._push(piece)
-        self._stages = [*kept, *self._stages]
+        return held
 
     async def put(self, piece: Piece) -> None:
         """Let a piece in; wait while too much is on its way."""
         piece.came = piece.came or _now()
-        self._push(piece)
+        self._send(piece, (*self._kept, *self._stages))
+        self._kept = [stage for stage in self._kept if stage.needed]
         while self._queued > _QUEUED or sum(stage.held for stage in self._stages) > _HELD:
             self._stir.clear()
             await self._stir.wait()
 
-    def _push(self, piece: Piece) -> None:
+    def _send(self, piece: Piece, stages: Iterable[Stage]) -> None:
         if self._connection.forgotten:
             self._connection.note(piece, up=not self._down, lost=True)
             return
-        pieces: Iterable[Piece] = [piece]
-        for stage in self._stages:
+        pieces: list[Piece] = [piece]
+        for stage in stages:
             pieces = [out for each in pieces for out in stage.feed(each, _now())]
         for out in pieces:
             out.came = out.came or piece.came
@@ -240,20 +273,41 @@ class _Lane:
             while not self._queue:
                 self._stir.clear()
                 await self._stir.wait()
-            piece = self._queue[0]
-            if (wait := piece.due - _now()) > 0:
-                await asyncio.sleep(wait)
-            self._queue.popleft()
+            if (wait := self._queue[0].due - _now()) > 0:
+                self._refitted.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._refitted.wait()
+                continue
+            piece = self._queue.popleft()
             await self._pass(piece)
             self._queued -= len(piece.raw)
             self._stir.set()
 
     async def _pass(self, piece: Piece) -> None:
-        lost = self._connection.forgotten or self.writer is None
+        lost = piece.lost or self._connection.forgotten or self.writer is None
         self._connection.note(piece, up=not self._down, lost=lost)
-        if not lost and self.writer is not None and piece.raw:
-            self.writer.write(piece.raw)
-            await self.writer.drain()
+        if lost or self.writer is None:
+            return
+        try:
+            await self._write(self.writer, piece)
+        except OSError:
+            if not self._connection.forgotten:  # or else nobody is told
+                raise
+        if self._down:
+            self._connection.passed(piece)
+
+    async def _write(self, writer: asyncio.StreamWriter, piece: Piece) -> None:
+        if not piece.singly:
+            writer.write(piece.raw)
+            await writer.drain()
+            return
+        for byte in piece.raw:
+            if self._connection.forgotten:
+                return
+            writer.write(bytes((byte,)))
+            await writer.drain()
+            await asyncio.sleep(0)  # or it would all be there before anybody reads
 
     async def empty(self) -> None:
         """Wait until nothing is on its way. What a stage holds stays there."""
@@ -277,6 +331,8 @@ class _Connection:
         self._down.writer = writer
         self._requests, self._answers = Splitter(), Splitter(self._methods)
         self._discard = False  # the body of a request that was answered here
+        self._last = False  # the request that is under way is the last one
+        self._unsent = self._unanswered = 0  # requests that have not ended; those whose answers have not passed
         self._free = asyncio.Event()  # no request is under way
         self._free.set()
         self._stir = asyncio.Event()  # what was known of the next cut may have changed
@@ -290,19 +346,34 @@ class _Connection:
         self._begin(self._up.run(), self._down.run(), self._come_up(), self._watch())
         try:
             await self._over.wait()
+            await self._stop()
+            await self._goodbye()
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._stop()
             self._note("close")
-            for writer in (self._writer, self._server):
-                if writer is not None:
-                    writer.close()
+            for writer in self._writers:
+                writer.transport.abort()
 
-    def switch(self, began: float) -> None:
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _goodbye(self) -> None:
+        """Close, once that what was written has left. Somebody who does not read shall not keep it open for ever."""
+        for writer in self._writers:
+            writer.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+
+    @property
+    def _writers(self) -> list[asyncio.StreamWriter]:
+        return [writer for writer in (self._writer, self._server) if writer is not None]
+
+    def switch(self) -> None:
         """The network is another one now."""
-        now = _now()
-        self.life.began, self.life.opened, self.life.moved = began, now, now
+        now = self.life.began = self.life.opened = self.life.moved = _now()
         if self.life.asked is not None:
             self.life.asked = now
         if self.life.upgraded is not None:
@@ -318,9 +389,8 @@ class _Connection:
             self._stir.set()
             return
         if cut.how == "reset":
-            for writer in (self._writer, self._server):
-                if writer is not None:
-                    _reset(writer)
+            for writer in self._writers:
+                _reset(writer)
         self._over.set()
 
     def note(self, piece: Piece, *, up: bool, lost: bool) -> None:
@@ -333,6 +403,24 @@ class _Connection:
             kind = "lost" if lost else piece.kind
             raw = piece.was if up and piece.was else piece.raw
             self.network.record.add(Passage(self.number, up, kind, raw, wall + (piece.came or now), wall + now))
+
+    def passed(self, piece: Piece) -> None:
+        """A piece has gone to the client: what follows from it?"""
+        if piece.kind == "head":
+            head = Head.parse(piece.raw)
+            if head.status == 101:
+                self.life.upgraded = _now()
+                self._stir.set()
+            elif head.status >= 200:
+                self._last |= head.closes
+        elif piece.kind == "end":
+            self._unanswered = max(0, self._unanswered - 1)
+            self._perhaps_over()
+
+    def _perhaps_over(self) -> None:
+        """Close behind the last answer, even if the server does not: it may not have been told that it is the last."""
+        if self._last and not self._unsent and not self._unanswered and not self.forgotten:
+            self._over.set()
 
     def _note(self, kind: str) -> None:
         now = time.time()
@@ -380,38 +468,70 @@ class _Connection:
 
     async def _come_up(self) -> None:
         while data := await _read(self._reader):
-            for piece in self._split(self._requests, data):
-                if piece.kind == "head" and not self.forgotten:
-                    await self._request(piece)
-                elif not self._discard:
-                    await self._up.put(piece)
-                elif piece.kind == "end":
-                    self._discard = False
+            if self.forgotten:
+                self.note(Piece("bytes", data), up=True, lost=True)
+                continue
+            try:
+                for piece in self._requests.feed(data):
+                    await self._asked(piece)
+            except FramingError as error:
+                await self._refuse(error)
+                return
+        for piece in self._requests.eof():
+            await self._asked(piece)
         await self._side_ended(self._up)
 
-    def _split(self, splitter: Splitter, data: bytes) -> Iterable[Piece]:
-        try:
-            yield from splitter.feed(data)
-        except FramingError as error:
-            if splitter is self._requests:
-                self._writer.writelines(piece.raw for piece in _bad_request(error).pieces())
-            raise
+    async def _asked(self, piece: Piece) -> None:
+        if self._last and not self._unsent:  # nothing that counts can come behind the last request (RFC 9112 9.6)
+            return
+        if piece.kind == "head" and not self.forgotten:
+            await self._request(piece)
+        elif self._discard:
+            self.note(piece, up=True, lost=False)
+        else:
+            await self._up.put(piece)
+        if piece.kind == "end":
+            self._discard = False
+            self._unsent -= 1
+            self._perhaps_over()
+
+    async def _refuse(self, error: FramingError) -> None:
+        """Say that this is no request, behind the answers to those before it. Then read on until the client leaves: closing
+        with bytes unread would be a reset, and take the answer away.
+        """
+        if not self._requests.between or self.forgotten:  # within a body: the server has seen the half of it
+            return
+        await self._free.wait()
+        self._unsent += 1
+        for part in _bad_request(error).pieces():
+            await self._down.put(part)
+        await self._down.empty()
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGERS):
+                    while await _read(self._reader):
+                        pass
 
     async def _request(self, piece: Piece) -> None:
         """A request goes on to the server, or is answered here. One at a time."""
         await self._free.wait()
         self._free.clear()
+        self._unsent += 1
+        self._unanswered += 1
         head: Head | Answer = (asked := Head.parse(piece.raw))
+        self._last |= asked.closes
         for behaviour in self.network.profile.behaviours:
             if isinstance(head, Head):
                 head = behaviour.request(head)
+                self._last |= isinstance(head, Head) and b"HTTP/1.0" in head.start
         if isinstance(head, Head):
             head = _to_origin(head)
             head = await self._forward(head, piece.raw, changed=head is not asked)
         if isinstance(head, Answer):
             self._discard = True
             self.note(piece, up=True, lost=False)
-            for part in head.pieces():
+            for part in head.pieces(asked.start[0]):
                 await self._down.put(part)
             self._free.set()
 
@@ -427,6 +547,7 @@ class _Connection:
             self._begin(self._come_down(reader))
         if head.start[0] == b"CONNECT":
             self.note(Piece("head", was), up=True, lost=False)
+            self._last = False
             self._requests.become("bytes")
             self._answers.become("bytes")
             await self._down.put(Piece("head", b"HTTP/1.1 200 Connection established\r\n\r\n"))
@@ -441,18 +562,25 @@ class _Connection:
 
     async def _come_down(self, reader: asyncio.StreamReader) -> None:
         while data := await _read(reader):
-            for piece in self._split(self._answers, data):
+            if self.forgotten:
+                self.note(Piece("bytes", data), up=False, lost=True)
+                continue
+            for piece in self._answers.feed(data):
                 await self._answered(piece)
         for piece in self._answers.eof():
             await self._answered(piece)
+        self._down.release()
         await self._side_ended(self._down)
 
     async def _answered(self, piece: Piece) -> None:
-        if piece.kind == "head" and Head.parse(piece.raw).status == 101:
-            self._requests.become("frame")
-            self._answers.become("frame")
-            self.life.upgraded = _now()
-            self._stir.set()
+        head = Head.parse(piece.raw) if piece.kind == "head" else None
+        if head is not None and head.status == 101:
+            self._last = False
+            kind: Literal["frame", "bytes"] = "frame" if head.get(b"upgrade") == b"websocket" else "bytes"
+            self._answers.become(kind)
+            self._requests.become(kind)
+            for early in self._requests.feed(b""):  # from a client that could not wait
+                await self._up.put(early)
         await self._down.put(piece)
         if piece.kind == "end":
             self.life.asked = None
@@ -460,7 +588,7 @@ class _Connection:
 
 
 def _now() -> float:
-    return time.monotonic()
+    return asyncio.get_running_loop().time()
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
@@ -473,8 +601,9 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     """Close without a word but RST."""
-    with suppress(OSError):
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    if (wire := writer.get_extra_info("socket")) is not None:
+        with suppress(OSError):
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
     writer.transport.abort()
 
 
@@ -483,9 +612,10 @@ def _to_origin(head: Head) -> Head:
     request ever leads to another server.
     """
     method, target, version = head.start
-    if not target.lower().startswith((b"http://", b"ws://")):
+    if (found := _ABSOLUTE.match(target)) is None:
         return head
-    path = b"/" + target.split(b"//", 1)[1].partition(b"/")[2]
+    path = target[found.end() :]
+    path = path if path.startswith(b"/") else b"/" + path
     return head.starting(method, path, version).without(b"proxy-connection", b"proxy-authorization")
 
 
@@ -502,10 +632,14 @@ def _upstream(text: str) -> tuple[tuple[str, int], str]:
     return (parts.hostname, port), parts.path.rstrip("/")
 
 
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _authority() -> Authority:
     from .authority import Authority  # with what it needs only where it is needed
 
-    return Authority("127.0.0.1", "localhost")
+    return Authority(*_LOOPBACK)
 
 
 def _bad_request(error: FramingError) -> Answer:
