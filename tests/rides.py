@@ -258,6 +258,7 @@ async def ride_chromium(ride: Ride, road: Road, network: Network | None, page: F
         async with asyncio.timeout(_limit(ride)):
             await page.evaluate("([channel, since, last]) => ride(channel, since, last)", [channel, since, last])
     went = await page.evaluate("outcome()")
+    await page.evaluate("live.close()")
     went["first"] = None if went["first"] is None else went["first"] / 1000
     return _outcome(ride, network, went, range(first, last + 1))
 
@@ -265,8 +266,8 @@ async def ride_chromium(ride: Ride, road: Road, network: Network | None, page: F
 class Hall:
     """One page, with a frame for each way: all of them are of one site, and so of one process."""
 
-    def __init__(self, browser: Browser, url: str, stack: AsyncExitStack) -> None:
-        self._browser, self._url, self._stack = browser, url, stack
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser, self._url = browser, url
         self._page: Page | None = None
 
     async def frame(self, way: Way) -> Frame:
@@ -288,8 +289,7 @@ class Hall:
 
     async def _new(self, proxy: ProxySettings | None) -> Page:
         context = await self._browser.new_context(proxy=proxy, ignore_https_errors=True)
-        self._stack.push_async_callback(context.close)
-        return await context.new_page()
+        return await context.new_page()  # the browser closes it
 
 
 def _proxy(way: Way) -> ProxySettings | None:
@@ -333,7 +333,7 @@ async def ride_all(client: Client, browser: Browser | None = None, only: Sequenc
         return await (ride_python(ride, road, way, network) if frame is None else ride_chromium(ride, road, network, frame))
 
     async with Road().open() as road, AsyncExitStack() as stack:
-        hall = None if browser is None else Hall(browser, road.url, stack)
+        hall = None if browser is None else Hall(browser, road.url)
         ready = []
         for ride in chosen:
             way, network = await stack.enter_async_context(way_through(ride.network, road.url))
