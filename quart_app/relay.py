@@ -7,8 +7,9 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, Literal, TextIO
 
 import click
 
@@ -16,7 +17,8 @@ from transports.errors import ConfigError
 from transports.networks import NETWORKS, Network, Passage
 
 _LOOK: Final = 0.1  # seconds between two looks at what passed
-_LINE: Final = 160  # characters of a passage's bytes
+_LINE: Final = 160  # bytes of a passage
+_CUTS: Final[dict[str, Literal["reset", "close", "forget"]]] = {"cut": "reset", "close": "close", "forget": "forget"}
 
 
 def table() -> str:
@@ -55,8 +57,8 @@ def _say_where(network: Network, url: str) -> None:
 def _obey(network: Network, line: str) -> None:
     """Do what a line says; what makes no sense is answered, and changes nothing."""
     try:
-        if line in ("cut", "close", "forget"):
-            click.echo(f"{line}: {network.cut('reset' if line == 'cut' else line)} connections", err=True)
+        if line in _CUTS:
+            click.echo(f"{line}: {network.cut(_CUTS[line])} connections", err=True)
         elif line:
             network.switch(line)
             click.echo(f"{network.profile.name}: {network.profile.does}", err=True)
@@ -95,4 +97,5 @@ def _line(passage: Passage) -> str:
     late = f" held {held:.3f} s" if held >= 0.0005 else ""
     arrow = {"open": "+", "close": "x"}.get(passage.kind, ">" if passage.up else "<")
     bytes_ = f" {len(passage.raw)} bytes{late}: {passage.raw[:_LINE]!r}" if passage.raw else ""
-    return f"{passage.passed:.3f} #{passage.connection} {arrow} {passage.kind}{bytes_}"
+    at = datetime.fromtimestamp(passage.passed).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    return f"{at} #{passage.connection} {arrow} {passage.kind}{bytes_}"
