@@ -1,0 +1,461 @@
+"""Findings: what the observations mean, for each transport and for the whole; the verdict, and the sentence for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import msgspec
+
+from transports.evidence import VERDICTS, label, seconds, words
+from transports.ladder import LADDER
+
+from .mends import REVERSE, Mend, mends
+from .observations import Ending, Head, Observations, Trial
+from .servers import Server, recognise, strangers
+
+VERSION: Final = 1
+"""Of the JSON that a report makes. A field may be added without a new one."""
+
+WORKS, DEGRADED, NOTHING = 0, 10, 20
+
+_LATE: Final = 1.5  # seconds by which a beat is late that was held back; fewer may be chance
+_SAME: Final = 1.5  # seconds between two ends that have the same reason
+_SKEW: Final = 5.0  # seconds between two clocks that are worth a word
+_LATE_BEATS: Final = 2  # late ones, of those that come every second, that are no hiccup
+_STREAMS: Final = frozenset(each.name for each in LADDER if each.many)
+_ONE_WAY: Final = frozenset(each.name for each in LADDER if each.many and not each.commands_up)
+_FREE: Final = frozenset({"ok", "cut_idle", "cut_early"})  # verdicts of a transport that was proven to work
+_DEAD: Final = frozenset({"unreachable", "timeout_open", "tls_error"})
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One property of one transport. `state`: `ok`, `bad`, or `unknown` where it was not or could not be seen."""
+
+    state: str
+    seconds: float | None = None
+    words: str = ""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One transport. `verdict` is one of `evidence.VERDICTS`."""
+
+    transport: str
+    verdict: str
+    words: str
+    handshake: Cell
+    proof: Cell
+    buffering: Cell
+    idle: Cell
+    life: Cell
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that is worth telling. `grave`: it keeps the best transport, or the pages, from working as they should."""
+
+    fault: str
+    words: str
+    grave: bool
+    transports: list[str] = msgspec.field(default_factory=list)
+
+
+class Report(msgspec.Struct, frozen=True):
+    """All that there is to say; `msgspec.json.encode` makes JSON of it."""
+
+    v: int
+    url: str
+    verdict: str  # "works", "degraded", "nothing"
+    exit: int
+    sentence: str  # for people
+    transports: list[Row]
+    findings: list[Finding]
+    servers: list[Server]
+    strangers: list[str]  # headers in which somebody names himself whom we do not know
+    mends: list[Mend]
+    facts: dict[str, str]  # what else was seen, by name
+    observations: Observations
+
+
+def report(seen: Observations) -> Report:
+    """What `seen` means."""
+    rows = [_row(seen, each.name) for each in LADDER]
+    servers = recognise(seen)
+    found = list(_findings(seen, rows))
+    code = _exit(seen, rows, found)
+    lines = _mends(seen, found, servers)
+    verdict = {WORKS: "works", DEGRADED: "degraded", NOTHING: "nothing"}[code]
+    sentence = _sentence(rows, found, code, lines)
+    named = strangers(seen)
+    return Report(VERSION, seen.url, verdict, code, sentence, rows, found, servers, named, lines, _facts(seen), seen)
+
+
+# ------------------------------------------------------------------------------------------------------------ transports
+
+
+def _row(seen: Observations, rung: str) -> Row:
+    """A transport, property by property; the first that is bad is its verdict."""
+    trial = seen.trial(rung, "beats" if rung in _STREAMS else "silence")
+    if trial is None:
+        return _unseen(rung, _first_ending(seen))
+    others = _http_works(seen)
+    proof, verdict = _proof(trial, others)
+    if verdict == "ok":
+        buffering = _buffering(trial) if rung in _STREAMS else Cell("ok", words="")
+        life = _life(seen, trial) if rung in _STREAMS else Cell("unknown", words="one answer, one request")
+        idle, silent = _idle(seen, rung)
+        verdict = _first_bad((buffering, "buffered"), (life, "cut_early"), (idle, silent))
+    else:
+        buffering = life = idle = Cell("unknown")
+    handshake = Cell("ok" if trial.opened is not None else "bad", trial.opened)
+    said = _words(rung, verdict, trial.ended, life if verdict == "cut_early" else idle)
+    return Row(rung, verdict, said, handshake, proof, buffering, idle, life)
+
+
+def _first_bad(*cells: tuple[Cell, str]) -> str:
+    return next((verdict for cell, verdict in cells if cell.state == "bad"), "ok")
+
+
+def _unseen(rung: str, ended: Ending | None) -> Row:
+    """One that was not tried, because nothing at all came back."""
+    verdict = "unreachable" if ended is None else ended.verdict
+    none = Cell("unknown")
+    return Row(rung, verdict, words(rung, verdict), Cell("bad"), none, none, none, none)
+
+
+def _first_ending(seen: Observations) -> Ending | None:
+    return next((asked.ended for asked in seen.asked.values() if asked.ended is not None), None)
+
+
+def _http_works(seen: Observations) -> bool:
+    return any(asked.ended is None for asked in seen.asked.values())
+
+
+def _proof(trial: Trial, http: bool) -> tuple[Cell, str]:
+    """Whether an item came down and an answer came back, as the negotiator has it."""
+    if trial.first is not None and trial.answered is not None:
+        return Cell("ok", max(trial.first, trial.answered)), "ok"
+    held = trial.rung in _ONE_WAY and http  # a head may be held back with its body
+    if trial.ended is not None and not (trial.ended.verdict == "ended" and trial.first is not None):
+        return Cell("bad"), trial.ended.verdict
+    if trial.first is not None and trial.ended is not None:
+        return Cell("bad"), "cut_early"
+    if trial.opened is None:
+        return Cell("bad"), "buffered" if held else "timeout_open"
+    return Cell("bad"), "buffered" if held and trial.first is None else "no_answer"
+
+
+def _buffering(trial: Trial) -> Cell:
+    """Whether beats come when they were sent, or later, together."""
+    late = trial.lateness
+    if not late:
+        return Cell("unknown" if trial.ended is not None else "bad", words="" if trial.ended is not None else "no beat came")
+    worst = max(late)
+    if sum(each > _LATE for each in late) >= _LATE_BEATS:
+        return Cell("bad", worst, f"held for up to {seconds(worst)} s")
+    return Cell("ok", worst)
+
+
+def _life(seen: Observations, trial: Trial) -> Cell:
+    """How long a stream lives on which something comes every second."""
+    if trial.ended is None:
+        return Cell("ok" if seen.life else "unknown", trial.took, f"{seconds(trial.took)} s and more" if seen.life else "")
+    if trial.ended.code:
+        return Cell("unknown", trial.ended.at, "the server said goodbye")
+    return Cell("bad", trial.ended.at, f"cut after {seconds(trial.ended.at)} s")
+
+
+def _idle(seen: Observations, rung: str) -> tuple[Cell, str]:
+    """How long nothing may come, and the verdict if that is too short."""
+    trial = seen.trial(rung, "silence")
+    if trial is None or not seen.idle or trial.first is None:
+        return Cell("unknown"), ""
+    silence = (trial.ended.at if trial.ended is not None else trial.took) - trial.silent_since
+    if trial.ended is not None:
+        if trial.ended.code or _one_end(trial, seen.trial(rung, "beats")):
+            return Cell("unknown"), ""
+        return Cell("bad", silence, f"cut after {seconds(silence)} s"), "cut_idle"
+    if len(trial.arrivals) == 1:
+        return Cell("bad", silence, f"nothing came for {seconds(silence)} s"), "no_answer"
+    before, last = trial.arrivals[0], trial.arrivals[1]
+    if last.kind != "beat":
+        return Cell("unknown", words="never silent: choose a quiet --channel"), ""
+    asked = max([before.came, *(each.began for each in trial.heads)])
+    return Cell("ok", last.came - asked, f"{seconds(last.came - asked)} s and more"), ""
+
+
+def _one_end(silent: Trial, beats: Trial | None) -> bool:
+    """Whether a stream with beats was cut at the same age: then it was not the silence."""
+    if beats is None or beats.ended is None or silent.ended is None:
+        return False
+    return abs(beats.ended.at - silent.ended.at) < _SAME
+
+
+def _words(rung: str, verdict: str, ended: Ending | None, cell: Cell) -> str:
+    status, via = (ended.status, ended.via) if ended is not None else (0, "")
+    said = words(rung, verdict, status, via)
+    if verdict in ("cut_idle", "cut_early") and cell.seconds is not None:
+        return f"{said} (after {seconds(cell.seconds)} s)"
+    if verdict == "refused" and ended is not None:
+        return f"{said}: {ended.reason}"
+    return said
+
+
+# -------------------------------------------------------------------------------------------------------------- findings
+
+
+def _findings(seen: Observations, rows: list[Row]) -> Iterator[Finding]:
+    """All that is worth telling, what is most important first."""
+    if (whole := _whole(seen, rows)) is not None:
+        yield whole
+        return
+    best = _best(seen, rows)
+    for rung, fault in _faults(seen, rows):
+        row = next(each for each in rows if each.transport == rung)
+        yield Finding(fault, f"{_capital(row.words)}.", row is best, [rung])
+    yield from _http_findings(seen, best)
+    yield from _asides(seen, rows)
+
+
+def _whole(seen: Observations, rows: list[Row]) -> Finding | None:
+    """What keeps everything from working."""
+    endings = [asked.ended for asked in seen.asked.values()] + [trial.ended for trial in seen.trials.values()]
+    statuses = {ended.status for ended in endings if ended is not None}
+    verdicts = {row.verdict for row in rows}
+    if verdicts & _FREE or "buffered" in verdicts:
+        return None
+    names = [row.transport for row in rows]
+    if 407 in statuses:
+        return Finding("proxy_auth", f"The proxy{_at(seen)} wants to know who you are (407).", True, names)
+    if "tls_error" in verdicts:
+        return Finding("certificate", _certificate(seen), True, names)
+    if "captive_portal" in verdicts:
+        return Finding("login", "A login page answers instead of the server: log in with a browser, then try again.", True, names)
+    if verdicts <= _DEAD:
+        return Finding("unreachable", _unreachable(seen), True, names)
+    if "bad_gateway" in verdicts and verdicts <= {"bad_gateway", *_DEAD}:
+        return Finding("gateway", f"{_answered(seen)}, but there is no server behind it.", True, names)
+    if not any(asked.ended is None or asked.ended.code for asked in seen.asked.values()):
+        return _foreign(seen, statuses, names)
+    return None
+
+
+def _foreign(seen: Observations, statuses: set[int], names: list[str]) -> Finding | None:
+    """Nothing that answers is ours."""
+    ended = _first_ending(seen)
+    if ended is None or not statuses & {200, 400, 401, 403, 404, 405}:
+        return None
+    if statuses & {401, 403} and not statuses & {404, 405}:
+        return Finding("blocked", f"{_answered(seen)} with {min(statuses & {401, 403})}: it lets nobody through.", True, names)
+    text = f"What answers at {seen.url} is not everywire ({ended.reason}). Is the URL that of the mount, such as {_mount(seen)}?"
+    return Finding("not_everywire", text, True, names)
+
+
+def _mount(seen: Observations) -> str:
+    scheme, _, rest = seen.url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}/live"
+
+
+def _faults(seen: Observations, rows: list[Row]) -> Iterator[tuple[str, str]]:
+    """What is wrong with each transport: `(transport, fault)`s."""
+    lives = [row.life.seconds for row in rows if row.verdict == "cut_early" and row.life.seconds is not None]
+    for row in rows:
+        match row.verdict:
+            case "ok":
+                pass
+            case "disabled" | "refused":
+                yield row.transport, row.verdict
+            case "buffered":
+                yield row.transport, _holding(seen)
+            case "cut_early":
+                yield row.transport, "life"
+            case "cut_idle" | "no_answer" if row.proof.state == "ok":
+                same = any(abs(each - (row.idle.seconds or 0.0)) < _SAME for each in lives)
+                yield row.transport, "life" if same else "idle"
+            case _:
+                yield row.transport, "upgrade" if row.transport not in _ONE_WAY and row.transport in _STREAMS else "blocked"
+
+
+def _holding(seen: Observations) -> str:
+    """Whether a stream is held back by its compression, or by somebody who waits for more."""
+    plain, usual = seen.trial("sse", "identity"), seen.trial("sse", "beats")
+    encoded = usual is not None and any("content-encoding" in head.headers for head in usual.heads)
+    flows = plain is not None and _proof(plain, True)[1] == "ok" and _buffering(plain).state == "ok"
+    return "compression" if flows or (encoded and plain is None) else "buffering"
+
+
+def _http_findings(seen: Observations, best: Row | None) -> Iterator[Finding]:
+    post, origin, asked = seen.asked.get("post"), seen.asked.get("origin"), seen.asked.get("negotiate")
+    if (
+        origin is not None
+        and origin.ended is not None
+        and origin.ended.code == 4403
+        and asked is not None
+        and asked.ended is None
+    ):
+        text = "Pages of this host are taken for foreign ones (4403): somebody on the way writes another Host."
+        yield Finding("host", text, True)
+    if post is not None and post.ended is not None and post.ended.verdict != "refused":
+        said = post.ended.reason or VERDICTS[post.ended.verdict].format(label="POST", status=post.ended.status, via="")
+        alone = best is None or best.verdict not in _FREE or best.transport in _ONE_WAY or best.transport not in _STREAMS
+        yield Finding("post", f"POST does not get through: {said}.", alone)
+    if post is not None and post.ended is not None and post.ended.verdict == "refused":
+        yield Finding("refused", f"The server refuses commands: {post.ended.reason}.", False)
+
+
+def _asides(seen: Observations, rows: list[Row]) -> Iterator[Finding]:
+    """What is no fault, or not yet."""
+    for rung in ("websocket", "sse", "longpoll"):
+        trial = seen.trial(rung, "silence")
+        if trial is not None and seen.since and trial.resumed == "fresh":
+            text = f"{_capital(label(rung))} loses the position on the way: nothing can be resumed."
+            yield Finding("resume", text, True, [rung])
+    usual = seen.trial("sse", "beats")
+    coding = (
+        next((head.headers["content-encoding"] for head in usual.heads if "content-encoding" in head.headers), "")
+        if usual
+        else ""
+    )
+    if coding and not any(row.transport == "sse" and row.verdict == "buffered" for row in rows):
+        yield Finding(
+            "compressed", f"Somebody compresses the stream ({coding}). It passes, but costs memory and time.", False, ["sse"]
+        )
+    header = seen.trial("sse", "header")
+    if header is not None and header.resumed == "fresh":
+        yield Finding(
+            "header", "Last-Event-ID gets lost on the way. Our clients do not need it; a plain EventSource does.", False
+        )
+    if any(head.version == "1.0" for head in seen.heads()):
+        yield Finding("http10", "Somebody on the way answers in HTTP/1.0.", False)
+    if (hit := _cached(seen)) is not None:
+        yield Finding("cache", f"A cache answered in place of the server ({hit.path}), although that was forbidden.", False)
+    if (skew := _skew(seen)) is not None and abs(skew) > _SKEW:
+        yield Finding(
+            "clock", f"The clocks differ by {seconds(abs(skew))} s: this machine's is {'behind' if skew > 0 else 'ahead'}.", False
+        )
+
+
+def _cached(seen: Observations) -> Head | None:
+    return next((head for head in seen.heads() if head.status == 200 and _from_cache(head.headers)), None)
+
+
+def _from_cache(headers: dict[str, str]) -> bool:
+    hit = headers.get("x-cache", "").lower().startswith("hit")
+    age = headers.get("age", "")
+    return hit or (age.isascii() and age.isdigit() and int(age[:9]) > 0)
+
+
+# --------------------------------------------------------------------------------------------------------------- verdict
+
+
+def _best(seen: Observations, rows: list[Row]) -> Row | None:
+    """The best transport that the server has to offer."""
+    there = [row for row in rows if row.verdict != "disabled" and (not seen.offered or row.transport in seen.offered)]
+    return there[0] if there else None
+
+
+def _exit(seen: Observations, rows: list[Row], found: list[Finding]) -> int:
+    best = _best(seen, rows)
+    if best is not None and best.verdict == "ok":
+        return DEGRADED if any(each.grave for each in found) else WORKS
+    alive = any(row.verdict in _FREE or row.verdict == "refused" or row.proof.state == "ok" for row in rows)
+    return DEGRADED if alive else NOTHING
+
+
+def _sentence(rows: list[Row], found: list[Finding], code: int, lines: list[Mend]) -> str:
+    live = next((row for row in rows if row.verdict == "ok"), None)
+    live = live or next((row for row in rows if row.verdict in _FREE or row.proof.state == "ok"), None)
+    told = [each for each in found if each.fault not in ("disabled", "compressed", "header", "http10", "cache", "clock")]
+    if code == NOTHING:
+        start = "Nothing works here."
+    elif live is None:
+        start = "The way to the server is free, but it refuses to be read."
+    else:
+        start = f"{_capital(label(live.transport))} works."
+    rest = " ".join(each.words for each in told if live is None or each.transports != [live.transport] or each.words)
+    names = list(dict.fromkeys(mend.server for mend in lines))
+    mended = f" The lines for {' or '.join(names)} mend it." if len(names) == 1 and told else ""
+    return f"{start} {rest}".rstrip() + mended
+
+
+def _mends(seen: Observations, found: Iterable[Finding], servers: list[Server]) -> list[Mend]:
+    """For whom was recognised; for all, where that is nobody who stands in the way."""
+    names = [server.name for server in servers if server.kind in ("reverse", "forward")]
+    forward = ["Squid"] if seen.proxy and "Squid" not in names else []
+    names = names or [*REVERSE, *forward]
+    return mends({each.fault for each in found}, [*names, "client"], seen.url)
+
+
+# ----------------------------------------------------------------------------------------------------------------- facts
+
+
+def _facts(seen: Observations) -> dict[str, str]:
+    """What else was seen, in words."""
+    facts: dict[str, str] = {}
+    if seen.proxy:
+        facts["proxy"] = f"{seen.proxy}, from the environment"
+    if seen.tls is not None:
+        trust = f"not trusted: {seen.tls.why}" if seen.tls.why else "trusted"
+        facts["certificate"] = f"made by {seen.tls.issuer or 'somebody'}, {trust}"
+        facts["TLS"] = " ".join(each for each in (seen.tls.version, seen.tls.alpn and f"with {seen.tls.alpn}") if each)
+    versions = sorted({head.version for head in seen.heads()})
+    if versions:
+        facts["HTTP"] = " and ".join(versions)
+    if seen.deflate is not None:
+        facts["WebSocket compression"] = "agreed to" if seen.deflate else "not agreed to"
+    if (skew := _skew(seen)) is not None:
+        facts["clocks"] = f"{seconds(abs(skew))} s apart"
+    return facts
+
+
+def _skew(seen: Observations) -> float | None:
+    """Seconds by which the server's clock is ahead of ours, as far as a Date header tells."""
+    for asked in seen.asked.values():
+        for head in asked.heads:
+            moment = _date(head.headers.get("date", ""))
+            if moment is not None and asked.at:
+                return moment - asked.at
+    return None
+
+
+def _date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _at(seen: Observations) -> str:
+    return f" at {seen.proxy}" if seen.proxy else ""
+
+
+def _answered(seen: Observations) -> str:
+    names = [server.name for server in recognise(seen)]
+    return f"{' and '.join(names) or 'Somebody'} answers"
+
+
+def _certificate(seen: Observations) -> str:
+    who = f"It was made by {seen.tls.issuer}" if seen.tls is not None and seen.tls.issuer else "It is not known who made it"
+    why = f" ({seen.tls.why})" if seen.tls is not None and seen.tls.why else ""
+    return (
+        f"The certificate that is shown here is not trusted{why}. {who}: if that is this network's own authority, "
+        "it reads what is sent; name it with --ca."
+    )
+
+
+_CAUSES: Final = {
+    "name": "the name of the host is not known here",
+    "port": "nobody answers at that address and port",
+    "proxy": "the proxy that the environment names does not answer",
+    "time": "there was no answer in time",
+}
+
+
+def _unreachable(seen: Observations) -> str:
+    ended = _first_ending(seen)
+    cause = _CAUSES.get(ended.cause, ended.reason) if ended is not None else "there was no answer"
+    return f"The server could not be reached: {cause}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
