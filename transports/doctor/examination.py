@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from transports import sse
 from transports.errors import ConfigError
 from transports.facts import BEAT
 from transports.ladder import LADDER
 from transports.transport import Transport
-from transports.wires import mount_url
+from transports.wires import mount_url, open_session
 
 from . import probes
 from .observations import SILENCE_SLACK, Observations, Trial
-from .probes import Place
+from .probes import PROOF, Place
 
 CHANNEL: Final = "everywire-doctor"
 """What is read unless somebody says otherwise: nobody publishes there, so that the silences are silent."""
@@ -38,6 +39,7 @@ async def examine(
     headers: Mapping[str, str] | None = None,
     token: str | None = None,
     ca: str | None = None,
+    patience: float = PROOF,
     tell: Tell = lambda name, done: None,
 ) -> Observations:
     """Look at everything between here and the mount at `url`. It only reads, and pings.
@@ -50,15 +52,18 @@ async def examine(
         headers: to send with every request.
         token: to show as `Authorization: Bearer …`.
         ca: path of a certificate authority to trust instead of the system's.
+        patience: seconds for each first answer.
         tell: called with a probe's name when it begins, and with its name and True when it is done.
 
     Raises:
-        ConfigError: `url` is none of a mount, or `ca` holds no authority, or a window is too short.
+        ConfigError: `url` is none of a mount, `ca` holds no authority, a window is too short, or there is a token and a user.
     """
     for name, window in (("idle", idle), ("life", life)):
         if window and window < _LEAST:
             raise ConfigError(f"{name}={window:g}: at least {_LEAST:g} seconds, or 0 for none")
-    place = Place(mount_url(url), list(channels), headers or {}, token, ca)
+    if token is not None and urlsplit(url).username is not None:
+        raise ConfigError("a token, or a user in the URL: a request has room for one of them")
+    place = Place(mount_url(url), list(channels), headers or {}, token, ca, patience)
     seen = Observations(
         probes.without_password(place.url),
         list(channels),
@@ -66,6 +71,7 @@ async def examine(
         life,
         proxy=probes.without_password(probes.proxy_of(place.url)),
     )
+    await open_session(headers, ca).close()  # here, so that what is wrong with them is not taken for a network's fault
     await _Examination(place, seen, tell).run()
     return seen
 
@@ -85,9 +91,12 @@ class _Examination:
         await self._together(self._origin(), self._deflate(), *self._trials())
 
     async def _together(self, *work: Coroutine[Any, Any, None]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for each in work:
-                group.create_task(each)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for each in work:
+                    group.create_task(each)
+        except ExceptionGroup as failed:  # a defect of ours; one of them will do
+            raise failed.exceptions[0] from None
 
     # --------------------------------------------------------------------------------------------------- plain questions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -26,6 +27,9 @@ _SKEW: Final = 5.0  # seconds between two clocks that are worth a word
 _LATE_BEATS: Final = 2  # late ones, of those that come every second, that are no hiccup
 _STREAMS: Final = frozenset(each.name for each in LADDER if each.many)
 _ONE_WAY: Final = frozenset(each.name for each in LADDER if each.many and not each.commands_up)
+_ASIDES: Final = frozenset(
+    {"disabled", "compressed", "header", "http10", "cache", "clock", "busy", "channel"}
+)  # not for the sentence
 _FREE: Final = frozenset({"ok", "cut_idle", "cut_early"})  # verdicts of a transport that was proven to work
 _DEAD: Final = frozenset({"unreachable", "timeout_open", "tls_error"})
 
@@ -102,13 +106,15 @@ def _row(seen: Observations, rung: str) -> Row:
     proof, verdict = _proof(trial, others)
     if verdict == "ok":
         buffering = _buffering(trial) if rung in _STREAMS else Cell("ok", words="")
-        life = _life(seen, trial) if rung in _STREAMS else Cell("unknown", words="one answer, one request")
+        life = _life(seen, trial) if rung in _STREAMS else Cell("unknown")
         idle, silent = _idle(seen, rung)
         verdict = _first_bad((buffering, "buffered"), (life, "cut_early"), (idle, silent))
     else:
         buffering = life = idle = Cell("unknown")
     handshake = Cell("ok" if trial.opened is not None else "bad", trial.opened)
     said = _words(rung, verdict, trial.ended, life if verdict == "cut_early" else idle)
+    if verdict == "no_answer" and trial.first is not None and rung in _ONE_WAY and proof.state == "bad":
+        said = f"{said}: items come, but polls that ask after them are not answered"
     return Row(rung, verdict, said, handshake, proof, buffering, idle, life)
 
 
@@ -170,7 +176,7 @@ def _idle(seen: Observations, rung: str) -> tuple[Cell, str]:
     trial = seen.trial(rung, "silence")
     if trial is None or not seen.idle or trial.first is None:
         return Cell("unknown"), ""
-    silence = (trial.ended.at if trial.ended is not None else trial.took) - trial.silent_since
+    silence = round((trial.ended.at if trial.ended is not None else trial.took) - trial.silent_since, 4)
     if trial.ended is not None:
         if trial.ended.code or _one_end(trial, seen.trial(rung, "beats")):
             return Cell("unknown"), ""
@@ -179,9 +185,10 @@ def _idle(seen: Observations, rung: str) -> tuple[Cell, str]:
         return Cell("bad", silence, f"nothing came for {seconds(silence)} s"), "no_answer"
     before, last = trial.arrivals[0], trial.arrivals[1]
     if last.kind != "beat":
-        return Cell("unknown", words="never silent: choose a quiet --channel"), ""
+        return Cell("unknown", words="busy"), ""
     asked = max([before.came, *(each.began for each in trial.heads)])
-    return Cell("ok", last.came - asked, f"{seconds(last.came - asked)} s and more"), ""
+    silence = round(last.came - asked, 4)
+    return Cell("ok", silence, f"{seconds(silence)} s and more"), ""
 
 
 def _one_end(silent: Trial, beats: Trial | None) -> bool:
@@ -225,12 +232,16 @@ def _whole(seen: Observations, rows: list[Row]) -> Finding | None:
     if verdicts & _FREE or "buffered" in verdicts:
         return None
     names = [row.transport for row in rows]
+    negotiate = seen.asked.get("negotiate")
+    if negotiate is not None and negotiate.ended is not None and negotiate.ended.verdict == "disabled":
+        text = f"everywire answers, but serves nothing at {seen.url}. Is the URL that of the mount, such as {_mount(seen)}?"
+        return Finding("not_mount", text, True, names)
     if 407 in statuses:
         return Finding("proxy_auth", f"The proxy{_at(seen)} wants to know who you are (407).", True, names)
     if "tls_error" in verdicts:
-        return Finding("certificate", _certificate(seen), True, names)
+        return _tls(seen, names)
     if "captive_portal" in verdicts:
-        return Finding("login", "A login page answers instead of the server: log in with a browser, then try again.", True, names)
+        return _led_away(seen, names)
     if verdicts <= _DEAD:
         return Finding("unreachable", _unreachable(seen), True, names)
     if "bad_gateway" in verdicts and verdicts <= {"bad_gateway", *_DEAD}:
@@ -238,6 +249,16 @@ def _whole(seen: Observations, rows: list[Row]) -> Finding | None:
     if not any(asked.ended is None or asked.ended.code for asked in seen.asked.values()):
         return _foreign(seen, statuses, names)
     return None
+
+
+def _led_away(seen: Observations, names: list[str]) -> Finding:
+    """A page answers, or we are sent elsewhere."""
+    to = next((head.headers["location"] for head in seen.heads() if "location" in head.headers), "")
+    if seen.url.startswith("http:") and f"{to}/".startswith(f"https://{urlsplit(seen.url).hostname}/"):
+        return Finding("https", "The server wants HTTPS: say https:// in the URL.", True, names)
+    where = f" (it leads to {to})" if to else ""
+    text = f"A login page answers instead of the server{where}: log in with a browser, then try again."
+    return Finding("login", text, True, names)
 
 
 def _foreign(seen: Observations, statuses: set[int], names: list[str]) -> Finding | None:
@@ -267,7 +288,7 @@ def _faults(seen: Observations, rows: list[Row]) -> Iterator[tuple[str, str]]:
                 yield row.transport, row.verdict
             case "buffered":
                 yield row.transport, _holding(seen)
-            case "cut_early":
+            case "cut_early" if row.proof.state == "ok" or row.transport in _ONE_WAY:
                 yield row.transport, "life"
             case "cut_idle" | "no_answer" if row.proof.state == "ok":
                 same = any(abs(each - (row.idle.seconds or 0.0)) < _SAME for each in lives)
@@ -325,6 +346,10 @@ def _asides(seen: Observations, rows: list[Row]) -> Iterator[Finding]:
         yield Finding(
             "header", "Last-Event-ID gets lost on the way. Our clients do not need it; a plain EventSource does.", False
         )
+    if any(row.verdict == "refused" for row in rows):
+        yield Finding("channel", "If another channel may be read here, name it with --channel.", False)
+    if any(row.idle.words == "busy" for row in rows):
+        yield Finding("busy", "The channels are never silent, so nothing is known of silences: read a quiet one.", False)
     if any(head.version == "1.0" for head in seen.heads()):
         yield Finding("http10", "Somebody on the way answers in HTTP/1.0.", False)
     if (hit := _cached(seen)) is not None:
@@ -363,19 +388,27 @@ def _exit(seen: Observations, rows: list[Row], found: list[Finding]) -> int:
 
 
 def _sentence(rows: list[Row], found: list[Finding], code: int, lines: list[Mend]) -> str:
+    """What there is to say to a person, and whether there are lines for somebody."""
     live = next((row for row in rows if row.verdict == "ok"), None)
     live = live or next((row for row in rows if row.verdict in _FREE or row.proof.state == "ok"), None)
-    told = [each for each in found if each.fault not in ("disabled", "compressed", "header", "http10", "cache", "clock")]
-    if code == NOTHING:
-        start = "Nothing works here."
-    elif live is None:
-        start = "The way to the server is free, but it refuses to be read."
-    else:
-        start = f"{_capital(label(live.transport))} works."
-    rest = " ".join(each.words for each in told if live is None or each.transports != [live.transport] or each.words)
+    told = [each for each in found if each.fault not in _ASIDES and (live is None or each.words != f"{_capital(live.words)}.")]
     names = list(dict.fromkeys(mend.server for mend in lines))
-    mended = f" The lines for {' or '.join(names)} mend it." if len(names) == 1 and told else ""
-    return f"{start} {rest}".rstrip() + mended
+    mended = (
+        [f"There are lines for {names[0]} that mend it."]
+        if (told or live is None or live.verdict != "ok") and len(names) == 1 and names != ["client"]
+        else []
+    )
+    return " ".join([_start(live, code), *(each.words for each in told), *mended])
+
+
+def _start(live: Row | None, code: int) -> str:
+    if code == NOTHING:
+        return "Nothing works here."
+    if live is None:
+        return "The way to the server is free, but it does not let itself be read."
+    name = _capital(label(live.transport))
+    but = "" if live.verdict == "ok" else f", but {live.words.removeprefix(label(live.transport)).strip()}"
+    return f"{name} works{but}."
 
 
 def _mends(seen: Observations, found: Iterable[Finding], servers: list[Server]) -> list[Mend]:
@@ -383,7 +416,8 @@ def _mends(seen: Observations, found: Iterable[Finding], servers: list[Server]) 
     names = [server.name for server in servers if server.kind in ("reverse", "forward")]
     forward = ["Squid"] if seen.proxy and "Squid" not in names else []
     names = names or [*REVERSE, *forward]
-    return mends({each.fault for each in found}, [*names, "client"], seen.url)
+    faults = {each.fault for each in found} | {f"{each.fault}/{rung}" for each in found for rung in each.transports}
+    return mends(faults, [*names, "client"], seen.url)
 
 
 # ----------------------------------------------------------------------------------------------------------------- facts
@@ -414,7 +448,7 @@ def _skew(seen: Observations) -> float | None:
         for head in asked.heads:
             moment = _date(head.headers.get("date", ""))
             if moment is not None and asked.at:
-                return moment - asked.at
+                return moment + 0.5 - asked.at  # the header tells whole seconds
     return None
 
 
@@ -432,6 +466,14 @@ def _at(seen: Observations) -> str:
 def _answered(seen: Observations) -> str:
     names = [server.name for server in recognise(seen)]
     return f"{' and '.join(names) or 'Somebody'} answers"
+
+
+def _tls(seen: Observations, names: list[str]) -> Finding:
+    if seen.tls is not None and seen.tls.why:
+        return Finding("certificate", _certificate(seen), True, names)
+    ended = _first_ending(seen)
+    text = f"TLS does not come about ({ended.reason if ended is not None else ''}). Does that port speak plain HTTP?"
+    return Finding("tls", text, True, names)
 
 
 def _certificate(seen: Observations) -> str:

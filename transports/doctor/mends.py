@@ -34,7 +34,6 @@ _PATIENCE: Final = 75  # seconds: above the longest poll (60), and five times th
 
 _CADDY_PROXY: Final = """reverse_proxy {mount}/* BACKEND {
     flush_interval -1
-    stream_timeout 0
     transport http {
         read_timeout 0
         response_header_timeout %ds
@@ -62,7 +61,7 @@ proxy_set_header Host $http_host;""",
     ),
     _Lines("nginx", "host", "the location that has the proxy_pass", "proxy_set_header Host $http_host;"),
     _Lines("nginx", "buffering", "the location that has the proxy_pass", "proxy_buffering off;\ngzip off;"),
-    _Lines("nginx", "compression", "the location that has the proxy_pass", "gzip off;"),
+    _Lines("nginx", "compression compressed", "the location that has the proxy_pass", "gzip off;"),
     _Lines(
         "nginx",
         "idle life",
@@ -76,7 +75,7 @@ proxy_set_header Host $http_host;""",
         "http-request allow if { path_beg {mount}/ }",
     ),
     _Lines("HAProxy", "buffering", "the backend", "option http-no-delay"),
-    _Lines("HAProxy", "compression", "where compression is", "compression type text/html text/css text/javascript"),
+    _Lines("HAProxy", "compression compressed", "where compression is", "compression type text/html text/css text/javascript"),
     _Lines("HAProxy", "idle life", "the frontend", f"timeout client {_PATIENCE}s"),
     _Lines("HAProxy", "idle life", "the backend", f"timeout server {_PATIENCE}s\ntimeout tunnel 1h"),
     _Lines(
@@ -86,7 +85,7 @@ proxy_set_header Host $http_host;""",
         f"ProxyPass {{mount}}/ http://BACKEND{{mount}}/ upgrade=websocket flushpackets=on timeout={_PATIENCE}",
     ),
     _Lines("Apache", "idle life", "the VirtualHost", f"Timeout {_PATIENCE}"),
-    _Lines("Apache", "buffering compression", "the VirtualHost", 'SetEnvIf Request_URI "^{mount}/" no-gzip no-brotli'),
+    _Lines("Apache", "buffering compression compressed", "the VirtualHost", 'SetEnvIf Request_URI "^{mount}/" no-gzip no-brotli'),
     _Lines("Apache", "host", "the VirtualHost", "ProxyPreserveHost On"),
     _Lines(
         "Varnish",
@@ -106,7 +105,7 @@ sub vcl_pipe {
     ),
     _Lines(
         "Varnish",
-        "buffering compression cache",
+        "buffering compression compressed",
         "the VCL, after the backends and before other subs",
         """sub vcl_recv {
     if (req.url ~ "^{mount}/" && !req.http.Upgrade) {
@@ -124,19 +123,24 @@ sub vcl_backend_response {
     ),
     _Lines(
         "Varnish",
-        "idle life",
+        "idle/sse idle/longpoll life/sse life/longpoll",
         "the VCL, after the backends and before other subs",
         f"""sub vcl_backend_fetch {{
     set bereq.first_byte_timeout = {_PATIENCE}s;
     set bereq.between_bytes_timeout = {_PATIENCE}s;
 }}""",
     ),
-    _Lines("Varnish", "idle life", "the arguments of varnishd", f"-p pipe_timeout={_PATIENCE} -p send_timeout={_PATIENCE}"),
+    _Lines(
+        "Varnish",
+        "idle/websocket life/websocket",
+        "the arguments of varnishd",
+        f"-p pipe_timeout={_PATIENCE} -p send_timeout={_PATIENCE}",
+    ),
     _Lines("Caddy", "upgrade buffering idle life", "the site", _CADDY_PROXY % _PATIENCE),
     _Lines("Caddy", "life", "the global options", "servers {\n    timeouts {\n        read_body 0\n        write 0\n    }\n}"),
     _Lines(
         "Caddy",
-        "buffering compression",
+        "buffering compression compressed",
         "the site, in place of the encode line",
         "@everywire_not not path {mount}/*\nencode @everywire_not gzip",
     ),
@@ -144,7 +148,7 @@ sub vcl_backend_response {
         "Squid",
         "upgrade",
         "squid.conf, before the first http_access line",
-        "http_upgrade_request_protocols WebSocket allow all",
+        "acl SSL_ports port {port}\nhttp_upgrade_request_protocols websocket allow all",
     ),
     _Lines(
         "Squid",

@@ -93,7 +93,7 @@ class Trial(msgspec.Struct):
     def lateness(self) -> list[float]:
         """By how much each beat came later than the fastest of them, in seconds."""
         beats = [each.came - each.at for each in self.arrivals if each.at]
-        return [each - min(beats) for each in beats]
+        return [round(each - min(beats), 4) for each in beats]
 
 
 class Asked(msgspec.Struct):

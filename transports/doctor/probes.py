@@ -43,6 +43,7 @@ class Place(NamedTuple):
     headers: Mapping[str, str]
     token: str | None
     ca: str | None
+    patience: float = PROOF  # seconds for each first answer
 
     @property
     def origin(self) -> str:
@@ -73,8 +74,8 @@ class _Watch:
 
     def _keep(self, path: str, status: int, version: str, headers: Mapping[str, str], asked: float) -> None:
         if len(self.heads) < _HEADS:
-            began = asked - self.began
-            self.heads.append(Head(printable(path), status, version, kept(headers), began, _now() - asked))
+            began = round(asked - self.began, 4)
+            self.heads.append(Head(printable(path), status, version, kept(headers), began, _since(asked)))
 
 
 # ---------------------------------------------------------------------------------------------------------------- wires
@@ -91,8 +92,8 @@ async def trial(
     enough: Callable[[Trial], bool],
     headers: Mapping[str, str] | None = None,
 ) -> Trial:
-    """Open one wire and read until `enough`, until it ends, or for `seconds` after its first item; for `PROOF` seconds if
-    none comes.
+    """Open one wire and read until `enough`, until it ends, or for `seconds` after its first item; only as long as the
+    patience lasts if none comes.
     """
     seen = Trial(transport.name, kind)
     watch, moved = _Watch(seen.heads), asyncio.Event()
@@ -109,18 +110,24 @@ async def trial(
             take=lambda _, items: _take(seen, items, watch.began, moved),
             room=_room,
         )
-        await _read(seen, wire, watch, moved, seconds, enough)
-    seen.took = _now() - watch.began
+        await _read(seen, wire, watch, moved, (place.patience, seconds), enough)
+    seen.took = _since(watch.began)
     return seen
 
 
 async def _read(
-    seen: Trial, wire: wires.Wire, watch: _Watch, moved: asyncio.Event, seconds: float, enough: Callable[[Trial], bool]
+    seen: Trial,
+    wire: wires.Wire,
+    watch: _Watch,
+    moved: asyncio.Event,
+    times: tuple[float, float],
+    enough: Callable[[Trial], bool],
 ) -> None:
+    patience, seconds = times
     running = asyncio.create_task(wire.run())
     tasks: list[asyncio.Task[Any]] = [running]
     try:
-        async with asyncio.timeout(PROOF) as bound:
+        async with asyncio.timeout(patience) as bound:
             while not running.done() and not enough(seen):
                 moved.clear()
                 tasks = [running, asyncio.create_task(moved.wait()), *tasks[2:]]
@@ -133,7 +140,7 @@ async def _read(
         pass
     if running.done() and (error := running.exception()) is not None:
         watch.failed(error)
-        seen.ended = ending(error, _now() - watch.began, seen)
+        seen.ended = ending(error, _since(watch.began), seen)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -142,14 +149,14 @@ async def _read(
 def _tell(seen: Trial, fact: facts.Fact, began: float, moved: asyncio.Event) -> None:
     match fact:
         case facts.Opened() if seen.opened is None:
-            seen.opened = _now() - began
+            seen.opened = _since(began)
         case facts.Answered() if seen.answered is None:
-            seen.answered = _now() - began
+            seen.answered = _since(began)
     moved.set()
 
 
 def _take(seen: Trial, items: Sequence[Item], began: float, moved: asyncio.Event) -> None:
-    now = _now() - began
+    now = _since(began)
     for item in items:
         if isinstance(item, Hello):
             seen.beat, seen.resumed = item.beat, printable(item.resumed, 20)
@@ -169,7 +176,8 @@ def ending(error: BaseException, at: float, seen: Trial | None = None) -> Ending
         raise error
     fact = wires.ending(0, error)
     if isinstance(fact, facts.Refused):
-        return Ending(verdict_of(fact), at, fact.status, printable(fact.via), fact.code, printable(fact.reason))
+        verdict = "refused" if isinstance(error, Refusal) else verdict_of(fact)  # the path is served: it is what we asked for
+        return Ending(verdict, at, fact.status, printable(fact.via), fact.code, printable(fact.reason))
     ours = fact.code >= 4400
     broke = "ended" if seen is not None and seen.arrivals else "cut_early" if seen is not None and seen.opened else "unreachable"
     verdict = fact.how or ("refused" if ours and fact.final else broke)
@@ -194,7 +202,7 @@ async def deflate(place: Place) -> bool | None:
     """Whether a WebSocket is compressed if a client offers it, as browsers do, and an item comes then; None: it does not."""
     async with _target(place._replace(channels=()), _Watch([]), None) as target:
         with suppress(*wires.BROKEN):
-            async with asyncio.timeout(PROOF):
+            async with asyncio.timeout(place.patience):
                 headers = {} if place.token is None else {"authorization": f"Bearer {place.token}"}
                 protocols = [WEBSOCKET.content_type]
                 async with target.http.ws_connect(
@@ -214,14 +222,14 @@ async def ask(place: Place, name: str, question: Callable[[wires.Target], Any]) 
     watch = _Watch(seen.heads)
     async with _target(place, watch, None) as target:
         try:
-            async with asyncio.timeout(PROOF):
+            async with asyncio.timeout(place.patience):
                 answer = await question(target)
         except TimeoutError as error:
-            seen.ended = Ending("timeout_open", _now() - watch.began, reason="no answer", cause=_cause(error))
+            seen.ended = Ending("timeout_open", _since(watch.began), reason="no answer", cause=_cause(error))
         except (*wires.BROKEN, Refusal) as error:
             watch.failed(error)
-            seen.ended = ending(error, _now() - watch.began)
-    seen.took, seen.at = _now() - watch.began, time.time()
+            seen.ended = ending(error, _since(watch.began))
+    seen.took, seen.at = _since(watch.began), time.time()
     return seen, answer
 
 
@@ -266,12 +274,12 @@ async def edge(place: Place) -> str:
     nonsense = f"GET {urlsplit(place.url).path}/negotiate HTTP/1.1\r\nHost: {host}\r\nnot a header\r\n\r\n"
     answer = b""
     with suppress(*wires.BROKEN, ValueError):
-        async with asyncio.timeout(_EDGE_TIME):
+        async with asyncio.timeout(min(_EDGE_TIME, place.patience)):
             async with _connection(place, _trusting()) as (reader, writer):
                 writer.write(nonsense.encode())
                 while len(answer) < _EDGE_BYTES and (part := await reader.read(_EDGE_BYTES)):
                     answer += part
-    return answer[:_EDGE_BYTES].decode("latin-1")
+    return "\n".join(map(printable, answer[:_EDGE_BYTES].decode("latin-1").replace("\r\n", "\n").split("\n")))
 
 
 async def tls(place: Place) -> Tls | None:
@@ -283,7 +291,7 @@ async def tls(place: Place) -> Tls | None:
     for attempt in (context, _trusting()):
         attempt.set_alpn_protocols(["h2", "http/1.1"])
         try:
-            async with asyncio.timeout(PROOF), _connection(place, attempt) as (_, writer):
+            async with asyncio.timeout(place.patience), _connection(place, attempt) as (_, writer):
                 shown: ssl.SSLObject = writer.get_extra_info("ssl_object")
                 issuer, subject = issuer_and_subject(shown.getpeercert(binary_form=True) or b"")
                 return Tls(issuer, subject, shown.version() or "", printable(shown.selected_alpn_protocol() or ""), why)
@@ -354,3 +362,8 @@ async def _target(place: Place, watch: _Watch, headers: Mapping[str, str] | None
 
 def _now() -> float:
     return time.monotonic()
+
+
+def _since(began: float) -> float:
+    """Seconds, to a tenth of a millisecond."""
+    return round(time.monotonic() - began, 4)

@@ -54,7 +54,7 @@ _SIGNS: Final = (
     _Sign("uvicorn", "origin", "server", r"(?i)^uvicorn"),
 )
 
-_GO: Final = re.compile(r"^HTTP/1\.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400")
+_GO: Final = re.compile(r"^HTTP/1\.1 400 Bad Request\nContent-Type: text/plain; charset=utf-8\nConnection: close\n\n400")
 _OTHER: Final = ("server", "via", "x-cache", "proxy-agent")  # headers in which somebody names himself
 
 
