@@ -5,12 +5,12 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 BIN := .venv/bin
 
-.PHONY: run test compare lint docs client clean chromium
+.PHONY: run test compare lint docs client clean debian
 
 run: .venv/run  ## serve the page and the stream on port $(PORT)
 	@$(BIN)/everywire serve --host $(HOST) --port $(PORT)
 
-test: .venv/dev chromium lint  ## everything that CI checks
+test: .venv/dev debian lint  ## everything that CI checks
 	$(BIN)/python -m pytest
 
 lint: .venv/dev  ## style, types, layers
@@ -43,9 +43,18 @@ clean:  ## all that the other targets made
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# The browser tests drive Debian's Chromium. Where it cannot be installed they are skipped by name.
-chromium:
+# The tests drive Debian's Chromium and proxies. What is not there and cannot be installed is skipped by name. On a machine that
+# runs services the proxies would begin to serve port 80, now and after every boot: they are installed in containers only.
+PROXIES := nginx:nginx haproxy:haproxy apache2:apache2 varnishd:varnish caddy:caddy squid:squid  # program:package
+
+debian:
 	@command -v chromium >/dev/null || { $(call debian,chromium); } || echo "no Chromium: the browser tests are skipped"
+	@packages="$(call missing,$(PROXIES))"; test -z "$$packages" || \
+		{ test ! -d /run/systemd/system && $(call debian,--no-install-recommends $$packages); } || \
+		echo "not installed, and their tests are skipped: $$packages"
+
+# The packages among $(1) whose programs are not there.
+missing = $$(PATH="$$PATH:/usr/sbin"; for each in $(1); do command -v $${each%:*} >/dev/null || printf '%s ' $${each\#*:}; done)
 
 # Install a Debian package, as root or with a sudo that does not ask.
 as_root = $$([ "$$(id -u)" = 0 ] || echo sudo -n)

@@ -46,7 +46,6 @@ class Program(NamedTuple):
 
     package: str  # Debian's
     command: str  # what follows the name; the configuration is `config` in the directory
-    check: str  # as `command`, to look at the configuration only
     frame: str = "%(config)s"  # what Debian's own files would say around the configuration
 
 
@@ -63,6 +62,7 @@ class Middlebox:
     proxy: bool = False  # a forward proxy
     user: str = ""  # `user:password`, to be let through
     tls: bool = False  # HTTPS at the edge, with HTTP/2
+    site: str = ""  # the box at the other end of the way, if there is one
 
     def __str__(self) -> str:
         return self.name
@@ -74,13 +74,23 @@ class Middlebox:
         Skips the test where the program is not installed; in CI that is a failure.
         """
         executable = find(self.program)
-        with self.installed(upstream) as place:
-            async with _process(executable, PROGRAMS[self.program].command, place) as process:
-                await _accepts(process, place["dir"], int(place["tls"] if self.tls else place["port"]))
-                yield self._way(upstream, place)
+        async with self._site(upstream) as (site, authority):
+            with self._installed(site) as place:
+                async with _process(executable, PROGRAMS[self.program].command, place) as process:
+                    await _accepts(process, place["dir"], int(place["tls"] if self.tls else place["port"]))
+                    yield self._way(site, authority, place)
+
+    @asynccontextmanager
+    async def _site(self, upstream: str) -> AsyncIterator[tuple[str, str | None]]:
+        """What it is in front of: `upstream`, or the box at the other end of the way; and the authority to trust there."""
+        if not self.site:
+            yield upstream, None
+            return
+        async with BOXES[self.site].running(upstream) as way:
+            yield way.url, way.ca
 
     @contextmanager
-    def installed(self, upstream: str) -> Iterator[Place]:
+    def _installed(self, upstream: str) -> Iterator[Place]:
         """A directory with all that the program needs."""
         with tempfile.TemporaryDirectory(prefix=f"everywire-{self.name}-") as name:
             directory = Path(name)
@@ -88,17 +98,17 @@ class Middlebox:
             place = {"dir": name, "port": str(free_port()), "tls": str(free_port()), "root": "" if _ROOT else "#"}
             certificates(directory)
             (directory / "users").write_text(_USERS)
-            (directory / "config").write_text(self.text(upstream, place))
+            (directory / "config").write_text(self._text(upstream, place))
             yield place
 
-    def _way(self, upstream: str, place: Place) -> Way:
+    def _way(self, upstream: str, authority: str | None, place: Place) -> Way:
         if self.proxy:
-            return Way(upstream, f"http://{self.user}{'@' if self.user else ''}127.0.0.1:{place['port']}")
+            return Way(upstream, f"http://{self.user}{'@' if self.user else ''}127.0.0.1:{place['port']}", authority)
         if self.tls:
             return Way(f"https://127.0.0.1:{place['tls']}", ca=f"{place['dir']}/authority.pem")
         return Way(f"http://127.0.0.1:{place['port']}")
 
-    def text(self, upstream: str, place: Place) -> str:
+    def _text(self, upstream: str, place: Place) -> str:
         """The configuration as it is run."""
         text = self.config.read_text() if isinstance(self.config, Path) else self.config
         for there, here in _replacements(str(urlsplit(upstream).port), place).items():
@@ -117,9 +127,11 @@ def _replacements(upstream: str, place: Place) -> dict[str, str]:
         "bind :80": f"bind {plain}",
         "bind :443": f"bind {tls}",
         "<VirtualHost *:80>": f"<VirtualHost {plain}>",
-        "\n:80 {": f"\nhttp://{plain} {{",  # Caddy
-        "\nlive.example {": f"\nhttps://{tls} {{\n\ttls {directory}/certificate.pem {directory}/key.pem",
+        "\n:80 {": f"\n:{place['port']} {{\n\tbind 127.0.0.1",  # Caddy
+        "\nlive.example {": f"\nhttps://{tls}, https://live.example:{place['tls']} {{\n\tbind 127.0.0.1\n"
+        f"\ttls {directory}/certificate.pem {directory}/key.pem",
         "/etc/squid/users": f"{directory}/users",
+        "SSL_ports port 443": f"SSL_ports port {upstream}",
         "SSL_ports port 8000": f"SSL_ports port {upstream}",
         "/etc/ssl/certs/live.example.pem": f"{directory}/certificate.pem",
         "/etc/ssl/private/live.example.key": f"{directory}/key.pem",
@@ -148,7 +160,7 @@ def free_port() -> int:
 def certificates(directory: Path) -> None:
     """Make a throw-away authority, and a certificate for this machine."""
     authority = trustme.CA()
-    made = authority.issue_cert("127.0.0.1", "localhost")
+    made = authority.issue_cert("127.0.0.1", "live.example")
     authority.cert_pem.write_to_path(directory / "authority.pem")
     made.private_key_pem.write_to_path(directory / "key.pem")
     for name, pem in (("certificate.pem", made.cert_chain_pems[0]), ("both.pem", made.private_key_and_cert_chain_pem)):
@@ -210,9 +222,8 @@ def _said(directory: str) -> str:
 
 PROGRAMS = {
     "nginx": Program(
-        package="nginx-light",
+        package="nginx",
         command="-e stderr -p %(dir)s -c %(dir)s/config",
-        check="-t -q -e stderr -p %(dir)s -c %(dir)s/config",
         frame="""%(root)suser root;
 daemon off;
 worker_processes 1;
@@ -236,7 +247,6 @@ http {
     "haproxy": Program(
         package="haproxy",
         command="-db -f %(dir)s/config",
-        check="-c -q -f %(dir)s/config",
         frame="""global
     maxconn 200
 defaults
@@ -250,7 +260,6 @@ defaults
     "apache2": Program(
         package="apache2",
         command="-D FOREGROUND -d %(dir)s -f %(dir)s/config",
-        check="-t -d %(dir)s -f %(dir)s/config",
         frame="""ServerRoot %(dir)s
 ServerName 127.0.0.1
 Listen 127.0.0.1:%(port)s
@@ -278,12 +287,10 @@ AddOutputFilterByType DEFLATE application/javascript application/xml
     "varnishd": Program(
         package="varnish",
         command="-F -j none -a 127.0.0.1:%(port)s -f %(dir)s/config -n %(dir)s/work -s malloc,20m",
-        check="-C -j none -f %(dir)s/config -n %(dir)s/work",
     ),
     "caddy": Program(
         package="caddy",
         command="run --config %(dir)s/config --adapter caddyfile",
-        check="validate --config %(dir)s/config --adapter caddyfile",
         frame="""{
 	admin off
 	auto_https disable_redirects
@@ -295,7 +302,6 @@ AddOutputFilterByType DEFLATE application/javascript application/xml
     "squid": Program(
         package="squid",
         command="-N -f %(dir)s/config",
-        check="-k parse -f %(dir)s/config",
         frame="""pid_filename none
 access_log none
 cache_log %(dir)s/cache.log
@@ -475,6 +481,16 @@ _ALL = (
         chromium="sse",
         proxy=True,
         user="reader:secret",
+    ),
+    Middlebox(
+        name="squid-https",
+        program="squid",
+        config="acl SSL_ports port 443",
+        story="the same two, on the way to a site with HTTPS: nothing that is inside CONNECT can be held back",
+        python="websocket",
+        chromium="websocket",
+        proxy=True,
+        site="nginx-h2",
     ),
     Middlebox(
         name="squid-tuned",

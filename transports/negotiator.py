@@ -325,10 +325,11 @@ class _Step:
                 self._alive(wire)
 
     def refuse(self, fact: Fact) -> None:
-        """HTTP said something else than yes."""
+        """HTTP said something else than yes. A 504 to one that worked is a gateway without patience: that was a cut."""
         wire = self._wire(fact)
         if isinstance(fact, Refused) and wire is not None:
-            self._over(wire, verdict_of(fact), fact)
+            cut = fact.status == 504 and outlook.was_silent(wire, self.now)
+            self._over(wire, "cut_idle" if cut else verdict_of(fact), fact)
 
     def lose(self, fact: Fact) -> None:
         """A connection ended, or was never made."""

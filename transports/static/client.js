@@ -340,6 +340,7 @@ export function step(state, fact, now, luck) {
         else if (status < 300) verdict = "wrong_content_type";
         else if (status > 501 && status < 505) verdict = "bad_gateway";
         else if (status !== 426) verdict = "refused_http";
+        if (status === 504 && wire.phase === "proven" && now - wire.heard >= 2) verdict = "cut_idle";
       }
       over(wire, verdict);
     },

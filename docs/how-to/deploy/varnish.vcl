@@ -11,7 +11,7 @@ sub vcl_recv {
         return (pipe);  # from here on bytes are passed both ways; all else that Varnish can do ends at one answer
     }
     if (req.url ~ "^/live/") {
-        return (pass);  # never looked up: else readers of one URL would queue for each other
+        return (pass);  # else Varnish keeps a note of each URL for two minutes, and every poll has another
     }
 }
 
