@@ -137,15 +137,13 @@ def _servers(found: Report) -> list[str]:
 
 def _mends(found: Report) -> Iterator[str]:
     names = list(dict.fromkeys(mend.server for mend in found.mends if mend.server != "client"))
-    if not found.mends:
-        return
-    yield ""
     if len(names) > 1:
+        yield ""
         yield f"These lines mend it, in whichever of {', '.join(names)} stands in the way:"
-    if any("BACKEND" in line for mend in found.mends for line in mend.lines):
-        yield "BACKEND is the address and port of the server itself."
     for mend in found.mends:
         yield from ["", click.style(_place(mend), bold=True), *(f"    {line}" for line in mend.lines)]
+    if any("BACKEND" in line for mend in found.mends for line in mend.lines):
+        yield from ["", "BACKEND is the address and port of the server itself."]
 
 
 def _place(mend: Mend) -> str:

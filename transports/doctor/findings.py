@@ -391,14 +391,14 @@ def _sentence(rows: list[Row], found: list[Finding], code: int, lines: list[Mend
     """What there is to say to a person, and whether there are lines for somebody."""
     live = next((row for row in rows if row.verdict == "ok"), None)
     live = live or next((row for row in rows if row.verdict in _FREE or row.proof.state == "ok"), None)
-    told = [each for each in found if each.fault not in _ASIDES and (live is None or each.words != f"{_capital(live.words)}.")]
+    whole = any(len(each.transports) == len(rows) for each in found)
+    of_rows = [] if whole else list(_others(rows, live))
+    said = {f"{_capital(row.words)}." for row in rows}
+    rest = [each.words for each in found if each.fault not in _ASIDES and each.words not in said]
     names = list(dict.fromkeys(mend.server for mend in lines))
-    mended = (
-        [f"There are lines for {names[0]} that mend it."]
-        if (told or live is None or live.verdict != "ok") and len(names) == 1 and names != ["client"]
-        else []
-    )
-    return " ".join([_start(live, code), *(each.words for each in told), *mended])
+    wrong = of_rows or rest or live is None or live.verdict != "ok"
+    mended = [f"There are lines for {names[0]} that mend it."] if wrong and len(names) == 1 and names != ["client"] else []
+    return " ".join([_start(live, code), *of_rows, *rest, *mended])
 
 
 def _start(live: Row | None, code: int) -> str:
@@ -406,9 +406,28 @@ def _start(live: Row | None, code: int) -> str:
         return "Nothing works here."
     if live is None:
         return "The way to the server is free, but it does not let itself be read."
-    name = _capital(label(live.transport))
-    but = "" if live.verdict == "ok" else f", but {live.words.removeprefix(label(live.transport)).strip()}"
-    return f"{name} works{but}."
+    return f"{_capital(label(live.transport))} works{'' if live.verdict == 'ok' else f', but {_predicate(live)}'}."
+
+
+def _others(rows: list[Row], live: Row | None) -> Iterator[str]:
+    """What is wrong with the transports that are not in use, each fault once."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row is not live and row.verdict not in ("ok", "disabled"):
+            groups.setdefault(row.verdict, []).append(row)
+    for verdict, group in groups.items():
+        names = [label(row.transport) for row in group]
+        if live is not None and verdict == live.verdict:
+            yield f"{_capital(' and '.join(names))}: the same."
+        else:
+            also = f", {' and '.join(names[1:])} too" if names[1:] else ""
+            colon = "" if group[0].words.startswith(names[0]) else ":"
+            yield f"{_capital(names[0])}{colon} {_predicate(group[0])}{also}."
+
+
+def _predicate(row: Row) -> str:
+    """The words without the name, if they begin with it."""
+    return row.words.removeprefix(label(row.transport)).strip()
 
 
 def _mends(seen: Observations, found: Iterable[Finding], servers: list[Server]) -> list[Mend]:

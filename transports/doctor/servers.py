@@ -55,7 +55,7 @@ _SIGNS: Final = (
 )
 
 _GO: Final = re.compile(r"^HTTP/1\.1 400 Bad Request\nContent-Type: text/plain; charset=utf-8\nConnection: close\n\n400")
-_OTHER: Final = ("server", "via", "x-cache", "proxy-agent")  # headers in which somebody names himself
+_OTHER: Final = ("server", "via", "proxy-agent")  # headers in which somebody names himself
 
 
 def recognise(seen: Observations) -> list[Server]:
@@ -72,9 +72,9 @@ def recognise(seen: Observations) -> list[Server]:
 
 def strangers(seen: Observations) -> list[str]:
     """What somebody said of himself who is not in the table."""
-    known = {server.seen for server in recognise(seen)}
+    known = [server.name.lower() for server in recognise(seen)]
     said = {f"{name}: {head.headers[name][:60]}" for head in seen.heads() for name in _OTHER if name in head.headers}
-    return sorted(said - known)
+    return sorted(text for text in said if not any(name in text.lower() for name in known))
 
 
 def _texts(seen: Observations, header: str) -> list[tuple[str, str]]:
