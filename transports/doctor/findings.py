@@ -23,6 +23,8 @@ WORKS, DEGRADED, NOTHING = 0, 10, 20
 
 _LATE: Final = 1.5  # seconds by which a beat is late that was held back; fewer may be chance
 _SAME: Final = 1.5  # seconds between two ends that have the same reason
+_GONE: Final = 4.0  # seconds without a beat, of those that come every second, after which no more will come
+_SHORT: Final = 2.0  # seconds of a WebSocket that was cut because it is one
 _SKEW: Final = 5.0  # seconds between two clocks that are worth a word
 _LATE_BEATS: Final = 2  # late ones, of those that come every second, that are no hiccup
 _STREAMS: Final = frozenset(each.name for each in LADDER if each.many)
@@ -108,11 +110,11 @@ def _row(seen: Observations, rung: str) -> Row:
         buffering = _buffering(trial) if rung in _STREAMS else Cell("ok", words="")
         life = _life(seen, trial) if rung in _STREAMS else Cell("unknown")
         idle, silent = _idle(seen, rung)
-        verdict = _first_bad((buffering, "buffered"), (life, "cut_early"), (idle, silent))
+        verdict = _first_bad((buffering, "buffered"), (life, "cut_early" if trial.ended else "no_answer"), (idle, silent))
     else:
         buffering = life = idle = Cell("unknown")
     handshake = Cell("ok" if trial.opened is not None else "bad", trial.opened)
-    said = _words(rung, verdict, trial.ended, life if verdict == "cut_early" else idle)
+    said = _words(rung, verdict, trial.ended, life if life.state == "bad" else idle)
     if verdict == "no_answer" and trial.first is not None and rung in _ONE_WAY and proof.state == "bad":
         said = f"{said}: items come, but polls that ask after them are not answered"
     return Row(rung, verdict, said, handshake, proof, buffering, idle, life)
@@ -164,6 +166,9 @@ def _buffering(trial: Trial) -> Cell:
 
 def _life(seen: Observations, trial: Trial) -> Cell:
     """How long a stream lives on which something comes every second."""
+    last = trial.arrivals[-1].came if trial.arrivals else 0.0
+    if trial.ended is None and seen.life and trial.took - last > _GONE:
+        return Cell("bad", last, f"silent after {seconds(last)} s")
     if trial.ended is None:
         return Cell("ok" if seen.life else "unknown", trial.took, f"{seconds(trial.took)} s and more" if seen.life else "")
     if trial.ended.code:
@@ -176,6 +181,8 @@ def _idle(seen: Observations, rung: str) -> tuple[Cell, str]:
     trial = seen.trial(rung, "silence")
     if trial is None or not seen.idle or trial.first is None:
         return Cell("unknown"), ""
+    if (broken := next((each for each in trial.heads if not each.status), None)) is not None:
+        return Cell("bad", broken.took, f"cut after {seconds(broken.took)} s"), "cut_idle"
     silence = round((trial.ended.at if trial.ended is not None else trial.took) - trial.silent_since, 4)
     if trial.ended is not None:
         if trial.ended.code or _one_end(trial, seen.trial(rung, "beats")):
@@ -199,9 +206,10 @@ def _one_end(silent: Trial, beats: Trial | None) -> bool:
 
 
 def _words(rung: str, verdict: str, ended: Ending | None, cell: Cell) -> str:
+    """What is said of a transport; `cell` is the property that is bad."""
     status, via = (ended.status, ended.via) if ended is not None else (0, "")
     said = words(rung, verdict, status, via)
-    if verdict in ("cut_idle", "cut_early") and cell.seconds is not None:
+    if verdict in ("cut_idle", "cut_early", "no_answer") and cell.state == "bad" and cell.seconds is not None:
         return f"{said} (after {seconds(cell.seconds)} s)"
     if verdict == "refused" and ended is not None:
         return f"{said}: {ended.reason}"
@@ -279,7 +287,7 @@ def _mount(seen: Observations) -> str:
 
 def _faults(seen: Observations, rows: list[Row]) -> Iterator[tuple[str, str]]:
     """What is wrong with each transport: `(transport, fault)`s."""
-    lives = [row.life.seconds for row in rows if row.verdict == "cut_early" and row.life.seconds is not None]
+    lives = [row.life.seconds for row in rows if row.life.state == "bad" and row.life.seconds is not None]
     for row in rows:
         match row.verdict:
             case "ok":
@@ -288,10 +296,10 @@ def _faults(seen: Observations, rows: list[Row]) -> Iterator[tuple[str, str]]:
                 yield row.transport, row.verdict
             case "buffered":
                 yield row.transport, _holding(seen)
-            case "cut_early" if row.proof.state == "ok" or row.transport in _ONE_WAY:
+            case "cut_early" if row.transport in _ONE_WAY or (row.life.seconds or 0.0) > _SHORT:
                 yield row.transport, "life"
             case "cut_idle" | "no_answer" if row.proof.state == "ok":
-                same = any(abs(each - (row.idle.seconds or 0.0)) < _SAME for each in lives)
+                same = row.life.state == "bad" or any(abs(each - (row.idle.seconds or 0.0)) < _SAME for each in lives)
                 yield row.transport, "life" if same else "idle"
             case _:
                 yield row.transport, "upgrade" if row.transport not in _ONE_WAY and row.transport in _STREAMS else "blocked"
@@ -299,10 +307,9 @@ def _faults(seen: Observations, rows: list[Row]) -> Iterator[tuple[str, str]]:
 
 def _holding(seen: Observations) -> str:
     """Whether a stream is held back by its compression, or by somebody who waits for more."""
-    plain, usual = seen.trial("sse", "identity"), seen.trial("sse", "beats")
-    encoded = usual is not None and any("content-encoding" in head.headers for head in usual.heads)
+    plain = seen.trial("sse", "identity")
     flows = plain is not None and _proof(plain, True)[1] == "ok" and _buffering(plain).state == "ok"
-    return "compression" if flows or (encoded and plain is None) else "buffering"
+    return "compression" if flows else "buffering"
 
 
 def _http_findings(seen: Observations, best: Row | None) -> Iterator[Finding]:
@@ -325,27 +332,13 @@ def _http_findings(seen: Observations, best: Row | None) -> Iterator[Finding]:
 
 
 def _asides(seen: Observations, rows: list[Row]) -> Iterator[Finding]:
-    """What is no fault, or not yet."""
-    for rung in ("websocket", "sse", "longpoll"):
-        trial = seen.trial(rung, "silence")
+    """What no transport's verdict says."""
+    for row in rows:
+        trial = seen.trial(row.transport, "silence")
         if trial is not None and seen.since and trial.resumed == "fresh":
-            text = f"{_capital(label(rung))} loses the position on the way: nothing can be resumed."
-            yield Finding("resume", text, True, [rung])
-    usual = seen.trial("sse", "beats")
-    coding = (
-        next((head.headers["content-encoding"] for head in usual.heads if "content-encoding" in head.headers), "")
-        if usual
-        else ""
-    )
-    if coding and not any(row.transport == "sse" and row.verdict == "buffered" for row in rows):
-        yield Finding(
-            "compressed", f"Somebody compresses the stream ({coding}). It passes, but costs memory and time.", False, ["sse"]
-        )
-    header = seen.trial("sse", "header")
-    if header is not None and header.resumed == "fresh":
-        yield Finding(
-            "header", "Last-Event-ID gets lost on the way. Our clients do not need it; a plain EventSource does.", False
-        )
+            text = f"{_capital(label(row.transport))} loses the position on the way: nothing can be resumed."
+            yield Finding("resume", text, True, [row.transport])
+    yield from _stream_asides(seen, any(row.transport == "sse" and row.verdict == "buffered" for row in rows))
     if any(row.verdict == "refused" for row in rows):
         yield Finding("channel", "If another channel may be read here, name it with --channel.", False)
     if any(row.idle.words == "busy" for row in rows):
@@ -355,9 +348,26 @@ def _asides(seen: Observations, rows: list[Row]) -> Iterator[Finding]:
     if (hit := _cached(seen)) is not None:
         yield Finding("cache", f"A cache answered in place of the server ({hit.path}), although that was forbidden.", False)
     if (skew := _skew(seen)) is not None and abs(skew) > _SKEW:
-        yield Finding(
-            "clock", f"The clocks differ by {seconds(abs(skew))} s: this machine's is {'behind' if skew > 0 else 'ahead'}.", False
-        )
+        text = f"The clocks differ by {seconds(abs(skew))} s: this machine's is {'behind' if skew > 0 else 'ahead'}."
+        yield Finding("clock", text, False)
+
+
+def _stream_asides(seen: Observations, held: bool) -> Iterator[Finding]:
+    """What happens to the head of a stream."""
+    if (coding := _coding(seen)) and not (held and _holding(seen) == "compression"):
+        but = "" if held else ". It passes, but costs memory and time"
+        yield Finding("compressed", f"Somebody compresses the stream ({coding}){but}.", False, ["sse"])
+    header = seen.trial("sse", "header")
+    if header is not None and header.resumed == "fresh":
+        text = "Last-Event-ID gets lost on the way. Our clients do not need it; a plain EventSource does."
+        yield Finding("header", text, False)
+
+
+def _coding(seen: Observations) -> str:
+    """How a stream is compressed on the way; "" for not at all. The server itself never does."""
+    usual = seen.trial("sse", "beats")
+    heads = usual.heads if usual is not None else []
+    return next((head.headers["content-encoding"] for head in heads if "content-encoding" in head.headers), "")
 
 
 def _cached(seen: Observations) -> Head | None:
@@ -451,7 +461,7 @@ def _facts(seen: Observations) -> dict[str, str]:
         trust = f"not trusted: {seen.tls.why}" if seen.tls.why else "trusted"
         facts["certificate"] = f"made by {seen.tls.issuer or 'somebody'}, {trust}"
         facts["TLS"] = " ".join(each for each in (seen.tls.version, seen.tls.alpn and f"with {seen.tls.alpn}") if each)
-    versions = sorted({head.version for head in seen.heads()})
+    versions = sorted({head.version for head in seen.heads() if head.version})
     if versions:
         facts["HTTP"] = " and ".join(versions)
     if seen.deflate is not None:

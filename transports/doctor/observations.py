@@ -31,11 +31,11 @@ def kept(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The head of an answer."""
+    """A request, and the head of its answer."""
 
     path: str
-    status: int
-    version: str  # of HTTP: "1.1"
+    status: int  # 0 if the connection broke before there was one; the request may have been made again
+    version: str  # of HTTP: "1.1"; "" if there was none
     headers: dict[str, str]  # names in lower case
     began: float  # when it was asked for
     took: float

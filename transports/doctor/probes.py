@@ -62,7 +62,11 @@ class _Watch:
 
     async def __call__(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         asked = _now()
-        response = await handler(request)
+        try:
+            response = await handler(request)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):  # aiohttp may try once more, and tell nobody
+            self._keep(request.url.path, 0, "", {}, asked)
+            raise
         version = response.version or aiohttp.HttpVersion11
         self._keep(request.url.path, response.status, f"{version.major}.{version.minor}", response.headers, asked)
         return response

@@ -151,7 +151,28 @@ CASES = {
         "ok no_answer ok",
         ["idle"],
         0,
-        "WebSocket works. SSE fell silent.",
+        "WebSocket works. SSE fell silent (after 17.0 s).",
+    ),
+    "connections are forgotten": (
+        seen(beats("websocket", 8), silence("websocket", dead=True)),
+        "no_answer ok ok",
+        ["life"],
+        10,
+        "SSE works. WebSocket fell silent (after 8.0 s).",
+    ),
+    "a poll is cut, and made once more behind our back": (
+        seen(msgspec.structs.replace(silence("longpoll", dead=True), heads=[head(), Head("/live/poll", 0, "", {}, 0.02, 10.0)])),
+        "ok ok cut_idle",
+        ["idle"],
+        0,
+        "WebSocket works. Long-polling is cut off when nothing comes (after 10.0 s).",
+    ),
+    "killed as soon as it is seen": (
+        seen(beats("websocket", 0, ended=cut(0.3))),
+        "cut_early ok ok",
+        ["upgrade"],
+        10,
+        "SSE works. WebSocket is cut off early (after 0.3 s).",
     ),
     "every request ends after ten seconds": (
         seen(
