@@ -32,7 +32,7 @@ from tests.ways import Way
 
 DEPLOY = ROOT / "docs" / "how-to" / "deploy"
 _START = 30.0  # seconds until it accepts connections: Varnish compiles its configuration
-_STOP = 1.0  # seconds to end by itself, which some do only after the streams that they carry
+_STOP = 3.0  # seconds to end by itself: Squid needs two, Apache waits for its streams
 _PORTS = range(10_000, 32_000)  # below those that the kernel gives to outgoing connections
 _ROOT = os.geteuid() == 0
 _USERS = "reader:$apr1$everywir$a9B/DcJMJRskCT9hSeccl1\n"  # as `htpasswd` writes it; the password is `secret`
@@ -301,7 +301,7 @@ AddOutputFilterByType DEFLATE application/javascript application/xml
     ),
     "squid": Program(
         package="squid",
-        command="-N -f %(dir)s/config",
+        command="-N -n everywire%(port)s -f %(dir)s/config",  # the name is that of its shared memory
         frame="""pid_filename none
 access_log none
 cache_log %(dir)s/cache.log
