@@ -7,13 +7,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from transports import sse
-from transports.errors import ConfigError
-from transports.facts import BEAT
-from transports.ladder import LADDER
-from transports.transport import Transport
-from transports.wires import mount_url, open_session
-
+from .. import sse
+from ..errors import ConfigError
+from ..facts import BEAT
+from ..ladder import LADDER
+from ..transport import Transport
+from ..wires import mount_url, open_session
 from . import probes
 from .observations import SILENCE_SLACK, Observations, Trial
 from .probes import PROOF, Place

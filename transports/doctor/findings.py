@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from transports.evidence import VERDICTS, label, seconds, words
-from transports.ladder import LADDER
-
+from ..evidence import VERDICTS, label, seconds, words
+from ..ladder import LADDER
 from .mends import REVERSE, Mend, mends
 from .observations import Ending, Head, Observations, Trial
 from .servers import Server, recognise, strangers
@@ -24,6 +23,7 @@ WORKS, DEGRADED, NOTHING = 0, 10, 20
 _LATE: Final = 1.5  # seconds by which a beat is late that was held back; fewer may be chance
 _SAME: Final = 1.5  # seconds between two ends that have the same reason
 _GONE: Final = 4.0  # seconds without a beat, of those that come every second, after which no more will come
+_STALE: Final = 1.0  # seconds within which a request breaks that was made on a connection which had been closed
 _SHORT: Final = 2.0  # seconds of a WebSocket that was cut because it is one
 _SKEW: Final = 5.0  # seconds between two clocks that are worth a word
 _LATE_BEATS: Final = 2  # late ones, of those that come every second, that are no hiccup
@@ -181,21 +181,31 @@ def _idle(seen: Observations, rung: str) -> tuple[Cell, str]:
     trial = seen.trial(rung, "silence")
     if trial is None or not seen.idle or trial.first is None:
         return Cell("unknown"), ""
-    if (broken := next((each for each in trial.heads if not each.status), None)) is not None:
-        return Cell("bad", broken.took, f"cut after {seconds(broken.took)} s"), "cut_idle"
-    silence = round((trial.ended.at if trial.ended is not None else trial.took) - trial.silent_since, 4)
+    if (silence := _cut_silence(trial)) is not None:
+        return Cell("bad", silence, f"cut after {seconds(silence)} s"), "cut_idle"
     if trial.ended is not None:
         if trial.ended.code or _one_end(trial, seen.trial(rung, "beats")):
             return Cell("unknown"), ""
+        silence = round(trial.ended.at - trial.silent_since, 4)
         return Cell("bad", silence, f"cut after {seconds(silence)} s"), "cut_idle"
     if len(trial.arrivals) == 1:
+        silence = round(trial.took - trial.silent_since, 4)
         return Cell("bad", silence, f"nothing came for {seconds(silence)} s"), "no_answer"
+    return _borne(trial), ""
+
+
+def _cut_silence(trial: Trial) -> float | None:
+    """How long a request had waited that broke and was made again. One that breaks at once met a connection closed before."""
+    return next((each.took for each in trial.heads if not each.status and each.took > _STALE), None)
+
+
+def _borne(trial: Trial) -> Cell:
+    """The silence before the second item."""
     before, last = trial.arrivals[0], trial.arrivals[1]
     if last.kind != "beat":
-        return Cell("unknown", words="busy"), ""
-    asked = max([before.came, *(each.began for each in trial.heads)])
-    silence = round(last.came - asked, 4)
-    return Cell("ok", silence, f"{seconds(silence)} s and more"), ""
+        return Cell("unknown", words="busy")
+    silence = round(last.came - max([before.came, *(each.began for each in trial.heads)]), 4)
+    return Cell("ok", silence, f"{seconds(silence)} s and more")
 
 
 def _one_end(silent: Trial, beats: Trial | None) -> bool:
@@ -338,6 +348,8 @@ def _asides(seen: Observations, rows: list[Row]) -> Iterator[Finding]:
         if trial is not None and seen.since and trial.resumed == "fresh":
             text = f"{_capital(label(row.transport))} loses the position on the way: nothing can be resumed."
             yield Finding("resume", text, True, [row.transport])
+    if seen.trials and seen.deflate is None and any(row.transport == "websocket" and row.verdict in _FREE for row in rows):
+        yield Finding("deflate", "A WebSocket that offers compression, as those of browsers do, does not get through.", True)
     yield from _stream_asides(seen, any(row.transport == "sse" and row.verdict == "buffered" for row in rows))
     if any(row.verdict == "refused" for row in rows):
         yield Finding("channel", "If another channel may be read here, name it with --channel.", False)

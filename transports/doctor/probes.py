@@ -17,14 +17,13 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import msgspec
 
-from transports import facts, wires
-from transports.errors import NotEverywireError, Refusal
-from transports.evidence import verdict_of
-from transports.items import Beat, Event, Hello, Item
-from transports.longpoll import TRANSPORT as POLL
-from transports.transport import Transport
-from transports.websocket import TRANSPORT as WEBSOCKET
-
+from .. import facts, wires
+from ..errors import NotEverywireError, Refusal
+from ..evidence import verdict_of
+from ..items import Beat, Event, Hello, Item
+from ..longpoll import TRANSPORT as POLL
+from ..transport import Transport
+from ..websocket import TRANSPORT as WEBSOCKET
 from .certificate import issuer_and_subject
 from .observations import Arrival, Asked, Ending, Head, Tls, Trial, kept, printable
 

@@ -62,7 +62,7 @@ def seen(*changed: Trial, **rest: object) -> Observations:
         since="k3f9.7",
         asked=asked,
         trials={f"{trial.rung} {trial.kind}": trial for trial in trials},
-        **rest,
+        **{"deflate": True, **rest},
     )
 
 
@@ -256,6 +256,20 @@ CASES = {
         seen(asked={"negotiate": Asked("negotiate", heads=[head(date=DATE)], at=START + 60)}),
         "ok ok ok",
         ["clock"],
+        0,
+        "WebSocket works.",
+    ),
+    "compression is what upgrades die of": (
+        seen(deflate=None),
+        "ok ok ok",
+        ["deflate"],
+        10,
+        "WebSocket works. A WebSocket that offers compression, as those of browsers do, does not get through.",
+    ),
+    "a connection that had been closed is no cut": (
+        seen(msgspec.structs.replace(silence("longpoll"), heads=[head(), Head("/live/poll", 0, "", {}, 0.02, 0.01)])),
+        "ok ok ok",
+        [],
         0,
         "WebSocket works.",
     ),
