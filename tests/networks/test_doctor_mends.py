@@ -8,15 +8,17 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.middleboxes import BOXES, Middlebox
+from tests.middleboxes import BOXES, Middlebox, certificates
 from transports import Hub, Options
 from transports.asgi import Endpoints
 from transports.doctor import Mend, Report, examine, report
+from transports.doctor.mends import mends
 from transports.testing import serving
 
 pytestmark = pytest.mark.real
@@ -25,8 +27,8 @@ WINDOW = 8.0  # seconds of silence and of life to try, where a box has a time of
 
 
 @asynccontextmanager
-async def mounted() -> AsyncIterator[str]:
-    """A server with its mount at /live, as everybody has it."""
+async def mounted(**tls: str) -> AsyncIterator[str]:
+    """A server with its mount at /live, as everybody has it; `tls`: with this `certfile` and `keyfile`."""
     options = Options(channels=("*",))
     hub = Hub(options)
     await hub.open()
@@ -35,7 +37,7 @@ async def mounted() -> AsyncIterator[str]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await endpoints({**scope, "root_path": "/live"}, receive, send)
 
-    async with serving(app, drain=hub.close, options=options) as url:
+    async with serving(app, drain=hub.close, options=options, **tls) as url:
         yield url
 
 
@@ -61,6 +63,7 @@ PLACES = {
     ("HAProxy", "the frontend and the backend, before other http-request lines"): after(r"^listen .*$"),
     ("HAProxy", "the frontend"): after(r"^listen .*$"),
     ("HAProxy", "the backend"): after(r"^listen .*$"),
+    ("HAProxy", "where compression is"): after(r"^listen .*$"),
     ("Apache", "the VirtualHost, before other ProxyPass lines"): after(r"^<VirtualHost .*>$"),
     ("Apache", "the VirtualHost"): after(r"^<VirtualHost .*>$"),
     ("Varnish", "the VCL, after the backends and before other subs"): after(r"^backend .*\}$"),
@@ -81,6 +84,14 @@ def pasted(config: str, mend: Mend) -> str:
             start = r"\s+".join(map(re.escape, words[: ALIKE.get(words[0], 1)]))
             config = re.sub(rf"(?m)(^|(?<=[;{{]))[ \t]*{start}(?=[\s;])[^;\n]*(;|$)", "", config)
     return PLACES[mend.server, mend.where](config, "\n".join(mend.lines).replace("BACKEND", "127.0.0.1:8000"))
+
+
+def mended(box: Middlebox, found: Report) -> str:
+    """The configuration of a box with everything in it that the doctor gave."""
+    config = box.config if isinstance(box.config, str) else box.config.read_text()
+    for mend in found.mends:
+        config = pasted(config, mend)
+    return config
 
 
 @pytest.mark.parametrize("lines", [("proxy_read_timeout 75s;", "gzip off;"), ("gzip off;",)])
@@ -117,6 +128,24 @@ OWN = {
             "nginx that lets upgrades through, and holds back and compresses all that streams",
             "websocket",
             "websocket",
+        ),
+        Middlebox(
+            "apache-deflate",
+            "apache2",
+            "LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so\n<VirtualHost *:80>\nProxyPreserveHost On\n"
+            "SetOutputFilter DEFLATE\nProxyPass / http://127.0.0.1:8000/ upgrade=websocket\n</VirtualHost>",
+            "Apache that compresses all there is",
+            "websocket",
+            "websocket",
+        ),
+        Middlebox(
+            "varnish-gzip",
+            "varnishd",
+            'vcl 4.1;\nbackend default { .host = "127.0.0.1"; .port = "8000"; }\n'
+            "sub vcl_backend_response { set beresp.do_gzip = true; set beresp.do_stream = false; }",
+            "Varnish that compresses all there is, and waits for the end of it",
+            "longpoll",
+            "longpoll",
         ),
         Middlebox(
             "apache-short",
@@ -159,6 +188,8 @@ CASES = (
     Case("apache-default", "Apache", {("upgrade", "websocket"), ("host", "")}),
     Case("varnish-default", "Varnish", {("upgrade", "websocket")}),
     Case("nginx-gzip-held", "nginx", {("compression", "sse")}, exit=0),
+    Case("apache-deflate", "Apache", {("compressed", "sse")}, exit=0),
+    Case("varnish-gzip", "Varnish", {("upgrade", "websocket"), ("buffering", "sse")}),
     Case("apache-short", "Apache", {("idle", "sse"), ("idle", "longpoll")}, exit=0, window=WINDOW),
     Case("varnish-short", "Varnish", {("upgrade", "websocket"), ("idle", "sse"), ("idle", "longpoll")}, window=WINDOW),
     Case("caddy-short", "Caddy", {("idle", "websocket"), ("idle", "sse"), ("idle", "longpoll")}, window=WINDOW),
@@ -184,13 +215,41 @@ async def test_the_fault_is_named_and_the_lines_mend_it(case: Case, monkeypatch:
         assert {mend.server for mend in found.mends} == {case.server}
         assert case.server in [server.name for server in found.servers]
 
-        config = box.config if isinstance(box.config, str) else box.config.read_text()
-        for mend in found.mends:
-            config = pasted(config, mend)
+        config = mended(box, found)
         async with replace(box, config=config).running(url) as way:
             way.take(monkeypatch)
             after_it = await looked(way.url, case.window, way.ca)
         assert (after_it.exit, after_it.findings) == (0, []), f"{after_it.sentence}\n{config}"
+
+
+FAULTS = ["upgrade", "host", "buffering", "compression", "compressed", "blocked", "idle", "life"]
+EVERYTHING = {
+    "nginx": "nginx-default",
+    "HAProxy": "haproxy-no-upgrade",
+    "Apache": "apache-default",
+    "Varnish": "varnish-default",
+    "Caddy": "caddy",
+    "Squid": "squid",
+}
+ELSEWHERE = {"the arguments of varnishd", "the global options"}
+"""Places that are in no file of a box."""
+
+
+@pytest.mark.parametrize("server", EVERYTHING)
+async def test_all_the_lines_for_a_server_together_are_understood_and_let_everything_pass(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = BOXES[EVERYTHING[server]]
+    config = (
+        f"LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so\n{box.config}" if server == "Apache" else box.config
+    )
+    async with mounted() as url:
+        every = [f"{fault}/{rung}" for fault in ("idle", "life") for rung in ("websocket", "sse", "longpoll")]
+        for mend in mends([*FAULTS, *every], [server], f"{url}/live"):
+            config = config if mend.where in ELSEWHERE else pasted(config, mend)
+        async with replace(box, config=config).running(url) as way:
+            way.take(monkeypatch)
+            assert (await looked(way.url, 0.0)).sentence == "WebSocket works.", config
 
 
 @pytest.mark.parametrize(
@@ -201,6 +260,20 @@ async def test_what_we_recommend_is_found_to_be_well(name: str, monkeypatch: pyt
         way.take(monkeypatch)
         found = await looked(way.url, 0.0, way.ca)
     assert (found.exit, found.sentence, found.mends) == (0, "WebSocket works.", [])
+
+
+async def test_an_office_that_tunnels_to_one_port_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    certificates(tmp_path)
+    authority, box = str(tmp_path / "authority.pem"), BOXES["squid"]
+    async with mounted(certfile=str(tmp_path / "certificate.pem"), keyfile=str(tmp_path / "key.pem")) as url:
+        async with box.running(url) as way:
+            way.take(monkeypatch)
+            found = await looked(way.url, 0.0, authority)
+        assert (found.exit, [each.fault for each in found.findings]) == (20, ["blocked"])
+        assert {mend.server for mend in found.mends} == {"Squid"}
+        async with replace(box, config=mended(box, found)).running(url) as way:
+            way.take(monkeypatch)
+            assert (await looked(way.url, 0.0, authority)).sentence == "WebSocket works."
 
 
 async def test_a_proxy_that_wants_to_know_who_comes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,13 @@ async def test_what_is_said_of_each_network() -> None:
 
 
 async def test_a_proxy_that_wants_a_password_is_told_apart_from_one_that_got_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with mounted() as url, networks.Network("proxy-407", upstream=url) as proxy:
-        Way(url, f"http://{proxy.rpartition('//')[2].rpartition('@')[2]}").take(monkeypatch)
-        refused = report(await examine(f"{url}/live", idle=0, life=0))
+    async with mounted() as url:
+        network = networks.Network("proxy-407", upstream=f"{url}/live")
+        async with network as way:
+            Way(way, network.proxy).take(monkeypatch)
+            refused = report(await examine(way, idle=0, life=0))
+            Way(way, network.proxy.replace("//", "//user:secret@")).take(monkeypatch)
+            allowed = report(await examine(way, idle=0, life=0))
     assert (refused.exit, [each.fault for each in refused.findings]) == (20, ["proxy_auth"])
+    assert (allowed.exit, allowed.sentence) == (0, "WebSocket works.")
+    assert "secret" not in str(allowed)

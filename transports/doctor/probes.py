@@ -334,7 +334,10 @@ async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to
     known = f"{unquote(via.username or '')}:{unquote(via.password or '')}"
     who = f"Proxy-Authorization: Basic {b64encode(known.encode()).decode()}\r\n" if via.username else ""
     writer.write(f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n{who}\r\n".encode())
-    head = await reader.readuntil(b"\r\n\r\n")
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError as error:
+        raise EOFError("the proxy's answer does not end") from error
     if head.split(b" ", 2)[1:2] != [b"200"]:
         raise EOFError("the proxy makes no tunnel")
 
