@@ -107,7 +107,7 @@ class _Examination:
         return answer
 
     async def _negotiate(self) -> None:
-        self.seen.offered = await self._ask("negotiate", probes.negotiate) or []
+        self.seen.offered, self.seen.beat = await self._ask("negotiate", probes.negotiate) or ([], BEAT)
 
     async def _position(self) -> None:
         self.seen.since = await self._ask("position", probes.position) or ""
@@ -146,7 +146,7 @@ class _Examination:
 
     def _silence(self, transport: Transport) -> Coroutine[Any, Any, None]:
         """Go on from a position, and then say nothing for as long as the server allows, within the window."""
-        quiet = min(max(self.seen.idle - SILENCE_SLACK, 1.0), BEAT)
+        quiet = min(max(self.seen.idle - SILENCE_SLACK, 1.0), self.seen.beat)
         seconds = quiet + SILENCE_SLACK if self.seen.idle else 0.0
         enough = _broken_silence if self.seen.idle else _any
         since = self.seen.since or None

@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..evidence import VERDICTS, label, seconds, words
+from ..evidence import VERDICTS, label, seconds
 from ..ladder import LADDER
 from .mends import REVERSE, Mend, mends
-from .observations import Ending, Head, Observations, Trial
+from .observations import Head, Observations
+from .rows import ONE_WAY, SAME, STREAMS, Row, buffering_of, first_ending, proof_of, row_of
 from .servers import Server, recognise, strangers
 
 VERSION: Final = 1
@@ -20,41 +21,13 @@ VERSION: Final = 1
 
 WORKS, DEGRADED, NOTHING = 0, 10, 20
 
-_LATE: Final = 1.5  # seconds by which a beat is late that was held back; fewer may be chance
-_SAME: Final = 1.5  # seconds between two ends that have the same reason
-_GONE: Final = 4.0  # seconds without a beat, of those that come every second, after which no more will come
-_STALE: Final = 1.0  # seconds within which a request breaks that was made on a connection which had been closed
 _SHORT: Final = 2.0  # seconds of a WebSocket that was cut because it is one
 _SKEW: Final = 5.0  # seconds between two clocks that are worth a word
-_LATE_BEATS: Final = 2  # late ones, of those that come every second, that are no hiccup
-_STREAMS: Final = frozenset(each.name for each in LADDER if each.many)
-_ONE_WAY: Final = frozenset(each.name for each in LADDER if each.many and not each.commands_up)
-_ASIDES: Final = frozenset(
-    {"disabled", "compressed", "header", "http10", "cache", "clock", "busy", "channel"}
-)  # not for the sentence
+_ASIDES: Final = frozenset({"disabled", "compressed", "header", "http10", "cache", "clock", "busy", "channel"})
+"""Faults that are none, and not for the sentence."""
+
 _FREE: Final = frozenset({"ok", "cut_idle", "cut_early"})  # verdicts of a transport that was proven to work
 _DEAD: Final = frozenset({"unreachable", "timeout_open", "tls_error"})
-
-
-class Cell(msgspec.Struct, frozen=True):
-    """One property of one transport. `state`: `ok`, `bad`, or `unknown` where it was not or could not be seen."""
-
-    state: str
-    seconds: float | None = None
-    words: str = ""
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One transport. `verdict` is one of `evidence.VERDICTS`."""
-
-    transport: str
-    verdict: str
-    words: str
-    handshake: Cell
-    proof: Cell
-    buffering: Cell
-    idle: Cell
-    life: Cell
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -85,7 +58,7 @@ class Report(msgspec.Struct, frozen=True):
 
 def report(seen: Observations) -> Report:
     """What `seen` means."""
-    rows = [_row(seen, each.name) for each in LADDER]
+    rows = [row_of(seen, each.name) for each in LADDER]
     servers = recognise(seen)
     found = list(_findings(seen, rows))
     code = _exit(seen, rows, found)
@@ -94,136 +67,6 @@ def report(seen: Observations) -> Report:
     sentence = _sentence(rows, found, code, lines)
     named = strangers(seen)
     return Report(VERSION, seen.url, verdict, code, sentence, rows, found, servers, named, lines, _facts(seen), seen)
-
-
-# ------------------------------------------------------------------------------------------------------------ transports
-
-
-def _row(seen: Observations, rung: str) -> Row:
-    """A transport, property by property; the first that is bad is its verdict."""
-    trial = seen.trial(rung, "beats" if rung in _STREAMS else "silence")
-    if trial is None:
-        return _unseen(rung, _first_ending(seen))
-    others = _http_works(seen)
-    proof, verdict = _proof(trial, others)
-    if verdict == "ok":
-        buffering = _buffering(trial) if rung in _STREAMS else Cell("ok", words="")
-        life = _life(seen, trial) if rung in _STREAMS else Cell("unknown")
-        idle, silent = _idle(seen, rung)
-        verdict = _first_bad((buffering, "buffered"), (life, "cut_early" if trial.ended else "no_answer"), (idle, silent))
-    else:
-        buffering = life = idle = Cell("unknown")
-    handshake = Cell("ok" if trial.opened is not None else "bad", trial.opened)
-    said = _words(rung, verdict, trial.ended, life if life.state == "bad" else idle)
-    if verdict == "no_answer" and trial.first is not None and rung in _ONE_WAY and proof.state == "bad":
-        said = f"{said}: items come, but polls that ask after them are not answered"
-    return Row(rung, verdict, said, handshake, proof, buffering, idle, life)
-
-
-def _first_bad(*cells: tuple[Cell, str]) -> str:
-    return next((verdict for cell, verdict in cells if cell.state == "bad"), "ok")
-
-
-def _unseen(rung: str, ended: Ending | None) -> Row:
-    """One that was not tried, because nothing at all came back."""
-    verdict = "unreachable" if ended is None else ended.verdict
-    none = Cell("unknown")
-    return Row(rung, verdict, words(rung, verdict), Cell("bad"), none, none, none, none)
-
-
-def _first_ending(seen: Observations) -> Ending | None:
-    return next((asked.ended for asked in seen.asked.values() if asked.ended is not None), None)
-
-
-def _http_works(seen: Observations) -> bool:
-    return any(asked.ended is None for asked in seen.asked.values())
-
-
-def _proof(trial: Trial, http: bool) -> tuple[Cell, str]:
-    """Whether an item came down and an answer came back, as the negotiator has it."""
-    if trial.first is not None and trial.answered is not None:
-        return Cell("ok", max(trial.first, trial.answered)), "ok"
-    held = trial.rung in _ONE_WAY and http  # a head may be held back with its body
-    if trial.ended is not None and not (trial.ended.verdict == "ended" and trial.first is not None):
-        return Cell("bad"), trial.ended.verdict
-    if trial.first is not None and trial.ended is not None:
-        return Cell("bad"), "cut_early"
-    if trial.opened is None:
-        return Cell("bad"), "buffered" if held else "timeout_open"
-    return Cell("bad"), "buffered" if held and trial.first is None else "no_answer"
-
-
-def _buffering(trial: Trial) -> Cell:
-    """Whether beats come when they were sent, or later, together."""
-    late = trial.lateness
-    if not late:
-        return Cell("unknown" if trial.ended is not None else "bad", words="" if trial.ended is not None else "no beat came")
-    worst = max(late)
-    if sum(each > _LATE for each in late) >= _LATE_BEATS:
-        return Cell("bad", worst, f"held for up to {seconds(worst)} s")
-    return Cell("ok", worst)
-
-
-def _life(seen: Observations, trial: Trial) -> Cell:
-    """How long a stream lives on which something comes every second."""
-    last = trial.arrivals[-1].came if trial.arrivals else 0.0
-    if trial.ended is None and seen.life and trial.took - last > _GONE:
-        return Cell("bad", last, f"silent after {seconds(last)} s")
-    if trial.ended is None:
-        return Cell("ok" if seen.life else "unknown", trial.took, f"{seconds(trial.took)} s and more" if seen.life else "")
-    if trial.ended.code:
-        return Cell("unknown", trial.ended.at, "the server said goodbye")
-    return Cell("bad", trial.ended.at, f"cut after {seconds(trial.ended.at)} s")
-
-
-def _idle(seen: Observations, rung: str) -> tuple[Cell, str]:
-    """How long nothing may come, and the verdict if that is too short."""
-    trial = seen.trial(rung, "silence")
-    if trial is None or not seen.idle or trial.first is None:
-        return Cell("unknown"), ""
-    if (silence := _cut_silence(trial)) is not None:
-        return Cell("bad", silence, f"cut after {seconds(silence)} s"), "cut_idle"
-    if trial.ended is not None:
-        if trial.ended.code or _one_end(trial, seen.trial(rung, "beats")):
-            return Cell("unknown"), ""
-        silence = round(trial.ended.at - trial.silent_since, 4)
-        return Cell("bad", silence, f"cut after {seconds(silence)} s"), "cut_idle"
-    if len(trial.arrivals) == 1:
-        silence = round(trial.took - trial.silent_since, 4)
-        return Cell("bad", silence, f"nothing came for {seconds(silence)} s"), "no_answer"
-    return _borne(trial), ""
-
-
-def _cut_silence(trial: Trial) -> float | None:
-    """How long a request had waited that broke and was made again. One that breaks at once met a connection closed before."""
-    return next((each.took for each in trial.heads if not each.status and each.took > _STALE), None)
-
-
-def _borne(trial: Trial) -> Cell:
-    """The silence before the second item."""
-    before, last = trial.arrivals[0], trial.arrivals[1]
-    if last.kind != "beat":
-        return Cell("unknown", words="busy")
-    silence = round(last.came - max([before.came, *(each.began for each in trial.heads)]), 4)
-    return Cell("ok", silence, f"{seconds(silence)} s and more")
-
-
-def _one_end(silent: Trial, beats: Trial | None) -> bool:
-    """Whether a stream with beats was cut at the same age: then it was not the silence."""
-    if beats is None or beats.ended is None or silent.ended is None:
-        return False
-    return abs(beats.ended.at - silent.ended.at) < _SAME
-
-
-def _words(rung: str, verdict: str, ended: Ending | None, cell: Cell) -> str:
-    """What is said of a transport; `cell` is the property that is bad."""
-    status, via = (ended.status, ended.via) if ended is not None else (0, "")
-    said = words(rung, verdict, status, via)
-    if verdict in ("cut_idle", "cut_early", "no_answer") and cell.state == "bad" and cell.seconds is not None:
-        return f"{said} (after {seconds(cell.seconds)} s)"
-    if verdict == "refused" and ended is not None:
-        return f"{said}: {ended.reason}"
-    return said
 
 
 # -------------------------------------------------------------------------------------------------------------- findings
@@ -281,7 +124,7 @@ def _led_away(seen: Observations, names: list[str]) -> Finding:
 
 def _foreign(seen: Observations, statuses: set[int], names: list[str]) -> Finding | None:
     """Nothing that answers is ours."""
-    ended = _first_ending(seen)
+    ended = first_ending(seen)
     if ended is None or not statuses & {200, 400, 401, 403, 404, 405}:
         return None
     if statuses & {401, 403} and not statuses & {404, 405}:
@@ -306,19 +149,19 @@ def _faults(seen: Observations, rows: list[Row]) -> Iterator[tuple[str, str]]:
                 yield row.transport, row.verdict
             case "buffered":
                 yield row.transport, _holding(seen)
-            case "cut_early" if row.transport in _ONE_WAY or (row.life.seconds or 0.0) > _SHORT:
+            case "cut_early" if row.transport in ONE_WAY or (row.life.seconds or 0.0) > _SHORT:
                 yield row.transport, "life"
             case "cut_idle" | "no_answer" if row.proof.state == "ok":
-                same = row.life.state == "bad" or any(abs(each - (row.idle.seconds or 0.0)) < _SAME for each in lives)
+                same = row.life.state == "bad" or any(abs(each - (row.idle.seconds or 0.0)) < SAME for each in lives)
                 yield row.transport, "life" if same else "idle"
             case _:
-                yield row.transport, "upgrade" if row.transport not in _ONE_WAY and row.transport in _STREAMS else "blocked"
+                yield row.transport, "upgrade" if row.transport not in ONE_WAY and row.transport in STREAMS else "blocked"
 
 
 def _holding(seen: Observations) -> str:
     """Whether a stream is held back by its compression, or by somebody who waits for more."""
     plain = seen.trial("sse", "identity")
-    flows = plain is not None and _proof(plain, True)[1] == "ok" and _buffering(plain).state == "ok"
+    flows = plain is not None and proof_of(plain, True)[1] == "ok" and buffering_of(plain).state == "ok"
     return "compression" if flows else "buffering"
 
 
@@ -335,7 +178,7 @@ def _http_findings(seen: Observations, best: Row | None) -> Iterator[Finding]:
         yield Finding("host", text, True)
     if post is not None and post.ended is not None and post.ended.verdict != "refused":
         said = post.ended.reason or VERDICTS[post.ended.verdict].format(label="POST", status=post.ended.status, via="")
-        alone = best is None or best.verdict not in _FREE or best.transport in _ONE_WAY or best.transport not in _STREAMS
+        alone = best is None or best.verdict not in _FREE or best.transport in ONE_WAY or best.transport not in STREAMS
         yield Finding("post", f"POST does not get through: {said}.", alone)
     if post is not None and post.ended is not None and post.ended.verdict == "refused":
         yield Finding("refused", f"The server refuses commands: {post.ended.reason}.", False)
@@ -512,7 +355,7 @@ def _answered(seen: Observations) -> str:
 def _tls(seen: Observations, names: list[str]) -> Finding:
     if seen.tls is not None and seen.tls.why:
         return Finding("certificate", _certificate(seen), True, names)
-    ended = _first_ending(seen)
+    ended = first_ending(seen)
     text = f"TLS does not come about ({ended.reason if ended is not None else ''}). Does that port speak plain HTTP?"
     return Finding("tls", text, True, names)
 
@@ -535,7 +378,7 @@ _CAUSES: Final = {
 
 
 def _unreachable(seen: Observations) -> str:
-    ended = _first_ending(seen)
+    ended = first_ending(seen)
     cause = _CAUSES.get(ended.cause, ended.reason) if ended is not None else "there was no answer"
     return f"The server could not be reached: {cause}."
 

@@ -125,6 +125,7 @@ class Observations(msgspec.Struct):
     life: float  # seconds for which a stream was held; 0 if for no more than it takes to prove it
     proxy: str = ""  # that the environment names, without its password
     offered: list[str] = msgspec.field(default_factory=list)  # transports, as the server says, best first; [] if it did not
+    beat: float = 15.0  # seconds; the longest silence, as the server says
     since: str = ""  # the position from which reading went on
     asked: dict[str, Asked] = msgspec.field(default_factory=dict)
     trials: dict[str, Trial] = msgspec.field(default_factory=dict)  # "sse beats"

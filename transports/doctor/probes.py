@@ -10,7 +10,7 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -236,14 +236,17 @@ async def ask(place: Place, name: str, question: Callable[[wires.Target], Any]) 
     return seen, answer
 
 
-async def negotiate(target: wires.Target, headers: Mapping[str, str] | None = None) -> list[str]:
-    """The names of the transports that the server offers, best first. Raises: one of `wires.BROKEN`, Refusal."""
+async def negotiate(target: wires.Target, headers: Mapping[str, str] | None = None) -> tuple[list[str], float]:
+    """The names of the transports that the server offers, best first, and the seconds of its beat.
+
+    Raises: one of `wires.BROKEN`, Refusal.
+    """
     async with wires.get(target, "negotiate", "application/json", {}, headers) as response:
         try:
             offer = msgspec.json.decode(await wires.read(response), type=_Offer)
         except msgspec.DecodeError as error:
             raise NotEverywireError(f"negotiate: {error}") from error
-    return [printable(each.name, 40) for each in offer.transports[:20]]
+    return [printable(each.name, 40) for each in offer.transports[:20]], offer.beat
 
 
 class _Named(msgspec.Struct):
@@ -252,6 +255,7 @@ class _Named(msgspec.Struct):
 
 class _Offer(msgspec.Struct):
     transports: list[_Named]
+    beat: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = facts.BEAT
 
 
 async def position(target: wires.Target) -> str:
