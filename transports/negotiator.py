@@ -289,7 +289,7 @@ class _Step:
         passed, wire.heard = self.now - wire.heard, self.now
         if wire.phase == "proven":
             wire.gap = passed if wire.gap is None else 0.8 * wire.gap + 0.2 * passed
-            wire.asked = None
+            wire.still, wire.asked = max(wire.still, passed), None
             self._alive(wire)
         elif wire.phase in ("opening", "opened"):
             wire.phase = "heard"

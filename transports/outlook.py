@@ -83,13 +83,13 @@ def patience_ends(state: State, wire: Wire) -> float:
 
 
 def how_it_died(state: State, wire: Wire, now: float) -> str:
-    """The verdict on a proven wire that ended: `cut_idle` if nothing had come for about as long as it may take, `cut_early` for a
-    short life, else `ended`.
+    """The verdict on a proven wire that ended: `cut_idle` if nothing had come for about as long as it may take, or for longer
+    than ever before on it, `cut_early` for a short life, else `ended`.
     """
-    idle, lived = now - wire.heard, now - wire.proven
-    if idle >= _QUIET_LEAST and (idle >= 0.7 * wire.beat or idle >= lived - 1):
+    idle = now - wire.heard
+    if idle >= _QUIET_LEAST and (idle >= 0.7 * wire.beat or idle > wire.still):
         return "cut_idle"
-    return "cut_early" if lived < state.pace.short else "ended"
+    return "cut_early" if now - wire.proven < state.pace.short else "ended"
 
 
 def was_silent(wire: Wire, now: float) -> bool:

@@ -310,7 +310,7 @@ export function step(state, fact, now, luck) {
       wire.heard = now;
       if (wire.phase === "proven") {
         wire.gap = wire.gap === null ? passed : 0.8 * wire.gap + 0.2 * passed;
-        wire.asked = null;
+        Object.assign(wire, { still: Math.max(wire.still, passed), asked: null });
         alive(wire);
       } else if (wire.phase !== "heard") {
         wire.phase = "heard";
@@ -368,7 +368,7 @@ export function step(state, fact, now, luck) {
   // It makes another list, as `forget` does: loops over the one before are not disturbed.
   function plan(rung, due, why) {
     const wire = {
-      number: ++s.numbers, rung, why, phase: "waiting", due, began: 0, heard: 0, proven: 0, beat: 15, gap: null,
+      number: ++s.numbers, rung, why, phase: "waiting", due, began: 0, heard: 0, proven: 0, still: 0, beat: 15, gap: null,
       answered: false, asked: null, check: null, struck: false, spared: false,
     };
     s.wires = [...s.wires, wire];
@@ -537,9 +537,9 @@ export function step(state, fact, now, luck) {
   }
 
   function howItDied(wire) {
-    const [idle, lived] = [now - wire.heard, now - wire.proven];
-    if (idle >= 2 && (idle >= 0.7 * wire.beat || idle >= lived - 1)) return "cut_idle";
-    return lived < pace.short ? "cut_early" : "ended";
+    const idle = now - wire.heard;
+    if (idle >= 2 && (idle >= 0.7 * wire.beat || idle > wire.still)) return "cut_idle";
+    return now - wire.proven < pace.short ? "cut_early" : "ended";
   }
 
   function suspect(wire, verdict, sure) {
