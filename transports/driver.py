@@ -96,11 +96,15 @@ class Driver:
     async def start(self) -> None:
         """Begin, with what the memory knows of this network."""
         self._mount = await self._target.base()
-        self._network = network_name(self._mount)
-        if self._memory is not None and (known := self._memory.get(self._network)) is not None:
-            self.state.bad = {rung: msgspec.structs.replace(bad) for rung, bad in known.bad.items()}
-            self.state.quiet, self.state.quiet_until = known.quiet, known.quiet_until
+        if self._memory:  # an empty one knows no network
+            self._look_around()
+            if (known := self._memory.get(self._network)) is not None:
+                self.state.bad = {rung: msgspec.structs.replace(bad) for rung, bad in known.bad.items()}
+                self.state.quiet, self.state.quiet_until = known.quiet, known.quiet_until
         self.tell(facts.Start())
+        if not self._network:
+            await asyncio.sleep(0)  # it costs a while to look where we are: the first wire goes before
+            self._look_around()
 
     async def stop(self) -> None:
         """Close everything, and wait until it is closed."""
@@ -172,14 +176,19 @@ class Driver:
     # ----------------------------------------------------------------------------------------------------------- the wires
 
     def _open(self, order: facts.Open) -> None:
-        network = network_name(self._mount)
-        if network != self._network:  # another café: what was learnt in the last one does not hold here
-            self._network = network
-            self._facts.append(facts.Online())
+        if order.wire > 1:  # `start` looks for the first
+            self._look_around()
         why = next((wire.why for wire in self.state.wires if wire.number == order.wire), "race")
         wire = self._wire(order, {"why": why, **self._tried()})
         task = self._tasks[order.wire] = asyncio.create_task(self._run(wire, order))
         task.add_done_callback(lambda _: self._tasks.pop(order.wire, None))
+
+    def _look_around(self) -> None:
+        """See which network this is: in another café, what was learnt in the last one does not hold."""
+        network = network_name(self._mount)
+        if self._network not in ("", network):
+            self._facts.append(facts.Online())
+        self._network = network
 
     def _wire(self, order: facts.Open, query: dict[str, str]) -> Wire:
         wire = self._wires[order.wire] = Wire(
