@@ -136,7 +136,7 @@ def test_the_fields_of_a_transport_are_those_of_the_code() -> None:
 
 def test_the_layers_name_every_file() -> None:
     listed = " ".join(row[1] for row in rows(ROOT / "CONTRIBUTING.md", "## The architecture in one picture"))
-    files = {path.name for path in (ROOT / "transports").glob("*.py")} - {"__init__.py"}
+    files = {path.name for path in (ROOT / "transports").rglob("*.py")} - {"__init__.py"}
     assert set(re.findall(r"`(\w+\.py)`", listed)) == files
 
 
