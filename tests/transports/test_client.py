@@ -249,7 +249,7 @@ async def test_a_server_that_says_nothing_is_given_up_for_the_next_transport() -
         connect(url, ["a"], pace=Pace(proof=0.05, gap=0.02)) as stream,
     ):
         assert stream.transport == "longpoll"
-        await until(lambda: list(stream.evidence.bad) == ["websocket", "sse"])
+        await until(lambda: set(stream.evidence.bad) == {"websocket", "sse"})
         assert stream.sentence == "Live over long-polling: WebSocket was not answered."
 
 
