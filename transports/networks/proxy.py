@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 import struct
 import time
 from collections import deque
@@ -31,6 +32,7 @@ from .record import Passage, Record
 
 if TYPE_CHECKING:
     from .authority import Authority
+    from .edge import Edge
 
 _READ: Final = 65_536  # bytes
 _QUEUED: Final = 65_536  # bytes on their way in one direction; then the sender waits, as it would for a router's queue
@@ -78,19 +80,37 @@ class Network:
         self._connections: dict[_Connection, asyncio.Task[None]] = {}
         self._numbers = 0
         self._server: asyncio.Server | None = None
+        self._edge: Edge | None = None
         self._authority = _authority() if self.profile.tls else None
 
     # ------------------------------------------------------------------------------------------------------ from outside
 
     async def __aenter__(self) -> str:
         """Listen; gives the URL for clients. That of a forward proxy is the server's own: see `proxy`."""
-        tls = None if self._authority is None else self._authority.server()
-        self._server = await asyncio.start_server(self._accept, self._host, self._port, ssl=tls, backlog=1024)
-        self._port = self._server.sockets[0].getsockname()[1]
+        tls = None if self._authority is None else self._authority.server(http2=self.profile.http2)
+        if tls is not None and self.profile.http2:
+            await self._open_edge(tls)
+        else:
+            self._server = await asyncio.start_server(self._accept, self._host, self._port, ssl=tls, backlog=1024)
+            self._port = self._server.sockets[0].getsockname()[1]
         return self.url
+
+    async def _open_edge(self, tls: ssl.SSLContext) -> None:
+        """Have clients come to an edge, and listen behind it."""
+        from .edge import Edge  # with what it needs only where it is needed
+
+        self._server = await asyncio.start_server(self._accept, _LOOPBACK[0], 0, backlog=1024)
+        self._edge = Edge(self._server.sockets[0].getsockname(), self._accept)
+        try:
+            self._port = await self._edge.open(self._host, self._port, tls)
+        except OSError:
+            self._server.close()
+            raise
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """End all connections, and listen no more."""
+        if self._edge is not None:
+            await self._edge.close()
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -125,10 +145,10 @@ class Network:
     def switch(self, names: str | Profile) -> None:
         """Become another network, for the connections that are open too. What was held back passes, if the new one lets it.
 
-        Raises: ConfigError, no such network, or one that clients reach in another way (by TLS, as a forward proxy).
+        Raises: ConfigError, no such network, or one that clients reach in another way (by TLS, by HTTP/2, as a forward proxy).
         """
         profile = network(names) if isinstance(names, str) else names
-        if (profile.tls, profile.forward) != (self.profile.tls, self.profile.forward):
+        if _entry(profile) != _entry(self.profile):
             raise ConfigError(f"from {self.profile.name} to {profile.name}: clients would have to come in another way")
         self.profile, self._began = profile, time.monotonic() if self._connections else None
         for connection in list(self._connections):
@@ -457,6 +477,11 @@ class _Connection:
         if piece.kind == "end":
             self.life.asked = None
             self._free.set()
+
+
+def _entry(profile: Profile) -> tuple[bool, bool, bool]:
+    """The way in."""
+    return profile.tls, profile.http2, profile.forward
 
 
 def _now() -> float:
