@@ -52,6 +52,7 @@ class Profile:
         tls: clients speak TLS to it, and its certificate is its own.
         forward: clients do not go to it for the server: it is the proxy that they are told to use.
         settles: seconds after which the choice should have been made, where that takes longer than to connect.
+        http2: clients may speak HTTP/2 to it, over TLS. The behaviours come behind that, for each of its streams.
     """
 
     name: str
@@ -62,6 +63,10 @@ class Profile:
     tls: bool = False
     forward: bool = False
     settles: float = 0.0
+    http2: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tls", self.tls or self.http2)
 
 
 _NO_UPGRADE: Final = StripUpgrade()
@@ -212,6 +217,13 @@ _TABLE: Final = (
         (_NO_UPGRADE,),
         tls=True,
     ),
+    Profile(
+        "h2-edge",
+        "A CDN or a load balancer: HTTP/2 to the browser, HTTP/1.1 to the server.",
+        "TLS and HTTP/2 end here. Each stream has a connection of its own to the server, a WebSocket too.",
+        "websocket",
+        http2=True,
+    ),
 )
 
 NETWORKS: Final[Mapping[str, Profile]] = MappingProxyType({profile.name: profile for profile in _TABLE})
@@ -243,6 +255,7 @@ def network(names: str) -> Profile:
             whole.tls or other.tls,
             whole.forward or other.forward,
             max(whole.settles, other.settles),
+            whole.http2 or other.http2,
         )
     return whole
 

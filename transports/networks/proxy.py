@@ -14,6 +14,7 @@ import asyncio
 import random
 import re
 import socket
+import ssl
 import struct
 import time
 from collections import deque
@@ -32,6 +33,7 @@ from .record import Passage, Record
 
 if TYPE_CHECKING:
     from .authority import Authority
+    from .edge import Edge
 
 _READ: Final = 65_536  # bytes
 _QUEUED: Final = 65_536  # bytes on their way in one direction; then the sender waits, as it would for a router's queue
@@ -83,19 +85,39 @@ class Network:
         self._connections: dict[_Connection, None] = {}  # a set that keeps their order
         self._numbers = 0
         self._server: asyncio.Server | None = None
+        self._edge: Edge | None = None
         self._authority = _authority() if self.profile.tls else None
-        self._tls = self._authority.server() if self._authority else None
+        self._tls: ssl.SSLContext | None = None  # where it is not the edge that speaks it
 
     # ------------------------------------------------------------------------------------------------------ from outside
 
     async def __aenter__(self) -> str:
         """Listen; gives the URL for clients. That of a forward proxy is the server's own: see `proxy`."""
-        self._server = await asyncio.start_server(self._accept, self._host, self._port, backlog=1024)
-        self._port = self._server.sockets[0].getsockname()[1]
+        tls = None if self._authority is None else self._authority.server(http2=self.profile.http2)
+        if tls is not None and self.profile.http2:
+            await self._open_edge(tls)
+        else:
+            self._tls = tls
+            self._server = await asyncio.start_server(self._accept, self._host, self._port, backlog=1024)
+            self._port = self._server.sockets[0].getsockname()[1]
         return self.url
+
+    async def _open_edge(self, tls: ssl.SSLContext) -> None:
+        """Have clients come to an edge, and listen behind it."""
+        from .edge import Edge  # with what it needs only where it is needed
+
+        self._server = await asyncio.start_server(self._accept, _LOOPBACK[0], 0, backlog=1024)
+        self._edge = Edge(self._server.sockets[0].getsockname(), self._accept)
+        try:
+            self._port = await self._edge.open(self._host, self._port, tls)
+        except OSError:
+            self._server.close()
+            raise
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """End all connections, and listen no more."""
+        if self._edge is not None:
+            await self._edge.close()
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -131,10 +153,10 @@ class Network:
     def switch(self, names: str | Profile) -> None:
         """Become another network, for the connections that are open too. What was held back passes, if the new one lets it.
 
-        Raises: ConfigError, no such network, or one that clients reach in another way (by TLS, as a forward proxy).
+        Raises: ConfigError, no such network, or one that clients reach in another way (by TLS, by HTTP/2, as a forward proxy).
         """
         profile = network(names) if isinstance(names, str) else names
-        if (profile.tls, profile.forward) != (self.profile.tls, self.profile.forward):
+        if _entry(profile) != _entry(self.profile):
             raise ConfigError(f"from {self.profile.name} to {profile.name}: clients would have to come in another way")
         self.profile, self._began = profile, _now() if self._connections else None
         for connection in self._connections:
@@ -585,6 +607,11 @@ class _Connection:
         if piece.kind == "end":
             self.life.asked = None
             self._free.set()
+
+
+def _entry(profile: Profile) -> tuple[bool, bool, bool]:
+    """The way in."""
+    return profile.tls, profile.http2, profile.forward
 
 
 def _now() -> float:
