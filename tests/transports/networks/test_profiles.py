@@ -17,14 +17,14 @@ def test_each_network_tells_what_it_is(profile: Profile) -> None:
         assert text[0].isupper() or text[0].isdigit()
         assert text.endswith(".")
     assert profile.wins in (*TRANSPORTS, "")
-    assert profile.behaviours or profile.name == "open"
+    assert profile.behaviours or profile.http2 or profile.name == "open"
 
 
 def test_there_are_those_that_the_design_names() -> None:
     assert list(NETWORKS) == [
         *("open", "no-upgrade", "upgrade-swallowed", "upgrade-cut", "buffering", "buffering-4k", "gzip-buffer", "idle-cut-5s"),
         *("request-cut-10s", "reset-every-7s", "half-open", "latency-200ms", "narrow-256kbit", "flaky", "restart-3s", "one-byte"),
-        *("http10", "captive-portal", "login-redirect", "proxy-407", "tls-inspection"),
+        *("http10", "captive-portal", "login-redirect", "proxy-407", "tls-inspection", "h2-edge"),
     ]
     with pytest.raises(TypeError):
         NETWORKS["mine"] = NETWORKS["open"]  # type: ignore[index]
