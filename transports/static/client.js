@@ -861,7 +861,7 @@ export function connect(mount, options = {}) {
     ask({ wire: number }) {
       const wire = wires.get(number);
       if (!wire?.send) return wire && check(wire);
-      wire.replies.set(++refs, () => (wire.tell("item"), wire.tell("answered")));
+      wire.replies.set(++refs, () => wire.tell("answered"));
       wire.send(`{"do":"ping","ref":${refs}}`);
     },
     deliver({ rung }) {
@@ -1022,19 +1022,20 @@ export function connect(mount, options = {}) {
     let beat = 0;
     for (const item of items) {
       if (wire.signal.aborted) return;
-      if (item.type === "reply") wire.replies.get(item.ref)?.(item);
-      else {
-        handle(item, wire);
-        wire.last = item.id;
-        if (item.beat >= 0.05 && item.beat <= 86_400) beat = item.beat;
-      }
+      if (item.type === "reply") continue;
+      handle(item, wire);
+      wire.last = item.id;
+      if (item.beat >= 0.05 && item.beat <= 86_400) beat = item.beat;
     }
     wire.moved?.();
     // The machine wants to know that something comes, not of everything.
     const now = clock();
-    if (!items[0] || (!beat && now - wire.heard < Math.min(1, state.beat / 2))) return;
-    wire.heard = now;
-    wire.tell("item", { beat });
+    if (items[0] && (beat || now - wire.heard >= Math.min(1, state.beat / 2))) {
+      wire.heard = now;
+      wire.tell("item", { beat });
+    }
+    // What came back has come down before: an item behind its answer would look as if more were on the way.
+    for (const item of items) wire.replies.get(item.ref)?.(item);
   }
 
   /** The question for a wire on which nothing can be sent: has it brought all that there is? A poll beside it knows. */
