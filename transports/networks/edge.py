@@ -153,7 +153,7 @@ class _Client:
             case StreamEnded() if (stream := self._streams.get(event.stream_id)) is not None:
                 stream.take(None)
             case StreamReset() if (stream := self._streams.get(event.stream_id)) is not None:
-                stream.leave()
+                stream.task.cancel()
             case WindowUpdated() | RemoteSettingsChanged():
                 for stream in self._streams.values():
                     stream.room.set()
@@ -177,8 +177,8 @@ class _Client:
         try:
             head, tunnel = _request(fields, whole=event.stream_ended is not None)
         except FramingError:
-            self.h2.send_headers(number, [(b":status", b"400")], end_stream=True)
-            if event.stream_ended is None:
+            with suppress(ProtocolError):  # it has gone already, or has sent all
+                self.h2.send_headers(number, [(b":status", b"400")], end_stream=True)
                 self.h2.reset_stream(number, ErrorCodes.NO_ERROR)
             return
         stream = self._streams[number] = _Stream(self, number, head, tunnel=tunnel)
@@ -197,7 +197,7 @@ class _Stream:
         self._client, self._number, self._head, self._tunnel = client, number, head, tunnel
         self._body: asyncio.Queue[tuple[bytes, int] | None] = asyncio.Queue()  # holds no more than a window
         self._waiting = 0  # bytes in it, as the window counts them
-        self._asked = self._left = self._whole = False  # the client has sent all; it has reset the stream; the answer was whole
+        self._whole = False  # the answer has come to its end
         self._ready = asyncio.Event()  # the relay may have the body
         if not tunnel:
             self._ready.set()
@@ -206,16 +206,10 @@ class _Stream:
     def take(self, data: bytes | None, size: int = 0) -> None:
         """A part of the body, and what it took of the window; or its end."""
         if data is None:
-            self._asked = True
             self._body.put_nowait(None)
         elif size:
             self._waiting += size
             self._body.put_nowait((data, size))
-
-    def leave(self) -> None:
-        """The client wants no more of it."""
-        self._left = True
-        self.task.cancel()
 
     async def _run(self) -> None:
         with suppress(OSError, FramingError, ProtocolError):  # one side has gone, or has sent what cannot be passed on
@@ -229,12 +223,11 @@ class _Stream:
 
     def end(self) -> None:
         """Tell the client that it is over, unless it knows."""
-        with suppress(ProtocolError):
-            if self._whole and not self._left:
-                self._client.h2.end_stream(self._number)
-            if not (self._left or (self._whole and self._asked)):  # RFC 9113 8.1
-                self._client.h2.reset_stream(self._number, ErrorCodes.NO_ERROR if self._whole else ErrorCodes.INTERNAL_ERROR)
         self._client.taken(self._number, self._waiting)
+        with suppress(ProtocolError):  # it knows: it has reset the stream, or has sent all before the answer's end
+            if self._whole:
+                self._client.h2.end_stream(self._number)
+            self._client.h2.reset_stream(self._number, ErrorCodes.NO_ERROR if self._whole else ErrorCodes.INTERNAL_ERROR)
 
     # ------------------------------------------------------------------------------------------------------------- upward
 

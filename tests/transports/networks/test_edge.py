@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,7 @@ class Site:
         self.more = asyncio.Event()  # let the streams go on
         self.asked = 0
         self.reading = 0  # streams that are open
-        self.flooded = False
+        self.flood_sent = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
@@ -86,9 +86,9 @@ class Site:
         for _ in range(FLOOD >> 16):
             if not left.done():
                 await send({"type": "http.response.body", "body": bytes(1 << 16), "more_body": True})
+                self.flood_sent += 1 << 16
         left.cancel()
         await send({"type": "http.response.body", "body": b""})
-        self.flooded = True
 
     async def ws(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         await receive()
@@ -125,6 +125,8 @@ class Http2:
     def __init__(self, url: str, writer: asyncio.StreamWriter, *, reads: bool = True) -> None:
         self.answers: dict[int, Answer] = {}
         self.gone = False
+        self.sent = 0  # bytes of bodies
+        self.frames: set[tuple[int, int]] = set()  # type and stream of all that came
         self.h2 = H2Connection(H2Configuration(header_encoding="utf-8"))
         self._host = urlsplit(url).netloc
         self._writer, self._reads = writer, reads
@@ -132,11 +134,20 @@ class Http2:
     async def run(self, reader: asyncio.StreamReader) -> None:
         self.h2.initiate_connection()
         self._flush()
+        unread = b""
         while data := await reader.read(1 << 16):
+            unread = self._note(unread + data)
             for event in self.h2.receive_data(data):
                 self._take(event)
             self._flush()
         self.gone = True
+
+    def _note(self, data: bytes) -> bytes:
+        """RFC 9113 4.1."""
+        while len(data) >= 9 and len(data) >= (size := 9 + int.from_bytes(data[:3], "big")):
+            self.frames.add((data[3], int.from_bytes(data[5:9], "big")))
+            data = data[size:]
+        return data
 
     def _take(self, event: Any) -> None:
         match event:
@@ -185,6 +196,7 @@ class Http2:
             part = data[: min(self.h2.local_flow_control_window(number), self.h2.max_outbound_frame_size)]
             data = data[len(part) :]
             self.h2.send_data(number, part)
+            self.sent += len(part)
             self._flush()
         if ends:
             self.h2.end_stream(number)
@@ -223,6 +235,14 @@ def trusting(edge: Network, directory: Path, *protocols: str) -> ssl.SSLContext:
     tls = ssl.create_default_context(cafile=edge.save_authority(directory / "authority.pem"))
     tls.set_alpn_protocols(protocols or ["h2", "http/1.1"])
     return tls
+
+
+async def standstill(progress: Callable[[], int], http2: Http2) -> None:
+    """Until what `progress` counts does not grow any more, while other streams come and go."""
+    seen = -1
+    while seen != (seen := progress()):
+        for _ in range(50):
+            assert (await http2.ended(http2.ask("/echo", method="HEAD"))).status == "201"
 
 
 @asynccontextmanager
@@ -306,6 +326,7 @@ async def test_a_request_and_its_answer_pass_without_what_is_for_one_hop_only(tm
         assert (answer.headers["x-x"], answer.headers["x-cookie"]) == ("1", "a=1; b=2")
         assert answer.headers["x-host"] == urlsplit(front.url).netloc
         assert not {"connection", "x-hop", "keep-alive", "transfer-encoding", "x-te", "x-transfer-encoding"} & set(answer.headers)
+        assert (3, 1) not in http2.frames  # RST_STREAM
         _, passages = front.record.passages()
         assert any(each.raw.startswith(b"GET /echo?a=%20b HTTP/1.1\r\nHost: 127.0.0.1:") for each in passages)
 
@@ -313,11 +334,12 @@ async def test_a_request_and_its_answer_pass_without_what_is_for_one_hop_only(tm
 @pytest.mark.parametrize("length", ["said", "unsaid"])
 async def test_a_body_goes_up_as_it_comes(tmp_path: Path, length: str) -> None:
     async with edge(tmp_path) as (_, _, http2):
-        body = bytes(range(256)) * 1024  # more than a window
+        body, window = bytes(range(256)) * 1024, http2.h2.outbound_flow_control_window  # more than a stream's
         headers = [("content-length", str(len(body)))] if length == "said" else []
         number = http2.ask("/echo", *headers, method="POST", ends=False)
         await http2.send(number, body, ends=True)
         assert (await http2.ended(number)).body == body
+        assert http2.h2.outbound_flow_control_window <= window
 
 
 async def test_who_waits_for_a_word_before_the_body_gets_it(tmp_path: Path) -> None:
@@ -382,29 +404,35 @@ async def test_a_stream_that_the_client_leaves_ends_at_the_server_and_the_others
 
 async def test_a_stream_that_is_left_at_once_was_none(tmp_path: Path) -> None:
     async with edge(tmp_path) as (_, front, http2):
-        http2.reset(http2.ask("/stream"))
+        for path in ("/stream", "/no way"):
+            http2.reset(http2.ask(path, method="POST", ends=False))
         assert (await http2.ended(http2.ask("/echo"))).status == "201"
         await until(lambda: front.connections == 0)
+        assert not {(3, 1), (3, 3)} & http2.frames  # RST_STREAM (RFC 9113 5.4.2)
 
 
 async def test_a_body_that_nobody_takes_holds_up_no_other(tmp_path: Path) -> None:
     async with edge(tmp_path) as (site, _, http2):
         stuck = asyncio.create_task(http2.send(http2.ask("/deaf", method="POST", ends=False), bytes(FLOOD)))
-        await until(lambda: site.asked)
+        await standstill(lambda: http2.sent, http2)
+        assert 0 < http2.sent < FLOOD
         number = http2.ask("/echo", method="POST", ends=False)
         await http2.send(number, bytes(1 << 18), ends=True)
         assert len((await http2.ended(number)).body) == 1 << 18
-        assert not stuck.done()
         stuck.cancel()
         site.more.set()
 
 
 async def test_what_was_sent_in_vain_is_not_held_against_the_others(tmp_path: Path) -> None:
     async with edge(tmp_path) as (_, _, http2):
-        for _ in range(120):  # together more than the window of the connection
+        for _ in range(120):  # together more than the window of the connection, before there is consent
             number = http2.upgrade("/pending")
-            await http2.send(number, bytes(60_000))  # before there is consent
+            await http2.send(number, bytes(60_000))
             http2.reset(number)
+        for _ in range(600):  # and for what is refused
+            number = http2.ask("/no way", method="POST", ends=False)
+            await http2.send(number, bytes(15_000))
+            assert (await http2.ended(number)).status == "400"
         number = http2.ask("/echo", method="POST", ends=False)
         await http2.send(number, bytes(1 << 18), ends=True)
         assert len((await http2.ended(number)).body) == 1 << 18
@@ -412,24 +440,34 @@ async def test_what_was_sent_in_vain_is_not_held_against_the_others(tmp_path: Pa
 
 async def test_a_client_that_goes_takes_its_streams_with_it(tmp_path: Path) -> None:
     async with edge(tmp_path) as (site, front, _), client(front.url, trusting(front, tmp_path)) as other:
-        other.ask("/stream")
-        other.upgrade("/ws")
-        await until(lambda: site.reading == 2)
+        number, _ = other.ask("/stream"), await talk(other)
+        await until(lambda: site.reading == 2 and other.answers[number].body)
         other.h2.close_connection()
         other._flush()
         await until(lambda: site.reading == 0 and front.connections == 0)
 
 
-async def test_a_client_that_does_not_read_stops_the_server_but_not_its_other_streams(tmp_path: Path) -> None:
+async def test_a_client_that_opens_no_window_stops_the_server_but_not_its_other_streams(tmp_path: Path) -> None:
     async with edge(tmp_path, reads=False) as (site, _, http2):
         number = http2.ask("/flood")
-        await until(lambda: len(http2.answers[number].body) == 65_535)  # the window
-        for _ in range(50):
-            assert (await http2.ended(http2.ask("/echo", method="HEAD"))).status == "201"
-        assert not site.flooded
+        await standstill(lambda: site.flood_sent, http2)
+        assert len(http2.answers[number].body) == 65_535
+        assert site.flood_sent < FLOOD
         http2.read(number)
-        await until(lambda: site.flooded)
         assert len((await http2.ended(number)).body) == FLOOD
+
+
+async def test_a_client_that_does_not_read_stops_the_server_but_no_other_client(tmp_path: Path) -> None:
+    async with edge(tmp_path) as (site, front, http2), client(front.url, trusting(front, tmp_path)) as deaf:
+        deaf.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 30})
+        deaf.h2.increment_flow_control_window(1 << 30)
+        deaf._writer.transport.pause_reading()
+        number = deaf.ask("/flood")
+        await until(lambda: site.asked)
+        await standstill(lambda: site.flood_sent, http2)
+        assert site.flood_sent < FLOOD
+        deaf._writer.transport.resume_reading()
+        assert len((await deaf.ended(number)).body) == FLOOD
 
 
 # ------------------------------------------------------------------------------------------------------------------ WebSocket
