@@ -72,7 +72,7 @@ def _results(rows: list[dict[str, Any]], story: str) -> str:
 
 
 def _lines(rows: list[dict[str, Any]], story: bool) -> Iterator[str]:
-    """A network's lines: one for both clients where they do not differ in what they should do."""
+    """A network's lines, one a client."""
     for place, row in enumerate(rows):
         first = "" if row["first"] is None else f"{row['first'] * 1000:,.0f} ms"
         told = [row["story"] if place == 0 else ""] if story else []

@@ -139,7 +139,7 @@ def _mends(found: Report) -> Iterator[str]:
     names = list(dict.fromkeys(mend.server for mend in found.mends if mend.server != "client"))
     if len(names) > 1:
         yield ""
-        yield f"These lines mend it, in whichever of {', '.join(names)} stands in the way:"
+        yield f"These lines should mend it, in whichever of {', '.join(names)} stands in the way:"
     for mend in found.mends:
         yield from ["", click.style(_place(mend), bold=True), *(f"    {line}" for line in mend.lines)]
     if any("BACKEND" in line for mend in found.mends for line in mend.lines):

@@ -109,7 +109,7 @@ def rides(client: Client) -> list[Ride]:
         Ride(each.name, client, each.wins or "websocket", max(SECONDS, each.settles + 5), "idle" in each.name)
         for each in NETWORKS.values()
     ]
-    real = [Ride(name, client, getattr(box, client), SECONDS, name.endswith("-short")) for name, box in BOXES.items()]
+    real = [Ride(name, client, box.wins, SECONDS, name.endswith("-short")) for name, box in BOXES.items()]
     return [msgspec.structs.replace(each, seconds=max(each.seconds, 40.0)) if each.pauses else each for each in [*ours, *real]]
 
 
@@ -296,11 +296,10 @@ def _proxy(way: Way) -> ProxySettings | None:
     if way.proxy is None:
         return None
     parts = urlsplit(way.proxy)
-    settings = ProxySettings(server=f"http://{parts.hostname}:{parts.port}", bypass="<-loopback>")
-    if parts.username:
-        settings |= ProxySettings(server=settings["server"], username=parts.username, password=parts.password or "")
-        settings["bypass"] = "<-loopback>"
-    return settings
+    server, bypass = f"http://{parts.hostname}:{parts.port}", "<-loopback>"
+    if parts.username is None:
+        return ProxySettings(server=server, bypass=bypass)
+    return ProxySettings(server=server, bypass=bypass, username=parts.username, password=parts.password or "")
 
 
 def _outcome(ride: Ride, network: Network | None, went: dict[str, Any], wanted: range) -> Outcome:

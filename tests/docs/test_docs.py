@@ -140,6 +140,11 @@ def test_the_layers_name_every_file() -> None:
     assert set(re.findall(r"`(\w+\.py)`", listed)) == files
 
 
+def test_the_page_of_networks_is_made_of_the_table_and_of_what_was_recorded() -> None:
+    made = runpy.run_path(str(DOCS / "networks_page.py"))
+    assert made["PAGE"].read_text() == made["page"](), "run `make networks`, or `python docs/networks_page.py`"
+
+
 # --- the examples of the protocol
 
 

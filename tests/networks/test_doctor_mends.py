@@ -129,7 +129,6 @@ OWN = {
             ' proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade"; } }',
             "nginx that lets upgrades through, and holds back and compresses all that streams",
             "websocket",
-            "websocket",
         ),
         Middlebox(
             "apache-deflate",
@@ -137,7 +136,6 @@ OWN = {
             "LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so\n<VirtualHost *:80>\nProxyPreserveHost On\n"
             "SetOutputFilter DEFLATE\nProxyPass / http://127.0.0.1:8000/ upgrade=websocket\n</VirtualHost>",
             "Apache that compresses all there is",
-            "websocket",
             "websocket",
         ),
         Middlebox(
@@ -147,7 +145,6 @@ OWN = {
             "sub vcl_backend_response { set beresp.do_gzip = true; set beresp.do_stream = false; }",
             "Varnish that compresses all there is, and waits for the end of it",
             "longpoll",
-            "longpoll",
         ),
         Middlebox(
             "apache-short",
@@ -155,7 +152,6 @@ OWN = {
             "<VirtualHost *:80>\nProxyPreserveHost On\nProxyTimeout 5\n"
             "ProxyPass / http://127.0.0.1:8000/ upgrade=websocket\n</VirtualHost>",
             "Apache that cuts what is silent for 5 s",
-            "websocket",
             "websocket",
         ),
         Middlebox(
@@ -165,7 +161,6 @@ OWN = {
             " .first_byte_timeout = 5s; .between_bytes_timeout = 5s; }",
             "Varnish that gives its server 5 s, and knows no upgrade",
             "sse",
-            "sse",
         ),
         Middlebox(
             "caddy-short",
@@ -173,7 +168,6 @@ OWN = {
             "\n:80 {\n\treverse_proxy 127.0.0.1:8000 {\n\t\ttransport http {\n\t\t\tread_timeout 5s\n"
             "\t\t\tresponse_header_timeout 5s\n\t\t}\n\t}\n}",
             "Caddy that cuts what is silent for 5 s",
-            "websocket",
             "websocket",
         ),
     )

@@ -154,8 +154,10 @@ def _faults(seen: Observations, rows: list[Row]) -> Iterator[tuple[str, str]]:
             case "cut_idle" | "no_answer" if row.proof.state == "ok":
                 same = row.life.state == "bad" or any(abs(each - (row.idle.seconds or 0.0)) < SAME for each in lives)
                 yield row.transport, "life" if same else "idle"
-            case _:
-                yield row.transport, "upgrade" if row.transport not in ONE_WAY and row.transport in STREAMS else "blocked"
+            case _ if not _both_ways(row):
+                yield row.transport, "blocked"
+            case _:  # opened, and then dead: the upgrade is not what is missing
+                yield row.transport, "inspected" if row.handshake.state == "ok" else "upgrade"
 
 
 def _holding(seen: Observations) -> str:
@@ -191,6 +193,9 @@ def _asides(seen: Observations, rows: list[Row]) -> Iterator[Finding]:
         if trial is not None and seen.since and trial.resumed == "fresh":
             text = f"{_capital(label(row.transport))} loses the position on the way: nothing can be resumed."
             yield Finding("resume", text, True, [row.transport])
+    if any(row.handshake.state == "ok" and row.proof.state == "bad" and _both_ways(row) for row in rows):
+        over = "Over HTTPS it could not." if seen.url.startswith("http:") else "It must have ended TLS: look at the certificate."
+        yield Finding("inspection", f"WebSockets are let through and then looked into, or so it seems. {over}", False)
     if seen.trials and seen.deflate is None and any(row.transport == "websocket" and row.verdict in _FREE for row in rows):
         yield Finding("deflate", "A WebSocket that offers compression, as those of browsers do, does not get through.", True)
     yield from _stream_asides(seen, any(row.transport == "sse" and row.verdict == "buffered" for row in rows))
@@ -381,6 +386,10 @@ def _unreachable(seen: Observations) -> str:
     ended = first_ending(seen)
     cause = _CAUSES.get(ended.cause, ended.reason) if ended is not None else "there was no answer"
     return f"The server could not be reached: {cause}."
+
+
+def _both_ways(row: Row) -> bool:
+    return row.transport in STREAMS and row.transport not in ONE_WAY
 
 
 def _capital(text: str) -> str:

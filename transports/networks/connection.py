@@ -25,7 +25,7 @@ _LINGER: Final = struct.pack("ii", 1, 0)  # close with a reset
 _ABSOLUTE: Final = re.compile(rb"[a-z]+://[^/?]*", re.IGNORECASE)
 
 
-class Place(Protocol):
+class Network(Protocol):
     """What a connection wants to know of the network that it is in."""
 
     profile: Profile
@@ -40,7 +40,7 @@ class Connection:
     """A client's connection, and the one to the server that belongs to it."""
 
     def __init__(
-        self, network: Place, number: int, life: Life, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, network: Network, number: int, life: Life, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.network, self.number, self.life = network, number, life
         self.forgotten = False

@@ -176,9 +176,7 @@ class Network:
         return Life(self._began, at, at, self.luck())
 
     def _admits(self, life: Life) -> bool:
-        return len(self._accepted) < _CONNECTIONS and all(
-            behaviour.admits(life, life.opened) for behaviour in self.profile.behaviours
-        )
+        return len(self._accepted) < _CONNECTIONS and all(behaviour.admits(life) for behaviour in self.profile.behaviours)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         life = self.life()
