@@ -238,7 +238,7 @@ export function step(state, fact, now, luck) {
       if (!wire) return;
       if (!s.hidden && past(wire.check)) {
         wire.check = now + Math.min(Math.max(pace.check, (now - wire.proven) / 2), pace.retest_most);
-        ask(wire, () => {});
+        if (wire.asked === null) order("ask", wire);
       }
       if (past(patienceEnds(wire))) ask(wire, () => suspect(wire, "no_answer"));
       if (s.state !== "open" || !s.online || s.hidden) return;
@@ -344,7 +344,7 @@ export function step(state, fact, now, luck) {
         else if (status < 300) verdict = "wrong_content_type";
         else if (status > 501 && status < 505) verdict = "bad_gateway";
         else if (status !== 426) verdict = "refused_http";
-        if (status === 504 && wire.phase === "proven" && now - wire.heard >= 2) verdict = "cut_idle";
+        if (status === 504 && wire.phase === "proven" && wasSilent(wire)) verdict = "cut_idle";
       }
       over(wire, verdict);
     },
@@ -537,8 +537,7 @@ export function step(state, fact, now, luck) {
   }
 
   function howItDied(wire) {
-    const idle = now - wire.heard;
-    if (idle >= 2 && (idle >= 0.7 * wire.beat || idle > wire.still)) return "cut_idle";
+    if (wasSilent(wire) || now - wire.heard >= Math.max(4, 0.7 * wire.beat)) return "cut_idle";
     return now - wire.proven < pace.short ? "cut_early" : "ended";
   }
 
@@ -602,7 +601,8 @@ export function step(state, fact, now, luck) {
     return s.rungs.filter((rung) => wire.why !== "wish" && better(rung, wire) && !tried(rung) && !(rung in s.failed));
   }
   function risesAt(rung) { return s.bad[rung]?.retest ?? s.rise; }
-  function forgivenAt(wire) { return wire.proven + 3 * pace.short; }
+  function forgivenAt(wire) { return wire.proven + (s.held.includes(wire.rung) ? pace.memory : 3 * pace.short); }
+  function wasSilent(wire) { return now - wire.heard >= Math.max(4, 0.8 * wire.still); }
   function doubtful(rung) { return s.short[rung] >= pace.strikes || s.bad[rung]?.until > now; }
   function trying() { return s.ever ? "reconnecting" : "connecting"; }
   function proof() {
@@ -1049,7 +1049,7 @@ export function connect(mount, options = {}) {
       // What is gone there may be on its way here: the wire will tell.
       if (news.every(({ type }) => type === "event")) for (const item of news) if (!wire.signal.aborted) handle(item);
       // It has a while to bring it too.
-      await within(Math.max(1, 4 * state.rtt), wire.signal, () => new Promise((done) => {
+      await within(1, wire.signal, () => new Promise((done) => {
         wire.moved = () => behind() || done();
         wire.moved();
       }));
