@@ -72,7 +72,9 @@ if (number) {
 </script>"""
 
 
-_HALL = b"""<!doctype html><html lang="en"><title>rides</title><script type="module">
+_HALL = b"""<!doctype html><html lang="en"><title>rides</title>
+<style>iframe { width: 40px; height: 40px; border: 0 }</style><!-- a browser slows down the timers of frames that nobody sees -->
+<script type="module">
 const frames = await (await fetch("/frames")).json();
 for (const url of frames) {
   const frame = document.createElement("iframe");
