@@ -197,6 +197,7 @@ class _Stream:
         self._client, self._number, self._head, self._tunnel = client, number, head, tunnel
         self._body: asyncio.Queue[tuple[bytes, int] | None] = asyncio.Queue()  # holds no more than a window
         self._waiting = 0  # bytes in it, as the window counts them
+        self._due = 0 if tunnel else max(head.length() or 0, 0)  # bytes of the body that must still come
         self._whole = False  # the answer has come to its end
         self._ready = asyncio.Event()  # the relay may have the body
         if not tunnel:
@@ -205,9 +206,12 @@ class _Stream:
 
     def take(self, data: bytes | None, size: int = 0) -> None:
         """A part of the body, and what it took of the window; or its end."""
-        if data is None:
+        if data is None and self._due > 0:  # trailers in place of the rest, which h2 does not count
+            self.task.cancel()
+        elif data is None:
             self._body.put_nowait(None)
         elif size:
+            self._due -= len(data)
             self._waiting += size
             self._body.put_nowait((data, size))
 
@@ -319,6 +323,8 @@ def _request(fields: Headers | list[tuple[bytes, bytes]], *, whole: bool) -> tup
         key = base64.b64encode(secrets.token_bytes(16))
         upgrade = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), (b"Sec-WebSocket-Key", key))
         head = head.without(b"content-length").starting(b"GET", *head.start[1:]).having(*upgrade)
+    elif whole and head.length():
+        raise FramingError("a Content-Length, and no body (RFC 9113 8.1.1)")
     elif not whole and head.length() is None:
         head = head.having((b"Transfer-Encoding", b"chunked"))
     if Head.parse(head.raw) != head:

@@ -114,6 +114,8 @@ class Head:
         if b"transfer-encoding" in names:
             if b"content-length" in names:
                 raise FramingError("both Content-Length and Transfer-Encoding (RFC 9112 6.1)")
+            if b"HTTP/1.0" in self.start:
+                raise FramingError("Transfer-Encoding in HTTP/1.0, which knows none (RFC 9112 6.1)")
             if (coding := self.get(b"transfer-encoding")) != b"chunked":
                 raise FramingError(f"a transfer coding that is not known: {coding[:40]!r}")
             return -1
@@ -189,6 +191,8 @@ class Splitter:
         head = Head.parse(raw)
         if (head.start[0] in _VERSIONS) != (self._methods is not None):
             raise FramingError(f"an answer in place of a request, or the other way round: {raw[:80]!r}")
+        if self._methods is None and sum(name.lower() == b"host" for name, _ in head.headers) > 1:
+            raise FramingError("more than one Host (RFC 9112 3.2)")
         length = 0 if self._bare(head) else head.length()
         pieces = [Piece("head", raw, bodied=length != 0 and self._methods is not None)]
         if length is None and self._methods is not None:
@@ -225,7 +229,7 @@ class Splitter:
     def _chunk_line(self) -> Iterable[Piece] | None:
         if (line := self._to(b"\r\n", _LINE_MOST)) is None:
             return None
-        size = line.partition(b";")[0].strip()
+        size = line.removesuffix(b"\r\n").partition(b";")[0].rstrip(b" \t")
         if not size or len(size) > 15 or not _HEX.issuperset(size) or _STRAY.search(line, 0, len(line) - 2):
             raise FramingError(f"no chunk: {line[:40]!r}")
         self._line = line

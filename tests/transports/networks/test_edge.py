@@ -368,7 +368,18 @@ async def test_what_http11_could_read_in_two_ways_is_refused(tmp_path: Path) -> 
     async with edge(tmp_path) as (_, front, http2):
         assert (await http2.ended(http2.ask("/echo HTTP/1.1"))).status == "400"
         assert (await http2.ended(http2.ask("/", (":protocol", "connect-udp"), method="CONNECT"))).status == "400"
+        assert (await http2.ended(http2.ask("/echo", ("content-length", "5")))).status == "400"
         assert front.record.connections == 0
+
+
+async def test_trailers_in_place_of_a_body_end_the_stream(tmp_path: Path) -> None:
+    async with edge(tmp_path) as (_, front, http2):
+        number = http2.ask("/echo", ("content-length", "5"), method="POST", ends=False)
+        await http2.send(number, b"abc")
+        http2.h2.send_headers(number, [("x-sum", "1")], end_stream=True)
+        http2._flush()
+        assert (await http2.ended(number)).reset == ErrorCodes.INTERNAL_ERROR
+        await until(lambda: front.connections == 0)
 
 
 async def test_a_chunk_comes_while_the_stream_is_open(tmp_path: Path) -> None:
