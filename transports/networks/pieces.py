@@ -21,6 +21,7 @@ _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 _BARE: Final = frozenset({204, 304})  # statuses without a body (RFC 9112 6.3)
 _VERSIONS: Final = (b"HTTP/1.1", b"HTTP/1.0")
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+_HANDSHAKE: Final = b"\x16\x03"  # how TLS begins, in all its versions (RFC 8446 5.1)
 _STRAY: Final = re.compile(rb"[\r\n\0]")  # where some would see the end of a line, and others not
 
 
@@ -172,6 +173,11 @@ class Splitter:
         """Whether no body is under way."""
         return self._part == self._head
 
+    @property
+    def heading(self) -> bool:
+        """Whether a head has begun, and has not ended."""
+        return self.between and bool(self._buffer)
+
     def _cut(self, size: int) -> bytes:
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]
@@ -186,6 +192,8 @@ class Splitter:
         return None if place < 0 else self._cut(place + len(mark))
 
     def _head(self) -> Iterable[Piece] | None:
+        if self._methods is None and self._buffer.startswith(_HANDSHAKE):  # it would wait for an answer for ever
+            raise FramingError("TLS, where plain HTTP is spoken: the URL begins with http://")
         if (raw := self._to(b"\r\n\r\n", _HEAD_MOST)) is None:
             return None
         head = Head.parse(raw)

@@ -329,6 +329,7 @@ BAD_REQUESTS = [
     b"GET / HTTP/1.1\r\nX : a\r\n\r\n",
     b"GET / HTTP/1.1\r\nContent Length: 3\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n\r\n",
+    b"\x16\x03\x01\x02",
     b"GET / HTTP/1.1\r\nHost: x\r\nhost: x\r\n\r\n",
     b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
     *(

@@ -908,6 +908,57 @@ async def test_a_head_without_an_end_is_refused() -> None:
 
 
 @jumping
+async def test_a_head_must_end_20_s_behind_its_first_byte() -> None:
+    async with playing("open") as play:
+        client = await play.client()
+        assert await client.silent(3_000), "who has said nothing may wait"
+        began = now()
+        for byte in GET[:19]:
+            client.says(bytes((byte,)))
+            assert await client.silent(1)
+        assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
+        assert now() - began == pytest.approx(20)
+        assert not play.server.made
+        client, side = await play.asked()
+        client.says(GET[:20])
+        assert await client.silent(90), "first the answer to the request before it"
+        side.says(OK)
+        await client.hears(OK)
+        assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
+        assert await side.rest() == b""
+
+
+@jumping
+async def test_a_head_in_time_and_another_one_later() -> None:
+    async with playing("open") as play:
+        client = await play.client()
+        client.says(GET[:20])
+        assert await client.silent(19)
+        client.says(GET[20:] + GET[:20])
+        side = await play.server.side()
+        await side.hears(GET)
+        side.says(OK)
+        await client.hears(OK)
+        assert await client.silent(19), "its time begins with its own first byte"
+        client.says(GET[20:])
+        await side.hears(GET)
+        side.says(OK)
+        await client.hears(OK)
+        assert await client.silent(3_000)
+
+
+@jumping
+async def test_who_speaks_tls_to_a_plain_network_is_told_at_once() -> None:
+    async with playing("open") as play:
+        client, began = await play.client(), now()
+        client.says(b"\x16\x03\x01\x02\x00\x01\x00")
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.endswith(b"begins with http://\n")
+        assert now() == began
+
+
+@jumping
 async def test_a_server_that_speaks_no_http_ends_the_connection() -> None:
     async with playing("open") as play:
         client, side = await play.asked()
