@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import struct
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -16,13 +14,13 @@ from .lane import Lane, now
 from .pieces import FramingError, Head, Piece, Splitter
 from .profiles import Profile
 from .record import Passage, Record
+from .sockets import DIAL, reset
 
-DIAL: Final = 5.0  # seconds to reach the server, or to shake hands
 _HEAD: Final = 20.0  # seconds from the first byte of a request's head to its last
 _READ: Final = 65_536  # bytes
+_PARTING: Final = 5.0  # seconds for the answer to a client that has said all it wants to say
 _LINGERS: Final = 1.0  # seconds in which a client that was refused may read why
 _GOODBYE: Final = 5.0  # seconds for what was written to leave, when a connection has ended
-_LINGER: Final = struct.pack("ii", 1, 0)  # close with a reset
 _ABSOLUTE: Final = re.compile(rb"[a-z]+://[^/?]*", re.IGNORECASE)
 
 
@@ -214,7 +212,17 @@ class Connection:
             return
         for piece in self._requests.eof():
             await self._asked(piece)
+        await self._part()
         await self._side_ended(self._up)
+
+    async def _part(self) -> None:
+        """Let a client that has only stopped to talk have its answer: the end of that ends the connection. One that has gone
+        looks the same until something is written to it, and shall not keep the server busy for long.
+        """
+        asking = self._requests.between and self._unanswered
+        if asking and not self.forgotten and not self._writer.is_closing():  # that one was reset, or spoke TLS
+            self._last = True
+            await asyncio.sleep(_PARTING)
 
     async def _more(self) -> bytes:
         """What comes next. Raises: TimeoutError, a head has begun and does not end; an idle client may wait for ever."""
@@ -343,14 +351,6 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
         return await reader.read(_READ)
     except OSError:
         return b""
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    """Close without a word but RST."""
-    if (wire := writer.get_extra_info("socket")) is not None:
-        with suppress(OSError):
-            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
-    writer.transport.abort()
 
 
 def _to_origin(head: Head) -> Head:

@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 
 from ..errors import MissingExtraError
 from .pieces import FramingError, Head, Headers, Piece, Splitter, chunk
+from .sockets import reset
 
 try:
     from h2.config import H2Configuration
@@ -223,7 +224,10 @@ class _Stream:
                 self._whole = await self._come_down(reader)
             finally:
                 up.cancel()
-                writer.transport.abort()  # what was not taken by now is not wanted any more
+                if self._whole:
+                    writer.transport.abort()  # what was not taken by now is not wanted any more
+                else:
+                    reset(writer)  # a mere end could mean that the answer is still wanted
 
     def end(self) -> None:
         """Tell the client that it is over, unless it knows."""

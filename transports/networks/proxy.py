@@ -20,10 +20,11 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 from .behaviours import Cut, How, Life
-from .connection import DIAL, Connection, reset
+from .connection import Connection
 from .lane import now
 from .profiles import Profile, network
 from .record import Record
+from .sockets import DIAL, reset
 
 if TYPE_CHECKING:
     from .authority import Authority

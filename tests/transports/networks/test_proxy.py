@@ -6,6 +6,7 @@ import gzip
 import random
 import socket
 import ssl
+import struct
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -757,6 +758,56 @@ async def test_the_end_of_one_side_is_told_to_the_other() -> None:
         side.close()
         assert await client.rest() == b""
         await ended(play)
+
+
+@pytest.mark.parametrize("names", ["open", "latency-2000ms", "buffering", "http10"])
+def test_a_client_that_says_no_more_gets_its_answer(names: str) -> None:
+    @jumping
+    async def play_it() -> None:
+        async with playing(names) as play:
+            client = await play.client()
+            client.says(GET)
+            client.writer.write_eof()
+            side = await play.server.side()
+            await side.head()
+            assert await side.silent(1)
+            side.says(OK)
+            assert (await client.rest()).endswith(b"\r\n\r\nok")
+            assert await side.rest() == b"", "and no other will come"
+            await ended(play)
+
+    play_it()
+
+
+@jumping
+async def test_a_client_that_says_no_more_is_not_waited_for_for_ever() -> None:
+    async with playing("open") as play:
+        client, side = await play.asked()
+        began = now()
+        client.writer.write_eof()
+        assert await side.rest() == b""
+        assert now() - began == pytest.approx(5)
+        client, side = await play.asked()
+        side.says(CHUNKED)
+        await client.hears(CHUNKED)
+        client.writer.close()
+        began = now()
+        for _ in range(2):  # the first one finds out that nobody is there
+            side.says(b"2\r\nhi\r\n")
+            await asyncio.sleep(0.5)  # by the jumping clock
+        await ended(play)
+        assert now() - began < 2, "what is written shows that it has gone"
+        client, side = await play.asked()
+        began = now()
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        assert await side.rest() == b""
+        assert now() == began, "a reset is no mere end"
+        client, side = await play.upgraded()
+        client.writer.write_eof()
+        began = now()
+        assert await side.rest() == b""
+        assert now() == began, "nor is one that has a WebSocket waiting for an answer"
 
 
 @jumping
