@@ -94,9 +94,9 @@ class Network:
         from .edge import Edge  # with what it needs only where it is needed
 
         self._server = await asyncio.start_server(self._accept, _LOOPBACK[0], 0, backlog=1024)
-        self._edge = Edge(self._server.sockets[0].getsockname(), self._accept)
+        self._edge = Edge(self._server.sockets[0].getsockname(), self._accept, tls, _CONNECTIONS)
         try:
-            self._port = await self._edge.open(self._host, self._port, tls)
+            self._port = await self._edge.open(self._host, self._port)
         except OSError:
             self._server.close()
             raise

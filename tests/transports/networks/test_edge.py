@@ -24,7 +24,7 @@ from wsproto.events import CloseConnection, TextMessage
 
 from tests.transports.conftest import live
 from transports.errors import ConfigError
-from transports.networks import Network, Profile, network
+from transports.networks import Network, Profile, network, proxy
 from transports.testing import serving, until
 
 FLOOD = 32 << 20  # bytes: more than all buffers between here and there take
@@ -606,6 +606,19 @@ async def test_what_is_forgotten_behind_the_edge_stays_open(tmp_path: Path) -> N
         assert (await http2.ended(http2.ask("/echo"))).status == "201"
         answer = http2.answers[number]
         assert (answer.body, answer.ended, answer.reset) == (b"one", False, None)
+
+
+async def test_clients_are_bounded_whether_they_have_streams_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "_CONNECTIONS", 2)
+    async with edge(tmp_path) as (_, front, http2):
+        tls, parts = trusting(front, tmp_path), urlsplit(front.url)
+        async with client(front.url, tls):
+            with pytest.raises(OSError):  # noqa: PT011 - a reset, at whichever point of the handshake
+                await asyncio.open_connection(parts.hostname, parts.port, ssl=tls)
+            assert (await http2.ended(http2.ask("/echo"))).status == "201"
+        await until(lambda: len(front._edge._tasks) == 1)
+        async with client(front.url, tls) as other:
+            assert (await other.ended(other.ask("/echo"))).status == "201"
 
 
 async def test_nonsense_ends_the_connection(tmp_path: Path) -> None:

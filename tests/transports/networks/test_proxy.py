@@ -552,13 +552,22 @@ async def test_tls_inspection_shows_a_certificate_of_its_own(tmp_path: Path) -> 
         assert await side.reset()
 
 
-@jumping
-async def test_a_handshake_that_nobody_goes_on_with_ends_with_the_network() -> None:
-    async with playing("tls-inspection") as play:
-        client = await play.client()
-        client.says(b"\x16\x03\x01")
-        await asyncio.sleep(1)  # by the jumping clock
-    assert await client.reader.read() == b""
+@pytest.mark.parametrize("names", ["tls-inspection", "h2-edge"])
+def test_a_handshake_that_nobody_goes_on_with_ends_in_time_and_with_the_network(names: str) -> None:
+    @jumping
+    async def play_it() -> None:
+        async with playing(names) as play:
+            client, began = await play.client(), now()
+            client.says(b"\x16\x03\x01")
+            assert await client.rest() == b""
+            assert now() - began == pytest.approx(5)
+            silent, begun = await play.client(), await play.client()
+            begun.says(b"\x16\x03\x01")
+            await asyncio.sleep(1)  # by the jumping clock
+        assert await silent.rest() == await begun.rest() == b""
+        assert now() - began == pytest.approx(6)
+
+    play_it()
 
 
 def test_every_network_of_the_table_has_been_played() -> None:
