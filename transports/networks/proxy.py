@@ -24,7 +24,7 @@ from .connection import Connection
 from .lane import now
 from .profiles import Profile, network
 from .record import Record
-from .sockets import DIAL, reset
+from .sockets import DIAL, here, names_of, reset
 
 if TYPE_CHECKING:
     from .authority import Authority
@@ -46,7 +46,7 @@ class Network:
         seed: for what happens by chance.
 
     Raises:
-        ConfigError: no such network, no such upstream, a host that is not loopback.
+        ConfigError: no such network, no such upstream, a host that is not loopback; on entering, an upstream that is itself.
         OSError: the port is taken.
     """
 
@@ -73,13 +73,16 @@ class Network:
         self._numbers = 0
         self._server: asyncio.Server | None = None
         self._edge: Edge | None = None
-        self._authority = _authority() if self.profile.tls else None
+        self._authority = _authority(*names_of(host)) if self.profile.tls else None
         self._tls: ssl.SSLContext | None = None  # where it is not the edge that speaks it
 
     # ------------------------------------------------------------------------------------------------------ from outside
 
     async def __aenter__(self) -> str:
-        """Listen; gives the URL for clients. That of a forward proxy is the server's own: see `proxy`."""
+        """Listen; gives the URL for clients. That of a forward proxy is the server's own: see `proxy`.
+
+        Raises: ConfigError, the server would be this very network.
+        """
         tls = None if self._authority is None else self._authority.server(http2=self.profile.http2)
         if tls is not None and self.profile.http2:
             await self._open_edge(tls)
@@ -87,6 +90,9 @@ class Network:
             self._tls = tls
             self._server = await asyncio.start_server(self._accept, self._host, self._port, backlog=1024)
             self._port = self._server.sockets[0].getsockname()[1]
+        if self.upstream[1] == self._port and await here(self.upstream[0], self._host):
+            await self.__aexit__(None, None, None)
+            raise ConfigError(f"{_address(*self.upstream)} is where this network listens: it would lead to itself")
         return self.url
 
     async def _open_edge(self, tls: ssl.SSLContext) -> None:
@@ -226,7 +232,7 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _authority() -> Authority:
+def _authority(*names: str) -> Authority:
     from .authority import Authority  # with what it needs only where it is needed
 
-    return Authority(*_LOOPBACK)
+    return Authority(*dict.fromkeys((*_LOOPBACK, *names)))

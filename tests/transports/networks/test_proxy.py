@@ -1192,6 +1192,57 @@ def test_where_no_server_can_be(upstream: str) -> None:
         Network("open", upstream=upstream)
 
 
+@pytest.mark.parametrize(
+    ("host", "upstream"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "localhost"),
+        ("localhost", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.2"),
+        ("", "localhost"),
+    ],
+)
+@pytest.mark.parametrize("names", ["open", "h2-edge"])
+def test_a_network_does_not_lead_to_itself(names: str, host: str, upstream: str) -> None:
+    port = free_port()
+    network = Network(names, upstream=f"{upstream}:{port}", host=host, port=port, expose=True)
+
+    @jumping
+    async def play_it() -> None:
+        with pytest.raises(ConfigError, match="lead to itself"):
+            await network.__aenter__()
+
+    play_it()
+
+
+@jumping
+async def test_a_server_at_the_same_port_of_another_address_is_none_of_ours() -> None:
+    port = free_port()
+    async with Network("open", upstream=f"127.0.0.2:{port}", port=port) as url:
+        assert url == f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.2"])
+def test_who_is_exposed_has_a_certificate_for_what_others_call_it(host: str, tmp_path: Path) -> None:
+    @jumping
+    async def play_it() -> None:
+        network = Network("tls-inspection", upstream=":1", host=host, expose=True)
+        async with network as url:
+            trusting = ssl.create_default_context(cafile=str(network.save_authority(tmp_path / "authority.pem")))
+            port = int(url.rpartition(":")[2])
+            for name in (["127.0.0.2"] if host == "127.0.0.2" else [socket.gethostname()]) + ["localhost"]:
+                _, writer = await asyncio.open_connection("127.0.0.2", port, ssl=trusting, server_hostname=name)
+                writer.transport.abort()
+            await asyncio.sleep(1)  # by the jumping clock
+
+    play_it()
+
+
+def test_a_machine_may_have_a_name_that_no_certificate_can_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "my_host")
+    Network("tls-inspection", upstream=":1", host="::", expose=True)
+
+
 @jumping
 async def test_urls() -> None:
     async with Network("open", upstream=":1", host="::1") as url:
