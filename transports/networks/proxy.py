@@ -61,7 +61,7 @@ class Network:
         seed: int | None = None,
     ) -> None:
         if host not in _LOOPBACK and not expose:
-            raise ConfigError(f"{host!r} can be reached by others: say expose, too, if that is meant")
+            raise ConfigError(f"{host!r} can be reached by others: say expose (--expose), too, if that is meant")
         self.profile = network(names) if isinstance(names, str) else names
         self.upstream, self._path = _upstream(upstream)
         self.record = Record()

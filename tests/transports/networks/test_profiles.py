@@ -117,5 +117,11 @@ def test_what_wins_in_two_networks_is_the_worse_of_both(one: str, other: str) ->
     ],
 )
 def test_there_is_none_of_that_name(names: str) -> None:
-    with pytest.raises(ConfigError, match=r"there is no network .*; there are open, no-upgrade, "):
+    with pytest.raises(ConfigError, match=r"there is no network .*; .*`everywire proxy --list` shows all"):
         network(names)
+
+
+@pytest.mark.parametrize(("name", "near"), [("no-upgrad", "no-upgrade"), ("h2edge", "h2-edge"), ("latency-200", "latency-200ms")])
+def test_who_mistypes_a_name_is_told_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"no network '{name}'; the nearest is {near}, "):
+        network(f"open+{name}")
