@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import struct
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -16,12 +14,13 @@ from .lane import Lane, now
 from .pieces import FramingError, Head, Piece, Splitter
 from .profiles import Profile
 from .record import Passage, Record
+from .sockets import DIAL, reset
 
-DIAL: Final = 5.0  # seconds to reach the server, or to shake hands
+_HEAD: Final = 20.0  # seconds from the first byte of a request's head to its last
 _READ: Final = 65_536  # bytes
+_PARTING: Final = 5.0  # seconds for the answer to a client that has said all it wants to say
 _LINGERS: Final = 1.0  # seconds in which a client that was refused may read why
 _GOODBYE: Final = 5.0  # seconds for what was written to leave, when a connection has ended
-_LINGER: Final = struct.pack("ii", 1, 0)  # close with a reset
 _ABSOLUTE: Final = re.compile(rb"[a-z]+://[^/?]*", re.IGNORECASE)
 
 
@@ -51,6 +50,7 @@ class Connection:
         self._down.writer = writer
         self._requests, self._answers = Splitter(), Splitter(self._methods)
         self._discard = False  # the body of a request that was answered here
+        self._slow: float | None = None  # when the head that has begun must have ended
         self._last = False  # the request that is under way is the last one
         self._unsent = self._unanswered = 0  # requests that have not ended; those whose answers have not passed
         self._free = asyncio.Event()  # no request is under way
@@ -196,19 +196,48 @@ class Connection:
     # ------------------------------------------------------------------------------------------------------------- upward
 
     async def _come_up(self) -> None:
-        while data := await _read(self._reader):
-            if self.forgotten:
-                self.note(Piece("bytes", data), up=True, lost=True)
-                continue
-            try:
+        try:
+            while data := await self._more():
+                if self.forgotten:
+                    self.note(Piece("bytes", data), up=True, lost=True)
+                    continue
                 for piece in self._requests.feed(data):
+                    self._slow = None
                     await self._asked(piece)
-            except FramingError as error:
-                await self._refuse(error)
-                return
+        except FramingError as error:
+            await self._refuse(_complaint(400, "Bad Request", error))
+            return
+        except TimeoutError:
+            await self._refuse(_complaint(408, "Request Timeout", f"a head takes {_HEAD:g} seconds at the most"))
+            return
         for piece in self._requests.eof():
             await self._asked(piece)
+        await self._part()
         await self._side_ended(self._up)
+
+    async def _part(self) -> None:
+        """Let a client that has only stopped to talk have its answer: the end of that ends the connection. One that has gone
+        looks the same until something is written to it, and shall not keep the server busy for long.
+        """
+        asking = self._requests.between and self._unanswered
+        if asking and not self.forgotten and not self._writer.is_closing():  # that one was reset, or spoke TLS
+            self._last = True
+            await asyncio.sleep(_PARTING)
+
+    async def _more(self) -> bytes:
+        """What comes next. Raises: TimeoutError, a head has begun and does not end; an idle client may wait for ever."""
+        if not self._requests.heading or self.forgotten:
+            self._slow = None
+            return await _read(self._reader)
+        self._slow = self._slow or now() + _HEAD
+        while True:
+            try:
+                async with asyncio.timeout_at(self._slow):
+                    return await _read(self._reader)
+            except TimeoutError:
+                if self._free.is_set() and not self.forgotten:  # or else it has a right to be here
+                    raise
+                self._slow = now() + _HEAD
 
     async def _asked(self, piece: Piece) -> None:
         if self._last and not self._unsent:  # nothing that counts can come behind the last request (RFC 9112 9.6)
@@ -224,15 +253,15 @@ class Connection:
             self._unsent -= 1
             self._perhaps_over()
 
-    async def _refuse(self, error: FramingError) -> None:
-        """Say that this is no request, behind the answers to those before it. Then read on until the client leaves: closing
+    async def _refuse(self, answer: Answer) -> None:
+        """Say why this is no request, behind the answers to those before it. Then read on until the client leaves: closing
         with bytes unread would be a reset, and take the answer away.
         """
         if not self._requests.between or self.forgotten:  # within a body: the server has seen the half of it
             return
         await self._free.wait()
         self._unsent += 1
-        for part in _bad_request(error).pieces():
+        for part in answer.pieces():
             await self._down.put(part)
         await self._down.empty()
         if self._writer.can_write_eof():
@@ -324,14 +353,6 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-def reset(writer: asyncio.StreamWriter) -> None:
-    """Close without a word but RST."""
-    if (wire := writer.get_extra_info("socket")) is not None:
-        with suppress(OSError):
-            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
-    writer.transport.abort()
-
-
 def _to_origin(head: Head) -> Head:
     """A request as a server wants it: a forward proxy is asked for a whole URL (RFC 9112 3.2.2). Only its path counts here: no
     request ever leads to another server.
@@ -344,5 +365,6 @@ def _to_origin(head: Head) -> Head:
     return head.starting(method, path, version).without(b"proxy-connection", b"proxy-authorization")
 
 
-def _bad_request(error: FramingError) -> Answer:
-    return Answer(400, "Bad Request", ((b"Connection", b"close"), (b"Content-Type", b"text/plain")), f"{error}\n".encode())
+def _complaint(status: int, reason: str, why: object) -> Answer:
+    headers = ((b"Connection", b"close"), (b"Content-Type", b"text/plain"))
+    return Answer(status, reason, headers, f"{why}\n".encode())

@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 
 from ..errors import MissingExtraError
 from .pieces import FramingError, Head, Headers, Piece, Splitter, chunk
+from .sockets import DIAL, reset
 
 try:
     from h2.config import H2Configuration
@@ -54,21 +55,23 @@ class Edge:
     Args:
         relay: where it listens.
         plain: serves a client that does not speak HTTP/2.
+        tls: what is shown to clients.
+        most: clients at the same time, with or without streams.
     """
 
-    def __init__(self, relay: Address, plain: Serve) -> None:
-        self._relay, self._plain = relay, plain
+    def __init__(self, relay: Address, plain: Serve, tls: ssl.SSLContext, most: int) -> None:
+        self._relay, self._plain, self._tls, self._most = relay, plain, tls, most
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[bool]] = set()
 
-    async def open(self, host: str, port: int, tls: ssl.SSLContext) -> int:
+    async def open(self, host: str, port: int) -> int:
         """Listen; gives the port. Raises: OSError, it is taken."""
-        self._server = await asyncio.start_server(self._accept, host, port, ssl=tls, backlog=1024)
+        self._server = await asyncio.start_server(self._accept, host, port, backlog=1024)
         number: int = self._server.sockets[0].getsockname()[1]
         return number
 
     async def close(self) -> None:
-        """Listen no more, and send everybody away."""
+        """Listen no more, and send everybody away, those too that still shake hands."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -76,20 +79,33 @@ class Edge:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or len(self._tasks) >= self._most:
+            reset(writer)
+            return
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._done(task, writer))
+
+    def _done(self, task: asyncio.Task[bool], writer: asyncio.StreamWriter) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # a defect of ours
+            asyncio.get_running_loop().call_exception_handler({"message": "an edge broke", "exception": error})
+        if task.cancelled() or error is not None or not task.result():
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Serve a client; whether that is left to somebody else."""
+        try:  # here and not by the listener, which would let nobody end a handshake
+            await writer.start_tls(self._tls, ssl_handshake_timeout=DIAL)
+        except OSError:  # a client that does not trust us, most likely
+            return False
         if writer.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
             self._plain(reader, writer)
-            return
-        task = asyncio.current_task()
-        if self._server is None or task is None:
-            writer.transport.abort()
-            return
-        self._tasks.add(task)
-        with suppress(asyncio.CancelledError):  # by `close`: nobody waits for more
-            try:
-                await _Client(self._relay, reader, writer).run()
-            finally:
-                self._tasks.discard(task)
+            return True
+        await _Client(self._relay, reader, writer).run()
+        return False
 
 
 class _Client:
@@ -197,6 +213,7 @@ class _Stream:
         self._client, self._number, self._head, self._tunnel = client, number, head, tunnel
         self._body: asyncio.Queue[tuple[bytes, int] | None] = asyncio.Queue()  # holds no more than a window
         self._waiting = 0  # bytes in it, as the window counts them
+        self._due = 0 if tunnel else max(head.length() or 0, 0)  # bytes of the body that must still come
         self._whole = False  # the answer has come to its end
         self._ready = asyncio.Event()  # the relay may have the body
         if not tunnel:
@@ -205,9 +222,12 @@ class _Stream:
 
     def take(self, data: bytes | None, size: int = 0) -> None:
         """A part of the body, and what it took of the window; or its end."""
-        if data is None:
+        if data is None and self._due > 0:  # trailers in place of the rest, which h2 does not count
+            self.task.cancel()
+        elif data is None:
             self._body.put_nowait(None)
         elif size:
+            self._due -= len(data)
             self._waiting += size
             self._body.put_nowait((data, size))
 
@@ -219,7 +239,10 @@ class _Stream:
                 self._whole = await self._come_down(reader)
             finally:
                 up.cancel()
-                writer.transport.abort()  # what was not taken by now is not wanted any more
+                if self._whole:
+                    writer.transport.abort()  # what was not taken by now is not wanted any more
+                else:
+                    reset(writer)  # a mere end could mean that the answer is still wanted
 
     def end(self) -> None:
         """Tell the client that it is over, unless it knows."""
@@ -319,6 +342,8 @@ def _request(fields: Headers | list[tuple[bytes, bytes]], *, whole: bool) -> tup
         key = base64.b64encode(secrets.token_bytes(16))
         upgrade = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), (b"Sec-WebSocket-Key", key))
         head = head.without(b"content-length").starting(b"GET", *head.start[1:]).having(*upgrade)
+    elif whole and head.length():
+        raise FramingError("a Content-Length, and no body (RFC 9113 8.1.1)")
     elif not whole and head.length() is None:
         head = head.having((b"Transfer-Encoding", b"chunked"))
     if Head.parse(head.raw) != head:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -290,4 +291,6 @@ def _one(name: str) -> Profile:
             long = made.lives and number >= _SHORT
             wins, settles = ("websocket", 0.0) if long else (known.wins, known.settles)
             return Profile(name, known.story, made.does.format(number), wins, made.behaviours(number), settles=settles)
-    raise ConfigError(f"there is no network {name!r}; there are {', '.join(NETWORKS)}")
+    near = get_close_matches(name, NETWORKS, 1)
+    nearest = f"the nearest is {near[0]}, and " if near else ""
+    raise ConfigError(f"there is no network {name!r}; {nearest}`everywire proxy --list` shows all")

@@ -20,10 +20,11 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 from .behaviours import Cut, How, Life
-from .connection import DIAL, Connection, reset
+from .connection import Connection
 from .lane import now
 from .profiles import Profile, network
 from .record import Record
+from .sockets import DIAL, here, names_of, reset
 
 if TYPE_CHECKING:
     from .authority import Authority
@@ -45,7 +46,7 @@ class Network:
         seed: for what happens by chance.
 
     Raises:
-        ConfigError: no such network, no such upstream, a host that is not loopback.
+        ConfigError: no such network, no such upstream, a host that is not loopback; on entering, an upstream that is itself.
         OSError: the port is taken.
     """
 
@@ -60,7 +61,7 @@ class Network:
         seed: int | None = None,
     ) -> None:
         if host not in _LOOPBACK and not expose:
-            raise ConfigError(f"{host!r} can be reached by others: say expose, too, if that is meant")
+            raise ConfigError(f"{host!r} can be reached by others: say expose (--expose), too, if that is meant")
         self.profile = network(names) if isinstance(names, str) else names
         self.upstream, self._path = _upstream(upstream)
         self.record = Record()
@@ -72,13 +73,16 @@ class Network:
         self._numbers = 0
         self._server: asyncio.Server | None = None
         self._edge: Edge | None = None
-        self._authority = _authority() if self.profile.tls else None
+        self._authority = _authority(*names_of(host)) if self.profile.tls else None
         self._tls: ssl.SSLContext | None = None  # where it is not the edge that speaks it
 
     # ------------------------------------------------------------------------------------------------------ from outside
 
     async def __aenter__(self) -> str:
-        """Listen; gives the URL for clients. That of a forward proxy is the server's own: see `proxy`."""
+        """Listen; gives the URL for clients. That of a forward proxy is the server's own: see `proxy`.
+
+        Raises: ConfigError, the server would be this very network.
+        """
         tls = None if self._authority is None else self._authority.server(http2=self.profile.http2)
         if tls is not None and self.profile.http2:
             await self._open_edge(tls)
@@ -86,6 +90,9 @@ class Network:
             self._tls = tls
             self._server = await asyncio.start_server(self._accept, self._host, self._port, backlog=1024)
             self._port = self._server.sockets[0].getsockname()[1]
+        if self.upstream[1] == self._port and await here(self.upstream[0], self._host):
+            await self.__aexit__(None, None, None)
+            raise ConfigError(f"{_address(*self.upstream)} is where this network listens: it would lead to itself")
         return self.url
 
     async def _open_edge(self, tls: ssl.SSLContext) -> None:
@@ -93,9 +100,9 @@ class Network:
         from .edge import Edge  # with what it needs only where it is needed
 
         self._server = await asyncio.start_server(self._accept, _LOOPBACK[0], 0, backlog=1024)
-        self._edge = Edge(self._server.sockets[0].getsockname(), self._accept)
+        self._edge = Edge(self._server.sockets[0].getsockname(), self._accept, tls, _CONNECTIONS)
         try:
-            self._port = await self._edge.open(self._host, self._port, tls)
+            self._port = await self._edge.open(self._host, self._port)
         except OSError:
             self._server.close()
             raise
@@ -225,7 +232,7 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _authority() -> Authority:
+def _authority(*names: str) -> Authority:
     from .authority import Authority  # with what it needs only where it is needed
 
-    return Authority(*_LOOPBACK)
+    return Authority(*dict.fromkeys((*_LOOPBACK, *names)))

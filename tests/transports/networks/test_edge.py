@@ -24,7 +24,7 @@ from wsproto.events import CloseConnection, TextMessage
 
 from tests.transports.conftest import live
 from transports.errors import ConfigError
-from transports.networks import Network, Profile, network
+from transports.networks import Network, Profile, network, proxy
 from transports.testing import serving, until
 
 FLOOD = 32 << 20  # bytes: more than all buffers between here and there take
@@ -368,7 +368,18 @@ async def test_what_http11_could_read_in_two_ways_is_refused(tmp_path: Path) -> 
     async with edge(tmp_path) as (_, front, http2):
         assert (await http2.ended(http2.ask("/echo HTTP/1.1"))).status == "400"
         assert (await http2.ended(http2.ask("/", (":protocol", "connect-udp"), method="CONNECT"))).status == "400"
+        assert (await http2.ended(http2.ask("/echo", ("content-length", "5")))).status == "400"
         assert front.record.connections == 0
+
+
+async def test_trailers_in_place_of_a_body_end_the_stream(tmp_path: Path) -> None:
+    async with edge(tmp_path) as (_, front, http2):
+        number = http2.ask("/echo", ("content-length", "5"), method="POST", ends=False)
+        await http2.send(number, b"abc")
+        http2.h2.send_headers(number, [("x-sum", "1")], end_stream=True)
+        http2._flush()
+        assert (await http2.ended(number)).reset == ErrorCodes.INTERNAL_ERROR
+        await until(lambda: front.connections == 0)
 
 
 async def test_a_chunk_comes_while_the_stream_is_open(tmp_path: Path) -> None:
@@ -595,6 +606,19 @@ async def test_what_is_forgotten_behind_the_edge_stays_open(tmp_path: Path) -> N
         assert (await http2.ended(http2.ask("/echo"))).status == "201"
         answer = http2.answers[number]
         assert (answer.body, answer.ended, answer.reset) == (b"one", False, None)
+
+
+async def test_clients_are_bounded_whether_they_have_streams_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "_CONNECTIONS", 2)
+    async with edge(tmp_path) as (_, front, http2):
+        tls, parts = trusting(front, tmp_path), urlsplit(front.url)
+        async with client(front.url, tls):
+            with pytest.raises(OSError):  # noqa: PT011 - a reset, at whichever point of the handshake
+                await asyncio.open_connection(parts.hostname, parts.port, ssl=tls)
+            assert (await http2.ended(http2.ask("/echo"))).status == "201"
+        await until(lambda: len(front._edge._tasks) == 1)
+        async with client(front.url, tls) as other:
+            assert (await other.ended(other.ask("/echo"))).status == "201"
 
 
 async def test_nonsense_ends_the_connection(tmp_path: Path) -> None:
