@@ -55,7 +55,7 @@ async def bare(reply: bytes) -> AsyncIterator[str]:
 NETWORKS = (
     ({}, "ok ok ok", [], 0),
     ({"ws": "refuse"}, "refused_http ok ok", ["upgrade"], 10),
-    ({"ws": "swallow"}, "no_answer ok ok", ["upgrade"], 10),
+    ({"ws": "swallow"}, "no_answer ok ok", ["inspected", "inspection"], 10),
     ({"sse": "hold"}, "ok buffered ok", ["buffering"], 0),
     ({"sse": "swallow"}, "ok buffered ok", ["buffering"], 0),
     ({"sse": "login"}, "ok captive_portal ok", ["blocked"], 0),
