@@ -92,8 +92,9 @@ class Trial(msgspec.Struct):
     @property
     def lateness(self) -> list[float]:
         """By how much each beat came later than the fastest of them, in seconds."""
-        beats = [each.came - each.at for each in self.arrivals if each.at]
-        return [round(each - min(beats), 4) for each in beats]
+        beats = [each.came - each.at for each in self.arrivals if each.kind == "beat" and each.at]
+        fastest = min(beats, default=0.0)
+        return [round(each - fastest, 4) for each in beats]
 
 
 class Asked(msgspec.Struct):
