@@ -128,7 +128,9 @@ def _foreign(seen: Observations, statuses: set[int], names: list[str]) -> Findin
     if ended is None or not statuses & {200, 400, 401, 403, 404, 405}:
         return None
     if statuses & {401, 403} and not statuses & {404, 405}:
-        return Finding("blocked", f"{_answered(seen)} with {min(statuses & {401, 403})}: it lets nobody through.", True, names)
+        status, path = min(statuses & {401, 403}), urlsplit(seen.url).path or "/"
+        text = f"{_answered(seen)} with {status}: it lets nobody through. Whoever runs it would have to allow {path}."
+        return Finding("blocked", text, True, names)
     text = f"What answers at {seen.url} is not everywire ({ended.reason}). Is the URL that of the mount, such as {_mount(seen)}?"
     return Finding("not_everywire", text, True, names)
 
