@@ -444,7 +444,7 @@ async def _refused(response: aiohttp.ClientResponse) -> Exception:
         body = msgspec.json.decode(await read(response), type=ErrorBody)
         if body.code not in _CODES:  # somebody else's JSON
             raise msgspec.DecodeError
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         where = f" redirects to {response.headers['location']}" if "location" in response.headers else ""
         reason = f"HTTP {status} {kind} at {path}{where}{f' from {via}' if via else ''}"
         return _RefusedError(status, via, kind, reason, retry=_retry_after(response))
