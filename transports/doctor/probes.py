@@ -31,6 +31,7 @@ PROOF: Final = facts.Pace().proof  # seconds for an item and an answer, as the n
 _EDGE_TIME: Final = 3.0  # seconds for an answer to nonsense
 _EDGE_BYTES: Final = 4096
 _BODY: Final = 65_536  # bytes of an answer that are looked at
+_TIME_MOST: Final = 1e11  # seconds since 1970; what a server says beyond is not believed
 _HEADS: Final = 20  # answers of one probe that are written down
 
 
@@ -163,7 +164,7 @@ def _take(seen: Trial, items: Sequence[Item], began: float, moved: asyncio.Event
     for item in items:
         if isinstance(item, Hello):
             seen.beat, seen.resumed = item.beat, printable(item.resumed, 20)
-        sent = item.at if isinstance(item, Beat | Event) else 0.0
+        sent = item.at if isinstance(item, Beat | Event) and 0.0 < item.at < _TIME_MOST else 0.0
         if len(seen.arrivals) < _BODY:
             seen.arrivals.append(Arrival(item.kind, now, sent))
     moved.set()
@@ -244,7 +245,7 @@ async def negotiate(target: wires.Target, headers: Mapping[str, str] | None = No
     async with wires.get(target, "negotiate", "application/json", {}, headers) as response:
         try:
             offer = msgspec.json.decode(await wires.read(response), type=_Offer)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotEverywireError(f"negotiate: {error}") from error
     return [printable(each.name, 40) for each in offer.transports[:20]], offer.beat
 

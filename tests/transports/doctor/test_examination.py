@@ -169,10 +169,13 @@ async def test_a_mount_that_is_none_gets_a_hint() -> None:
         b"HTTP/1.1 200 OK\r\nServer: \x1b[2Jevil\x9b\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 302 Found\r\nLocation: http://[::1/\x1b]\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nDate: Sat, 99 Foo 99999 99:99:99 GMT\r\nAge: 99999999999999999999\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b"[" * 50_000,
+        b'HTTP/1.1 403 No\r\nContent-Type: application/json\r\n\r\n{"x":' + b"[" * 50_000,
+        b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{"transports":[{"name":"\xff\xff"}]}',
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
     ],
-    ids=range(11),
+    ids=range(14),
 )
 async def test_whatever_answers_is_told_of_and_moves_no_terminal(reply: bytes) -> None:
     async with bare(reply) as url:
