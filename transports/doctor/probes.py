@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from .. import facts, wires
-from ..errors import NotEverywireError, Refusal
+from ..errors import ConfigError, NotEverywireError, Refusal
 from ..evidence import verdict_of
 from ..items import Beat, Event, Hello, Item
 from ..longpoll import TRANSPORT as POLL
@@ -363,6 +363,24 @@ def without_password(url: str) -> str:
 async def _target(place: Place, watch: _Watch, headers: Mapping[str, str] | None) -> AsyncIterator[wires.Target]:
     async def base() -> str:
         return place.url
+
+def check_proxies(url: str) -> None:
+    """Whether aiohttp can make sense of the proxies of the environment; it looks at all of them, for whatever `url`.
+
+    Raises: ConfigError, which shows none: what is not understood may be a password.
+    """
+    if proxy_bypass(urlsplit(url).hostname or ""):
+        return
+    for scheme in ("http", "https", "ws", "wss"):
+        proxy = getproxies().get(scheme, "")
+        try:
+            parts = urlsplit(proxy)
+            good = not proxy or bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+        except ValueError:
+            good = False
+        if not good:
+            raise ConfigError(f"{scheme.upper()}_PROXY is not the URL of an HTTP proxy, such as http://proxy:3128")
+
 
     async def token() -> str | None:
         return place.token
