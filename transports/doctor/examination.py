@@ -102,6 +102,8 @@ class _Examination:
         """First whether there is anybody, then all the rest at once."""
         await self._together(self._negotiate(), self._position(), self._ask("post", probes.ping), self._edge(), self._tls())
         first = [self.seen.asked[name].ended for name in ("negotiate", "position", "post")]
+        if self.place.url.startswith("http:") and all(ended is not None and not ended.code for ended in first):
+            self.seen.secure = await probes.secure(self.place)
         if all(ended is not None and ended.verdict in _BROKEN for ended in first):
             return
         await self._together(self._origin(), self._deflate(), *self._trials())

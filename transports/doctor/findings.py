@@ -96,6 +96,8 @@ def _whole(seen: Observations, rows: list[Row]) -> Finding | None:
     negotiate = seen.asked.get("negotiate")
     if negotiate is not None and negotiate.ended is not None and negotiate.ended.verdict == "disabled":
         text = f"everywire answers, but serves nothing at {seen.url}. Is the URL that of the mount, such as {_mount(seen)}?"
+    if seen.secure:
+        return Finding("https", "Does that port speak HTTPS? Say https:// in the URL.", True, names)
         return Finding("not_mount", text, True, names)
     if 407 in statuses:
         return Finding("proxy_auth", f"The proxy{_at(seen)} wants to know who you are (407).", True, names)

@@ -143,4 +143,6 @@ class Observations(msgspec.Struct):
         for asked in self.asked.values():
             yield from asked.heads
         for trial in self.trials.values():
+    secure: bool = False  # whether TLS is spoken where plain HTTP was tried, and not answered by us
+    later: str | None = None  # the position once all had ended at one moment; "": nobody was there; None: not asked
             yield from trial.heads

@@ -310,6 +310,17 @@ async def tls(place: Place) -> Tls | None:
     return None
 
 
+async def secure(place: Place) -> bool:
+    """Whether TLS is spoken at a port where plain HTTP was tried."""
+    parts = urlsplit(place.url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    with suppress(*wires.BROKEN, ValueError):
+        async with asyncio.timeout(min(_EDGE_TIME, place.patience)):
+            async with _connection(place._replace(url=f"https://{host}:{parts.port or 80}/"), _trusting()):
+                return True
+    return False
+
+
 def _trusting() -> ssl.SSLContext:
     """Trusts everybody, to see who he is. No secret is told to him."""
     context = ssl.create_default_context()
