@@ -107,6 +107,8 @@ class _Examination:
         if all(ended is not None and ended.verdict in _BROKEN for ended in first):
             return
         await self._together(self._origin(), self._deflate(), *self._trials())
+        if self.seen.broke_together:
+            await self._later()
 
     async def _together(self, *work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -130,6 +132,14 @@ class _Examination:
 
     async def _position(self) -> None:
         self.seen.since = await self._ask("position", probes.position) or ""
+
+    async def _later(self) -> None:
+        """Whether it is still the same server, whose positions begin alike."""
+        self.tell("later", False)
+        asked, place = await probes.ask(self.place, "later", probes.position)
+        gone = asked.ended is not None and asked.ended.verdict in (*_BROKEN, "bad_gateway")
+        self.seen.later = "" if gone else place
+        self.tell("later", True)
 
     async def _origin(self) -> None:
         """As a page of the same server asks, whose browser does not say `Sec-Fetch-Site` (over plain HTTP none does)."""

@@ -78,6 +78,9 @@ def _findings(seen: Observations, rows: list[Row]) -> Iterator[Finding]:
         yield whole
         return
     best = _best(seen, rows)
+    if seen.restarted:
+        text = "Everything ended at the same moment: was the server restarted? Run this again to learn of silence and life."
+        yield Finding("restart", text, True)
     for rung, fault in _faults(seen, rows):
         row = next(each for each in rows if each.transport == rung)
         yield Finding(fault, f"{_capital(row.words)}.", row is best, [rung])
@@ -93,11 +96,11 @@ def _whole(seen: Observations, rows: list[Row]) -> Finding | None:
     if verdicts & _FREE or "buffered" in verdicts:
         return None
     names = [row.transport for row in rows]
+    if seen.secure:
+        return Finding("https", "Does that port speak HTTPS? Say https:// in the URL.", True, names)
     negotiate = seen.asked.get("negotiate")
     if negotiate is not None and negotiate.ended is not None and negotiate.ended.verdict == "disabled":
         text = f"everywire answers, but serves nothing at {seen.url}. Is the URL that of the mount, such as {_mount(seen)}?"
-    if seen.secure:
-        return Finding("https", "Does that port speak HTTPS? Say https:// in the URL.", True, names)
         return Finding("not_mount", text, True, names)
     if 407 in statuses:
         return Finding("proxy_auth", f"The proxy{_at(seen)} wants to know who you are (407).", True, names)

@@ -364,17 +364,6 @@ def proxy_of(url: str) -> str:
     return "" if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme, "")
 
 
-def without_password(url: str) -> str:
-    """A URL that can be shown."""
-    parts = urlsplit(url)
-    return printable(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
-
-
-@asynccontextmanager
-async def _target(place: Place, watch: _Watch, headers: Mapping[str, str] | None) -> AsyncIterator[wires.Target]:
-    async def base() -> str:
-        return place.url
-
 def check_proxies(url: str) -> None:
     """Whether aiohttp can make sense of the proxies of the environment; it looks at all of them, for whatever `url`.
 
@@ -392,6 +381,17 @@ def check_proxies(url: str) -> None:
         if not good:
             raise ConfigError(f"{scheme.upper()}_PROXY is not the URL of an HTTP proxy, such as http://proxy:3128")
 
+
+def without_password(url: str) -> str:
+    """A URL that can be shown."""
+    parts = urlsplit(url)
+    return printable(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
+
+
+@asynccontextmanager
+async def _target(place: Place, watch: _Watch, headers: Mapping[str, str] | None) -> AsyncIterator[wires.Target]:
+    async def base() -> str:
+        return place.url
 
     async def token() -> str | None:
         return place.token

@@ -51,6 +51,8 @@ def row_of(seen: Observations, rung: str) -> Row:
         buffering = buffering_of(trial) if rung in STREAMS else Cell("ok", words="")
         life = _life(seen, trial) if rung in STREAMS else Cell("unknown")
         idle, silent = _idle(seen, rung)
+        if seen.restarted:  # which says nothing of the way
+            life, idle = Cell("unknown"), Cell("unknown")
         verdict = _first_bad((buffering, "buffered"), (life, "cut_early" if trial.ended else "no_answer"), (idle, silent))
     else:
         buffering = life = idle = Cell("unknown")

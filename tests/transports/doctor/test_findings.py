@@ -282,6 +282,31 @@ CASES = {
         0,
         "WebSocket works.",
     ),
+    "the server is started again": (
+        seen(
+            *(beats(rung, 8, ended=cut(8.2)) for rung in ("websocket", "sse")),
+            *(silence(rung, ended=cut(8.3)) for rung in ("websocket", "sse", "longpoll")),
+            msgspec.structs.replace(beats("sse", 3), kind="identity", took=4.0),
+            later="other.1",
+        ),
+        "ok ok ok",
+        ["restart"],
+        10,
+        "WebSocket works. Everything ended at the same moment: was the server restarted? Run this again to learn of silence "
+        "and life.",
+    ),
+    "all ends after eight seconds, and the server is the same": (
+        seen(
+            *(beats(rung, 8, ended=cut(8.2)) for rung in ("websocket", "sse")),
+            *(silence(rung, ended=cut(8.3)) for rung in ("websocket", "sse", "longpoll")),
+            msgspec.structs.replace(beats("sse", 3), kind="identity", took=4.0),
+            later="k3f9.9",
+        ),
+        "cut_early cut_early cut_idle",
+        ["life"] * 3,
+        10,
+        None,
+    ),
     "the name is not known": (
         nothing("unreachable", cause="name"),
         "unreachable unreachable unreachable",
