@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import re
 import secrets
 import ssl
 import sys
@@ -444,7 +445,7 @@ async def _refused(response: aiohttp.ClientResponse) -> Exception:
         body = msgspec.json.decode(await read(response), type=ErrorBody)
         if body.code not in _CODES:  # somebody else's JSON
             raise msgspec.DecodeError
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         where = f" redirects to {response.headers['location']}" if "location" in response.headers else ""
         reason = f"HTTP {status} {kind} at {path}{where}{f' from {via}' if via else ''}"
         return _RefusedError(status, via, kind, reason, retry=_retry_after(response))
@@ -486,9 +487,24 @@ def _passed(last: str | None, place: str) -> bool:
 
 def mount_url(url: str) -> str:
     """The URL of a mount without the slash at its end. Raises: ConfigError, when it can never be one."""
-    if not url.startswith(("http://", "https://")) or not urlsplit(url).hostname or "?" in url or "#" in url:
-        raise ConfigError(f"{url!r} is not the URL of a mount, such as http://127.0.0.1:8000/live")
-    return url.rstrip("/")
+    try:
+        parts = urlsplit(url)
+        parsed = URL(url)
+        good = parsed.scheme in ("http", "https") and bool(parts.hostname) and bool(parsed.host) and parts.port != 0
+        good = good and "?" not in url and "#" not in url and url.isprintable() and " " not in url
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # of the port, of brackets, of a name's labels (a UnicodeError is one)
+        good = False
+    if not good:
+        raise ConfigError(f"{_shown(url)!r} is not the URL of a mount, such as http://127.0.0.1:8000/live")
+    return f"{parts.scheme}{url[len(parts.scheme) :]}".rstrip("/")
+
+
+def _shown(url: str) -> str:
+    """A URL, or what was meant to be one, without what may be a user and a password."""
+    head, _, rest = url.rpartition("@")
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://", head)
+    return (scheme[0] if scheme else "") + (f"…@{rest}" if head else rest)
 
 
 def open_session(

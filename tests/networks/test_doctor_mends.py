@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.middleboxes import BOXES, Middlebox, certificates
+from tests.middleboxes import BOXES, PROGRAMS, Middlebox, certificates
 from transports import Hub, Options
 from transports.asgi import Endpoints
 from transports.doctor import Mend, Report, examine, report
@@ -51,6 +51,11 @@ def after(pattern: str) -> Callable[[str, str], str]:
     return lambda text, lines: re.sub(pattern, lambda match: f"{match[0]}\n{lines}\n", text, flags=re.MULTILINE)
 
 
+def at_the_end_of(pattern: str) -> Callable[[str, str], str]:
+    """Paste at the end of the lines that `pattern` matches."""
+    return lambda text, lines: re.sub(pattern, lambda match: f"{match[0]} {lines}", text, flags=re.MULTILINE)
+
+
 def before(text: str, lines: str) -> str:
     return f"{lines}\n{text}"
 
@@ -62,19 +67,30 @@ def behind(text: str, lines: str) -> str:
 PLACES = {
     ("nginx", "http { }, outside of server { }"): before,
     ("nginx", "the location that has the proxy_pass"): after(r"location / \{"),
-    ("HAProxy", "the frontend and the backend, before other http-request lines"): after(r"^listen .*$"),
+    (
+        "nginx",
+        "the location that has the proxy_pass; copy to it each proxy_set_header from outside of it: they are void there now",
+    ): after(r"location / \{"),
+    ("HAProxy", "each http-request line that deletes or sets Upgrade or Connection, at its end"): at_the_end_of(
+        r"^ *http-request (del|set)-header (Upgrade|Connection)\b.*$"
+    ),
+    ("HAProxy", "each http-request line that deletes or sets Host, at its end"): at_the_end_of(
+        r"^ *http-request (del|set)-header Host\b.*$"
+    ),
     ("HAProxy", "the frontend"): after(r"^listen .*$"),
     ("HAProxy", "the backend"): after(r"^listen .*$"),
     ("HAProxy", "where compression is"): after(r"^listen .*$"),
     ("Apache", "the VirtualHost, before other ProxyPass lines"): after(r"^<VirtualHost .*>$"),
     ("Apache", "the VirtualHost"): after(r"^<VirtualHost .*>$"),
-    ("Varnish", "the VCL, after the backends and before other subs"): after(r"^backend .*\}$"),
+    ("Varnish", "the VCL, behind your own checks in vcl_recv"): behind,
     ("Caddy", "the site"): after(r"^:80 \{"),
     ("Caddy", "the site, in place of the encode line"): after(r"^:80 \{"),
-    ("Squid", "squid.conf, before the first http_access line"): before,
+    ("Squid", "squid.conf, in place of the two http_access lines that begin alike"): after(r"^acl Safe_ports port 1025-65535$"),
     ("Squid", "squid.conf"): behind,
 }
-ALIKE = {"proxy_set_header": 2, "timeout": 2, "http-request": 2, "ProxyPass": 2, "acl": 3}
+ELSEWHERE = {"the arguments of varnishd", "the global options"}
+"""Places that are in no file of a box."""
+ALIKE = {"proxy_set_header": 2, "timeout": 2, "ProxyPass": 2, "acl": 2, "http_access": 3}
 """How many words of a line must be the same for it to take the place of another; 1 for all others."""
 
 
@@ -88,12 +104,16 @@ def pasted(config: str, mend: Mend) -> str:
     return PLACES[mend.server, mend.where](config, "\n".join(mend.lines).replace("BACKEND", "127.0.0.1:8000"))
 
 
-def mended(box: Middlebox, found: Report) -> str:
-    """The configuration of a box with everything in it that the doctor gave."""
+def changed(box: Middlebox, given: Iterable[Mend], monkeypatch: pytest.MonkeyPatch) -> Middlebox:
+    """A box with lines in its configuration; those for Squid go between the rules that all of them have."""
     config = box.config if isinstance(box.config, str) else box.config.read_text()
-    for mend in found.mends:
-        config = pasted(config, mend)
-    return config
+    program = PROGRAMS[box.program]
+    frame = program.frame
+    for mend in given:
+        if mend.where not in ELSEWHERE:
+            config, frame = (config, pasted(frame, mend)) if mend.server == "Squid" else (pasted(config, mend), frame)
+    monkeypatch.setitem(PROGRAMS, box.program, program._replace(frame=frame))
+    return replace(box, config=config)
 
 
 @pytest.mark.parametrize("lines", [("proxy_read_timeout 75s;", "gzip off;"), ("gzip off;",)])
@@ -210,10 +230,10 @@ async def mend_it(case: Case, upstream: str, monkeypatch: pytest.MonkeyPatch) ->
     async with box.running(upstream) as way:
         way.take(monkeypatch)
         found = await looked(way.url, case.window, way.ca)
-    config = mended(box, found)
-    async with replace(box, config=config).running(upstream) as way:
+    after = changed(box, found.mends, monkeypatch)
+    async with after.running(upstream) as way:
         way.take(monkeypatch)
-        return Mended(found, config, await looked(way.url, case.window, way.ca))
+        return Mended(found, str(after.config), await looked(way.url, case.window, way.ca))
 
 
 @pytest.fixture(scope="module")
@@ -258,8 +278,6 @@ EVERYTHING = {
     "Caddy": "caddy",
     "Squid": "squid",
 }
-ELSEWHERE = {"the arguments of varnishd", "the global options"}
-"""Places that are in no file of a box."""
 
 
 @pytest.mark.parametrize("server", EVERYTHING)
@@ -267,16 +285,14 @@ async def test_all_the_lines_for_a_server_together_are_understood_and_let_everyt
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = BOXES[EVERYTHING[server]]
-    config = (
-        f"LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so\n{box.config}" if server == "Apache" else box.config
-    )
+    if server == "Apache":
+        box = replace(box, config=f"LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so\n{box.config}")
     async with mounted() as url:
         every = [f"{fault}/{rung}" for fault in ("idle", "life") for rung in ("websocket", "sse", "longpoll")]
-        for mend in mends([*FAULTS, *every], [server], f"{url}/live"):
-            config = config if mend.where in ELSEWHERE else pasted(config, mend)
-        async with replace(box, config=config).running(url) as way:
+        box = changed(box, mends([*FAULTS, *every], [server], f"{url}/live"), monkeypatch)
+        async with box.running(url) as way:
             way.take(monkeypatch)
-            assert (await looked(way.url, 0.0)).sentence == "WebSocket works.", config
+            assert (await looked(way.url, 0.0)).sentence == "WebSocket works.", box.config
 
 
 @pytest.mark.parametrize(
@@ -298,9 +314,57 @@ async def test_an_office_that_tunnels_to_one_port_only(monkeypatch: pytest.Monke
             found = await looked(way.url, 0.0, authority)
         assert (found.exit, [each.fault for each in found.findings]) == (20, ["blocked"])
         assert {mend.server for mend in found.mends} == {"Squid"}
-        async with replace(box, config=mended(box, found)).running(url) as way:
+        async with changed(box, found.mends, monkeypatch).running(url) as way:
             way.take(monkeypatch)
             assert (await looked(way.url, 0.0, authority)).sentence == "WebSocket works."
+            assert "200" not in await tunnelled(way.proxy, f"127.0.0.1:{urlsplit(url).port + 1}")  # nor anybody else's port
+
+
+async def tunnelled(proxy: str, to: str) -> str:
+    """What a proxy answers to CONNECT."""
+    parts = urlsplit(proxy)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n".encode())
+    answer = (await reader.readline()).decode()
+    writer.close()
+    return answer
+
+
+LOCKED = {
+    "HAProxy": (
+        "haproxy",
+        "userlist all\n user bob insecure-password pw\nlisten live\n bind :80\n http-request auth unless { http_auth(all) }\n"
+        " http-request del-header Upgrade\n server s 127.0.0.1:8000",
+        "401",
+    ),
+    "Varnish": (
+        "varnishd",
+        'vcl 4.1;\nbackend default { .host = "127.0.0.1"; .port = "8000"; }\n'
+        "sub vcl_recv { if (!req.http.Authorization) { return (synth(403)); } }",
+        "403",
+    ),
+}
+
+
+@pytest.mark.parametrize("server", LOCKED)
+async def test_no_lines_get_past_what_a_server_checks(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, config, status = LOCKED[server]
+    box = Middlebox("locked", program, config, "a server that wants a password", "")
+    every = [f"{fault}/{rung}" for fault in ("idle", "life", "blocked") for rung in ("websocket", "sse", "longpoll")]
+    async with mounted() as url:
+        async with box.running(url) as way:
+            found = await looked(way.url, 0.0)
+        assert ([each.fault for each in found.findings], found.mends) == (["blocked"], [])
+        box = changed(box, mends([*FAULTS, *every], [server], f"{url}/live"), monkeypatch)
+        async with box.running(url) as way:
+            parts = urlsplit(way.url)
+            for path in ("/live/ws", "/live/poll", "/elsewhere"):
+                reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+                key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                upgrade = f"Connection: Upgrade\r\nUpgrade: websocket\r\n{key}"
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{upgrade}\r\n".encode())
+                assert status in (await reader.readline()).decode()
+                writer.close()
 
 
 async def test_a_proxy_that_wants_to_know_who_comes(monkeypatch: pytest.MonkeyPatch) -> None:

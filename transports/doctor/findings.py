@@ -78,6 +78,9 @@ def _findings(seen: Observations, rows: list[Row]) -> Iterator[Finding]:
         yield whole
         return
     best = _best(seen, rows)
+    if seen.restarted:
+        text = "Everything ended at the same moment: was the server restarted? Run this again to learn of silence and life."
+        yield Finding("restart", text, True)
     for rung, fault in _faults(seen, rows):
         row = next(each for each in rows if each.transport == rung)
         yield Finding(fault, f"{_capital(row.words)}.", row is best, [rung])
@@ -93,6 +96,8 @@ def _whole(seen: Observations, rows: list[Row]) -> Finding | None:
     if verdicts & _FREE or "buffered" in verdicts:
         return None
     names = [row.transport for row in rows]
+    if seen.secure:
+        return Finding("https", "Does that port speak HTTPS? Say https:// in the URL.", True, names)
     negotiate = seen.asked.get("negotiate")
     if negotiate is not None and negotiate.ended is not None and negotiate.ended.verdict == "disabled":
         text = f"everywire answers, but serves nothing at {seen.url}. Is the URL that of the mount, such as {_mount(seen)}?"
@@ -128,7 +133,9 @@ def _foreign(seen: Observations, statuses: set[int], names: list[str]) -> Findin
     if ended is None or not statuses & {200, 400, 401, 403, 404, 405}:
         return None
     if statuses & {401, 403} and not statuses & {404, 405}:
-        return Finding("blocked", f"{_answered(seen)} with {min(statuses & {401, 403})}: it lets nobody through.", True, names)
+        status, path = min(statuses & {401, 403}), urlsplit(seen.url).path or "/"
+        text = f"{_answered(seen)} with {status}: it lets nobody through. Whoever runs it would have to allow {path}."
+        return Finding("blocked", text, True, names)
     text = f"What answers at {seen.url} is not everywire ({ended.reason}). Is the URL that of the mount, such as {_mount(seen)}?"
     return Finding("not_everywire", text, True, names)
 
