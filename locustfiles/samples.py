@@ -1,29 +1,35 @@
 """Samples: what is recorded of a measurement, and the file it is kept in.
 
-A reader keeps a `Record` of each channel, judged by the publisher's sequence numbers alone, so that a transport cannot hide what
-it lost. A Locust process leaves one `Sample`, `compare` puts it beside the server's `Usage` into a `Round`, and all rounds
-together are a `Run`, the file `run.json`. Reports are made from that file, later and as often as wanted.
+A Locust process leaves one `Sample`. `compare` puts it beside what the server used meanwhile (`Usage`) and what was done to the network
+(`Mark`) into a `Round`, and all rounds together are a `Run`, the file `run.json`. Verdicts, reports and advice are made from that file,
+later and as often as wanted.
+
+Times are microseconds of CLOCK_MONOTONIC of the host that publishes, unless a field says otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import msgspec
 
-from transports.items import Lost
-
 from .histogram import Histogram
+from .plan import Plan
 
-SCHEMA: Final = "everywire.run/1"
-TRANSPORTS: Final = ("websocket", "sse", "longpoll")
-
-Finding: TypeAlias = Literal["", "lost", "declared", "doubled", "disordered"]
+SCHEMA: Final = "everywire.run/2"
 
 
 class SampleError(ValueError):
     """A file is not a run that this version can read; the message says what it is instead."""
+
+
+class Lane(NamedTuple):
+    """What is compared: one transport of one server through one network."""
+
+    network: str
+    subject: str
+    transport: str
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -42,125 +48,28 @@ class Tally(msgspec.Struct, kw_only=True):
             setattr(self, field, getattr(self, field) + getattr(other, field))
 
 
-class _Gap(NamedTuple):
-    """Numbers from `first` to `last` that have not come (yet)."""
-
-    first: int
-    last: int
-    declared: bool
-
-
-class Record:
-    """What one reader has seen of one channel, whose events are numbered without holes.
-
-    Args:
-        channel: its name.
-        delays: where delays are counted; readers may share one.
-    """
-
-    def __init__(self, channel: str, delays: Histogram | None = None) -> None:
-        self.channel = channel
-        self.delays = Histogram() if delays is None else delays
-        self.ranges: list[Lost] = []  # as the server declared them
-        self.next: int | None = None  # the number that has to come now
-        self._first = 0  # the lowest number seen
-        self._gaps: list[_Gap] = []
-        self._told = False  # a `lost` came since the last event: the next gap is a declared one
-        self._head_told = False
-        self._delivered = self._doubled = self._disordered = 0
-
-    def event(self, n: int, delay: int) -> Finding:
-        """Event number `n` came, `delay` microseconds after it was meant to be published. Returns what is wrong with that."""
-        if n == self.next:
-            finding: Finding = ""
-            self.next = n + 1
-        elif self.next is None or n > self.next:
-            finding = self._ahead(n)
-        elif self._fills_gap(n):
-            finding = "disordered"
-            self._disordered += 1
-        else:
-            self._doubled += 1
-            return "doubled"
-        self._told = False
-        self._delivered += 1
-        self.delays.record(delay)
-        return finding
-
-    def lost(self, item: Lost) -> None:
-        """The server declared a range as gone."""
-        self.ranges.append(item)
-        self._told = True
-
-    def tally(self, first: int | None = None, last: int | None = None) -> Tally:
-        """The judgement, when all of `first` to `last` should have come; where None, from or through what was seen."""
-        gaps = list(self._gaps)
-        if self.next is None:
-            if first is not None and last is not None and first <= last:
-                gaps.append(_Gap(first, last, self._told))
-        else:
-            if first is not None and first < self._first:
-                gaps.append(_Gap(first, self._first - 1, self._head_told))
-            if last is not None and last >= self.next:
-                gaps.append(_Gap(self.next, last, self._told))
-        lost = sum(gap.last - gap.first + 1 for gap in gaps)
-        return Tally(
-            expected=self._delivered + lost,
-            delivered=self._delivered,
-            lost=lost,
-            declared=sum(gap.last - gap.first + 1 for gap in gaps if gap.declared),
-            doubled=self._doubled,
-            disordered=self._disordered,
-        )
-
-    def _ahead(self, n: int) -> Finding:
-        skipped, self.next = self.next, n + 1
-        if skipped is None:
-            self._first, self._head_told = n, self._told
-            return ""
-        self._gaps.append(_Gap(skipped, n - 1, self._told))
-        return "declared" if self._told else "lost"
-
-    def _fills_gap(self, n: int) -> bool:
-        """A late one: take it out of its gap. One before the first that was seen opens the gap between them."""
-        if n < self._first:
-            self._gaps += _holes(n + 1, self._first - 1, declared=False)
-            self._first = n
-            return True
-        for place, gap in enumerate(self._gaps):
-            if gap.first <= n <= gap.last:
-                self._gaps[place : place + 1] = [
-                    *_holes(gap.first, n - 1, declared=gap.declared),
-                    *_holes(n + 1, gap.last, declared=gap.declared),
-                ]
-                return True
-        return False
-
-
-def _holes(first: int, last: int, *, declared: bool) -> list[_Gap]:
-    return [_Gap(first, last, declared)] if first <= last else []
-
-
 class Traffic(msgspec.Struct):
-    """What went over the sockets of the readers, in bytes as the socket takes and gives them (no TCP or IP headers)."""
+    """What went over the sockets of the readers, in bytes as the socket takes and gives them (no TCP, IP or TLS headers)."""
 
     down: int = 0
     up: int = 0
+    headers: int = 0  # of these, heads of HTTP requests and answers, in both directions
+    payload: int = 0  # of these, the data of events
     requests: int = 0
     opened: int = 0  # connections
 
+    @property
+    def framing(self) -> int:
+        """What is neither heads nor data: frames, chunks, fields, envelopes, beats."""
+        return self.down + self.up - self.headers - self.payload
+
     def plus(self, other: Traffic) -> Traffic:
         """Both together."""
-        return Traffic(self.down + other.down, self.up + other.up, self.requests + other.requests, self.opened + other.opened)
+        return Traffic(*(getattr(self, field) + getattr(other, field) for field in self.__struct_fields__))
 
     def minus(self, earlier: Traffic) -> Traffic:
         """What came since `earlier`."""
-        return Traffic(
-            self.down - earlier.down,
-            self.up - earlier.up,
-            self.requests - earlier.requests,
-            self.opened - earlier.opened,
-        )
+        return Traffic(*(getattr(self, field) - getattr(earlier, field) for field in self.__struct_fields__))
 
 
 class Published(msgspec.Struct, kw_only=True):
@@ -170,29 +79,64 @@ class Published(msgspec.Struct, kw_only=True):
     size: int  # bytes of one event's data
     first: int = 0  # the sequence numbers
     last: int = -1
-    started: int = 0  # when the first was due, in microseconds of CLOCK_MONOTONIC
+    started: int = 0  # when the first was due
     refused: dict[str, int] = {}  # by reason
-    lag: Histogram = msgspec.field(default_factory=Histogram)  # how late a request began though nothing held it up
-    answers: Histogram = msgspec.field(default_factory=Histogram)  # how long the server took to answer one
+    retried: int = 0  # requests that failed and were sent again
+    lag: Histogram = msgspec.field(default_factory=Histogram)  # µs by which a request began late though nothing held it up
+    answers: Histogram = msgspec.field(default_factory=Histogram)  # µs that the server took to answer one
     seconds: float = 0.0
 
 
-class Sample(msgspec.Struct, kw_only=True):
-    """One round as one Locust process saw it. Times are microseconds of CLOCK_MONOTONIC, which processes of one host share."""
+class Phases(msgspec.Struct):
+    """How long the steps of opening a wire took, in µs: each a histogram over all that were opened before publishing began."""
 
-    transport: str
+    connect: Histogram = msgspec.field(default_factory=Histogram)  # TCP
+    tls: Histogram = msgspec.field(default_factory=Histogram)  # handshake; empty over plain HTTP
+    answer: Histogram = msgspec.field(default_factory=Histogram)  # from the request to the head of its answer
+    hello: Histogram = msgspec.field(default_factory=Histogram)  # from the beginning to the first item
+
+
+class Slot(msgspec.Struct, array_like=True):
+    """Events that were due within one stretch of time, over all readers."""
+
+    at: float  # seconds since the first event was due, the beginning of the stretch
+    expected: int  # deliveries
+    delivered: int
+    least: int  # µs of delay
+    mean: int
+    most: int
+
+
+class Pause(msgspec.Struct, array_like=True):
+    """A reader got nothing for clearly longer than the publisher's pace explains."""
+
+    reader: int
+    began: int  # the arrival before it
+    ended: int  # the arrival after it, or the end of the round
+
+
+class Sample(msgspec.Struct, kw_only=True):
+    """One round as the readers saw it; of several Locust processes, all together."""
+
     readers: int  # wanted
-    ready: int  # that had their `hello` when publishing began
+    ready: int  # that had their first item when publishing began
     started: int  # when the first event was due
     ended: int  # when the last event arrived
     tally: Tally
-    delays: Histogram
-    traffic: Traffic  # between `started` and the end of the round, without the opening of the wires
+    delays: Histogram  # µs from when an event was due to its arrival
+    traffic: Traffic  # between `started` and the end of the round, without the opening of the wires before
     published: Published
-    lag: Histogram  # by how much the generator's event loop woke up too late
-    cpu: float  # share of one core that the generator used
+    lag: Histogram  # µs by which the generator's event loop woke up too late
+    cpu: float  # share of one core that the generator used; of several processes, the most
     clock: str  # "kernel": arrival as the kernel stamped it; "process": as the generator noticed it
-    failures: dict[str, int] = {}  # cuts and what else readers complained of, by reason
+    phases: Phases = msgspec.field(default_factory=Phases)
+    timeline: list[Slot] = []
+    pauses: list[Pause] = []
+    acknowledged: Histogram = msgspec.field(default_factory=Histogram)  # µs from a reader's own publish to its answer
+    chosen: dict[str, int] = {}  # of readers that choose for themselves: how many ended on each transport
+    failures: dict[str, int] = {}  # cuts and what else readers complained of, by reason: `cut: …`, `lost: …`
+    processes: int = 1
+    clock_error: int = 0  # µs by which clocks of other hosts may be wrong after correction
 
     @property
     def seconds(self) -> float:
@@ -200,34 +144,62 @@ class Sample(msgspec.Struct, kw_only=True):
         return max(1e-6, (self.ended - self.started) / 1e6 + 1 / self.published.rate)
 
 
+class Look(msgspec.Struct, array_like=True):
+    """The server at one moment."""
+
+    at: float  # seconds since the first event was due
+    cpu: float  # share of one core since the look before
+    rss: int  # bytes
+    sockets: int
+
+
 class Usage(msgspec.Struct):
     """What the server used between a sample's `started` and `ended`."""
 
     cpu: float  # seconds, user and system
     rss: int  # bytes, the most that was seen
-    rss_before: int  # bytes, when publishing began, with all readers connected
+    rss_before: int  # bytes, before the first reader came
     machine: float  # share of all cores in use, by whomever
+    sockets: int = 0  # the most that were open
+    looks: list[Look] = []
 
 
-class Round(msgspec.Struct):
-    """One transport, measured once."""
+class Mark(msgspec.Struct, kw_only=True):
+    """Something that was done to the network or the server in a round."""
 
-    transport: str
+    do: str  # as in the plan's `Fault`
+    began: int  # when it was done
+    ended: int  # when it was over, as far as we are concerned: the network as before, the server answering again
+
+
+class Recovery(msgspec.Struct, kw_only=True):
+    """How the readers fared after one mark."""
+
+    mark: int  # index
+    back: Histogram  # µs from the end of the mark to the first event that came after it; 0: a reader that missed nothing
+    never: int = 0  # readers that were not back when the round ended
+
+
+class Round(msgspec.Struct, kw_only=True):
+    """One lane, measured once."""
+
+    lane: Lane
     repeat: int  # from 1
     sample: Sample
     server: Usage | None = None  # None: the server is not ours to watch
+    marks: list[Mark] = []
+    recoveries: list[Recovery] = []
+    relay: float | None = None  # share of one core that the process used that plays the network; None: there is none
 
 
-class Plan(msgspec.Struct, kw_only=True):
-    """What was asked for."""
+class Step(msgspec.Struct, kw_only=True):
+    """One try of a search for the capacity of a lane."""
 
+    lane: Lane
     readers: int
-    rate: float  # events per second
-    seconds: float  # of publishing in each round
-    repeats: int
-    size: int = 100  # bytes of one event's data
-    transports: tuple[str, ...] = TRANSPORTS
-    url: str | None = None  # None: a server of our own
+    p99: int | None  # µs; None: nothing arrived
+    lost: int
+    held: bool  # within the goal
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -238,15 +210,30 @@ class Run(msgspec.Struct, kw_only=True):
     command: str
     plan: Plan
     environment: dict[str, str]
+    complete: bool = False  # all rounds were played
+    calibration: list[Round] = []  # the same readers and publisher at a server that does nothing
     rounds: list[Round] = []
+    steps: list[Step] = []
+    counts: dict[str, object] = {}  # what the server's /status said at the end, if it has one
 
-    def of(self, transport: str) -> list[Round]:
-        """The rounds of one transport."""
-        return [each for each in self.rounds if each.transport == transport]
+    def of(self, lane: Lane) -> list[Round]:
+        """The rounds of one lane."""
+        return [each for each in self.rounds if each.lane == lane]
 
-    def transports(self) -> list[str]:
-        """Those that were measured, in the order of the plan."""
-        return [name for name in self.plan.transports if self.of(name)]
+    def lanes(self, network: str | None = None) -> list[Lane]:
+        """Those that were measured, in the order of the plan; in one network, if it is named."""
+        played = {each.lane for each in self.rounds}
+        return [
+            lane
+            for name in self.plan.networks
+            for subject in self.plan.subjects
+            for transport in self.plan.transports
+            if (lane := Lane(name, subject, transport)) in played and network in (None, name)
+        ]
+
+    def networks(self) -> list[str]:
+        """Those in which something was measured."""
+        return [name for name in self.plan.networks if self.lanes(name)]
 
 
 class _Schema(msgspec.Struct):
@@ -255,7 +242,7 @@ class _Schema(msgspec.Struct):
 
 def encode(run: Run) -> bytes:
     """A run as it is kept."""
-    return msgspec.json.format(msgspec.json.encode(run), indent=1)
+    return msgspec.json.encode(run)
 
 
 def decode(body: bytes) -> Run:

@@ -1,7 +1,8 @@
 """Runs to judge and to show, without measuring anything."""
 
 from locustfiles.histogram import Histogram
-from locustfiles.samples import Plan, Published, Round, Run, Sample, Tally, Traffic, Usage
+from locustfiles.plan import Plan
+from locustfiles.samples import Lane, Look, Phases, Published, Round, Run, Sample, Slot, Tally, Traffic, Usage
 
 
 def histogram(*values: int) -> Histogram:
@@ -11,32 +12,49 @@ def histogram(*values: int) -> Histogram:
     return made
 
 
-def a_round(transport: str, repeat: int, median: int, **changes: object) -> Round:
+def a_sample(median: int, transport: str = "sse", **changes: object) -> Sample:
+    """20 events to two readers, with delays of 5 to 200 % of `median` microseconds."""
     sample = Sample(
-        transport=transport,
         readers=2,
         ready=2,
         started=0,
         ended=950_000,
         tally=Tally(expected=40, delivered=40),
         delays=histogram(*(median + step * median // 20 for step in range(-19, 21))),
-        traffic=Traffic(8000, 400, 40 if transport == "longpoll" else 0),
+        traffic=Traffic(8000, 400, 2000, 4000, 40 if transport == "longpoll" else 0),
         published=Published(rate=20, size=100, last=19, lag=histogram(50, 200), answers=histogram(900), seconds=1.0),
         lag=histogram(10, 300),
         cpu=0.2,
         clock="kernel",
+        phases=Phases(histogram(80), histogram(), histogram(700), histogram(900)),
+        timeline=[Slot(at / 10, 4, 4, median // 20, median, median * 2) for at in range(10)],
     )
     for name, value in changes.items():
         setattr(sample, name, value)
-    return Round(transport, repeat, sample, Usage(0.02, 40 << 20, 39 << 20, 0.5))
+    return sample
 
 
-def a_run(medians: dict[str, list[int]], **changes: object) -> Run:
-    """A run with these median delays in microseconds for each repeat of each transport."""
-    repeats = max(map(len, medians.values()))
-    plan = Plan(readers=2, rate=20, seconds=1, repeats=repeats, transports=tuple(medians))
-    run = Run(
-        started="2026-01-02T03:04:05+00:00", command="everywire compare <x>", plan=plan, environment={"python": "3", "cores": "2"}
+def a_round(transport: str, repeat: int, median: int, *, network: str = "open", subject: str = "everywire", **changes: object) -> Round:
+    usage = Usage(0.02, 40 << 20, 39 << 20, 0.5, 5, [Look(at / 4, 0.1, 40 << 20, 5) for at in range(4)])
+    return Round(lane=Lane(network, subject, transport), repeat=repeat, sample=a_sample(median, transport, **changes), server=usage)
+
+
+def a_run(medians: dict[str, list[int]], *, networks: tuple[str, ...] = ("open",), **changes: object) -> Run:
+    """A run with these median delays in microseconds for each repeat of each transport, the same in each network."""
+    plan = Plan(
+        readers=2, rate=20, seconds=1, repeats=max(map(len, medians.values())), transports=tuple(medians), networks=networks
     )
-    run.rounds = [a_round(name, place + 1, us, **changes) for name, each in medians.items() for place, us in enumerate(each)]
+    run = Run(
+        started="2026-01-02T03:04:05+00:00",
+        command="everywire compare <x>",
+        plan=plan,
+        environment={"python": "3", "cores": "2"},
+        complete=True,
+    )
+    run.rounds = [
+        a_round(name, place + 1, us, network=network, **changes)
+        for network in networks
+        for name, each in medians.items()
+        for place, us in enumerate(each)
+    ]
     return run

@@ -1,0 +1,59 @@
+"""Plan: what is asked of a measurement. A scenario is a question with the numbers that suit it; a plan is a scenario as somebody wants
+it played here and now.
+
+Pure data: read by `compare`, which must not import Locust, and by Locust itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+TRANSPORTS: Final = ("websocket", "sse", "longpoll")
+NEGOTIATED: Final = "negotiated"  # the client chooses
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is done while events flow.
+
+    `do` is one of: `cut` (reset all connections), `close` (end them properly), `forget` (drop them without a word), `restart` (ask the
+    server to end, and start it again), `kill` (the same, without asking), or `network NAME` (become another network, and the old one again
+    when the time is over).
+    """
+
+    at: float  # seconds since the first event was due
+    do: str
+    lasts: float = 0.0  # seconds; for `network …`
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers that suit a question. The question is the first sentence of the file that holds it."""
+
+    transports: tuple[str, ...] = TRANSPORTS
+    networks: tuple[str, ...] = ("open",)
+    readers: int = 100
+    rate: float = 50.0  # events per second
+    burst: int = 1  # events that are due at the same moment; the rate stays what it is
+    size: int = 100  # bytes of one event's data
+    seconds: float = 10.0  # of publishing in each round
+    repeats: int = 5
+    channels: int = 1  # to which the events go in turn
+    follows: int = 1  # of these, how many a reader follows
+    slow: float = 0.0  # share of the readers that take their time
+    says: float = 0.0  # events per second that each reader publishes itself
+    goal: float | None = None  # ms: search for the most readers whose p99 stays below it
+    faults: tuple[Fault, ...] = ()
+    patience: float = 30.0  # seconds to wait for readers to be in place; who is not there then does not get through
+    quick: dict[str, float] = {}  # what changes with --quick: {"readers": 50}
+
+
+class Plan(Scenario, frozen=True, kw_only=True):
+    """A scenario, as it is to be played."""
+
+    scenario: str = "fanout"  # name, or path of the file
+    question: str = ""
+    subjects: tuple[str, ...] = ("everywire",)  # the servers: names, paths of adapters, or URLs
+    processes: int = 1  # of Locust
+    slo: tuple[str, ...] = ()  # `p99<50ms`
+    calibrate: bool = True
