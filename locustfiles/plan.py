@@ -12,6 +12,9 @@ import msgspec
 
 TRANSPORTS: Final = ("websocket", "sse", "longpoll")
 NEGOTIATED: Final = "negotiated"  # the client chooses
+# Which figure answers a question: the median of the delay, its 99th percentile, the time until readers are back after a fault, the
+# server's memory per reader, the readers that a server bears, or the time until a reader's own publish is acknowledged.
+POINTS: Final = ("delay", "tail", "recovery", "memory", "capacity", "acknowledgement")
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +49,18 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
     patience: float = 30.0  # seconds to wait for readers to be in place; who is not there then does not get through
     quick: dict[str, float] = {}  # what changes with --quick: {"readers": 50}
+    point: str = ""  # which figure answers the question, one of POINTS; empty: what the other numbers suggest
+
+    @property
+    def answered_by(self) -> str:
+        """The point, given or suggested by the numbers."""
+        suggested = (
+            (self.goal is not None, "capacity"),
+            (self.faults, "recovery"),
+            (self.says, "acknowledgement"),
+            (self.slow, "tail"),
+        )
+        return self.point or next((point for met, point in suggested if met), "delay")
 
 
 class Plan(Scenario, frozen=True, kw_only=True):

@@ -112,7 +112,7 @@ class Pause(msgspec.Struct, array_like=True):
 
     reader: int
     began: int  # the arrival before it
-    ended: int  # the arrival after it, or the end of the round
+    ended: int | None  # the arrival after it; None: nothing more came before the round ended
 
 
 class Sample(msgspec.Struct, kw_only=True):
@@ -123,7 +123,7 @@ class Sample(msgspec.Struct, kw_only=True):
     started: int  # when the first event was due
     ended: int  # when the last event arrived
     tally: Tally
-    delays: Histogram  # µs from when an event was due to its arrival
+    delays: Histogram  # µs from when an event was due to its arrival; not of readers that are slow by intent
     traffic: Traffic  # between `started` and the end of the round, without the opening of the wires before
     published: Published
     lag: Histogram  # µs by which the generator's event loop woke up too late
@@ -200,6 +200,7 @@ class Step(msgspec.Struct, kw_only=True):
     p99: int | None  # µs; None: nothing arrived
     lost: int
     held: bool  # within the goal
+    doubts: list[str] = []  # not empty: the step tells of the instrument, not of the lane, and ends the search
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -222,7 +223,7 @@ class Run(msgspec.Struct, kw_only=True):
 
     def lanes(self, network: str | None = None) -> list[Lane]:
         """Those that were measured, in the order of the plan; in one network, if it is named."""
-        played = {each.lane for each in self.rounds}
+        played = {each.lane for each in self.rounds} | {each.lane for each in self.steps}
         return [
             lane
             for name in self.plan.networks

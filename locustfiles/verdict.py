@@ -1,41 +1,64 @@
-"""Verdict: what a run allows to be said. Two transports differ only if repeats of each differ less than the two do.
+"""Verdict: what a run allows to be said, a sentence for each network. Two lanes differ only if they do so by more than repeats
+alone would bring about, by more than can be seen, and by more than the instrument itself favours one of them.
 
-A measurement that was disturbed says nothing about transports, so each round is first asked for its doubts.
+A measurement that was disturbed says nothing about transports, so it is first asked for its doubts.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from statistics import median
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
-from .samples import Round, Run, Tally, total
+from . import doubts
+from .capacity import CLOSE, capacity
+from .figures import FIGURES, Figure, by_repeat, of_lane
+from .names import NAMES, amount, capital, lane_name, listed, network_name
+from .noise import Difference, Interval, paired
+from .plan import Fault, Plan
+from .samples import Lane, Round, Run, Tally, total
 
-NAMES = {"websocket": "WebSocket", "sse": "SSE", "longpoll": "long-polling"}
-
-GENERATOR_CPU = 0.85  # of its core; beyond it what is measured is the generator
-GENERATOR_LAG = {"kernel": 20_000, "process": 5_000}  # µs at p99; where the kernel stamps arrivals, lag is no part of delays
-PUBLISHER_LAG = 10_000  # µs at p99
-MACHINE = 0.97  # of all cores: nobody got what he asked for
-RESOLUTION = 100  # µs; wake-ups of publisher and server alone scatter by as much
+__all__ = ["NAMES", "Comparison", "Verdict", "Verdicts", "compared", "judge"]
 
 
-class Spread(NamedTuple):
-    """One quantity over the repeats: the least, the median, the most."""
+class Point(NamedTuple):
+    """What answers a question, and how a difference in it is said."""
 
-    low: float
-    mid: float
-    high: float
+    figure: str
+    label: str
+    more: str  # with the difference: `came … later`
+    times: str  # with a number before it: `times as late`
 
-    def apart(self, other: Spread, resolution: float = 0.0) -> bool:
-        """The two ranges do not touch, and the medians differ by more than `resolution`."""
-        return (self.high < other.low or other.high < self.low) and abs(self.mid - other.mid) > resolution
+
+POINTS: Final = {
+    "delay": Point("p50", "median delay", "came {} later", "times as late"),
+    "tail": Point("p99", "delay within which 99 of 100 events arrived", "took {} longer", "times as long"),
+    "recovery": Point("recovery", "time until 95 of 100 readers were back", "took {} longer", "times as long"),
+    "memory": Point("footprint", "memory of the server per reader", "took {} more", "times as much"),
+    "acknowledgement": Point("ack", "median time to an acknowledgement", "took {} longer", "times as long"),
+    "capacity": Point("p99", "delay within which 99 of 100 events arrived", "took {} longer", "times as long"),
+}
+
+
+class Comparison(NamedTuple):
+    """A lane beside the one that did best in its network."""
+
+    best: Lane
+    lane: Lane
+    difference: Difference | None  # None: too few repeats
+    floor: float  # in the unit of the figure: no smaller difference is credited
+    bias: float  # of this, what the instrument adds to one of the two
+
+    @property
+    def credited(self) -> bool:
+        """The two differ."""
+        return self.difference is not None and self.difference.beyond_noise and self.difference.by.mid > self.floor
 
 
 class Verdict(NamedTuple):
-    """One sentence, and why it should not be believed, if so."""
+    """One sentence about one network, and why it should not be believed, if so."""
 
+    network: str
     sentence: str
     doubts: list[str]  # not empty: not trustworthy
     notes: list[str]  # disturbances of single rounds, which medians do not follow
@@ -46,105 +69,246 @@ class Verdict(NamedTuple):
         return not self.doubts
 
 
-def spread(values: Iterable[float]) -> Spread:
-    """The spread of at least one value."""
-    found = sorted(values)
-    return Spread(found[0], median(found), found[-1])
+class Verdicts(NamedTuple):
+    """On a whole run."""
+
+    each: list[Verdict]
+    doubts: list[str]  # about all of it
+    notes: list[str]
+
+    @property
+    def trustworthy(self) -> bool:
+        """Nothing speaks against any of it."""
+        return bool(self.each) and not self.doubts and all(one.trustworthy for one in self.each)
 
 
-def delays(rounds: Sequence[Round], percent: float) -> Spread | None:
-    """A percentile of the delay over the rounds, in microseconds; None when a round delivered nothing."""
-    values = [each.sample.delays.percentile(percent) for each in rounds]
-    return spread([value for value in values if value is not None]) if values and None not in values else None
-
-
-def judge(run: Run) -> Verdict:
+def judge(run: Run) -> Verdicts:
     """The verdict on a run."""
-    doubts, notes = _doubts(run)
-    names = run.transports()
-    sentence = f"{_comparison(run, names)}; {_completeness(run, names)}."
-    if doubts:
-        sentence = f"Not trustworthy: {doubts[0]}."
-    return Verdict(sentence, doubts, notes)
+    whole = doubts.of_run(run)
+    return Verdicts([_on(run, network, whole.grave) for network in run.networks()], whole.grave, whole.notes)
 
 
-def doubts_of(each: Round) -> list[tuple[str, bool]]:
-    """What speaks against one round, and whether it does so even if it happened only once."""
-    sample, published = each.sample, each.sample.published
-    lag, own = sample.lag.percentile(99) or 0, published.lag.percentile(99) or 0
-    refused = sum(published.refused.values())
-    machine = each.server.machine if each.server else 0.0
-    checks = [
-        (sample.ready < sample.readers, "some readers were not in place when publishing began", True),
-        (sample.tally.expected == 0, "nothing was published or nobody read", True),
-        ((sample.delays.least or 0) < -RESOLUTION, "events arrived before they were published, so the clock was set", True),
-        (refused > 0, f"the server refused to publish ({', '.join(published.refused)[:80]})", True),
-        (sample.cpu > GENERATOR_CPU, "the load generator was saturated", False),
-        (lag > GENERATOR_LAG[sample.clock], "the load generator woke up too late", False),
-        (own > PUBLISHER_LAG, "the publisher woke up too late", False),
-        (machine > MACHINE, "the machine had no core to spare", False),
+def compared(run: Run, network: str, figure: Figure) -> list[Comparison]:
+    """Each lane of a network that has the figure, beside the one that has least of it, which stands first and beside itself."""
+    values = {lane: of_lane(figure, run.of(lane)) for lane in run.lanes(network)}
+    found = {lane: value for lane, value in values.items() if value is not None and math.isfinite(value)}
+    ranked = sorted(found, key=lambda lane: found[lane])
+    # Any two might have been said to differ, since the best is chosen by what was measured.
+    pairs = max(1, len(ranked) * (len(ranked) - 1) // 2)
+    return [_beside(run, ranked[0], lane, figure, pairs) for lane in ranked]
+
+
+def _beside(run: Run, best: Lane, lane: Lane, figure: Figure, pairs: int) -> Comparison:
+    ours, theirs = (run.of(each) for each in (best, lane))
+    difference = paired(by_repeat(figure, ours), by_repeat(figure, theirs), comparisons=pairs)
+    adds = bias(run, best.transport, lane.transport, figure)
+    clock = max((each.sample.clock_error for each in (*ours, *theirs)), default=0) / 1000 if figure.unit == "ms" else 0.0
+    return Comparison(best, lane, difference, max(figure.resolution, adds, clock), adds)
+
+
+def bias(run: Run, one: str, other: str, figure: Figure) -> float:
+    """By how much the instrument favours one of two transports: what the calibration shows of them, in the unit of the figure.
+
+    The negotiated client is not calibrated: for it the largest difference between any two counts.
+    """
+    if one == other:
+        return 0.0
+    transports = dict.fromkeys(each.lane.transport for each in run.calibration)
+    found = {name: of_lane(figure, [each for each in run.calibration if each.lane.transport == name]) for name in transports}
+    known = {name: value for name, value in found.items() if value is not None}
+    chosen = [known[name] for name in (one, other)] if one in known and other in known else list(known.values())
+    return max(chosen, default=0.0) - min(chosen, default=0.0)
+
+
+def _on(run: Run, network: str, of_run: list[str]) -> Verdict:
+    own = doubts.of_network(run, network)
+    condition = f"{capital(network_name(network))}, {_condition(run.plan)}"
+    if reasons := of_run + own.grave:
+        return Verdict(network, f"{condition}: not trustworthy, because {reasons[0]}.", own.grave, own.notes)
+    through = [lane for lane in run.lanes(network) if not doubts.shut_out(run.of(lane))]
+    shut = [lane_name(lane, run.plan) for lane in run.lanes(network) if lane not in through]
+    if not through:
+        return Verdict(network, f"{condition}: nothing gets through.", own.grave, own.notes)
+    said, notes = _answer(run, network)
+    parts = [said, *_aside(run, through), _completeness(run, through)]
+    if shut:
+        parts.append(f"{listed(shut)} did not get through")
+    return Verdict(network, f"{condition}: {'; '.join(part for part in parts if part)}.", own.grave, own.notes + notes)
+
+
+def _condition(plan: Plan) -> str:
+    """`with 100 readers at 50 events/s of 100 bytes`, and what else is special."""
+    reading = f"with {plan.readers:,} reader{'s' * (plan.readers > 1)}"
+    if plan.goal is not None:
+        reading = f"asked for 99 of 100 events within {plan.goal:g} ms"
+    parts = [f"{reading} at {plan.rate:g} events/s of {plan.size:,} bytes"]
+    if plan.burst > 1:
+        parts.append(f"{plan.burst:,} at a time")
+    if plan.channels > 1:
+        parts.append(f"on {plan.channels:,} channels of which each reader follows {plan.follows:,}")
+    if plan.slow:
+        parts.append(f"{plan.slow * 100:.3g} % of the readers slow")
+    if plan.says:
+        parts.append(f"each reader publishing {plan.says:g} events/s")
+    return ", ".join(parts + [_fault(each) for each in plan.faults])
+
+
+def _fault(fault: Fault) -> str:
+    """What is done, and when."""
+    done = {
+        "cut": "all connections reset",
+        "close": "all connections closed",
+        "forget": "all connections dropped without a word",
+        "restart": "the server restarted",
+        "kill": "the server killed and started again",
+    }
+    if fault.do in done:
+        return f"{done[fault.do]} after {fault.at:g} s"
+    return f"{fault.do} from {fault.at:g} to {fault.at + fault.lasts:g} s"
+
+
+def _answer(run: Run, network: str) -> tuple[str, list[str]]:
+    """What the scenario asked, and what to know about it."""
+    point = run.plan.answered_by
+    if point == "capacity" and run.steps:
+        return _capacities(run, network)
+    comparisons = compared(run, network, FIGURES[POINTS[point].figure])
+    return _comparison(run, comparisons, POINTS[point]), _uncredited(run, comparisons, POINTS[point])
+
+
+def _comparison(run: Run, comparisons: list[Comparison], point: Point) -> str:
+    """How the lanes compare in what matters."""
+    figure = FIGURES[point.figure]
+    if not comparisons:
+        return "no event arrived" if figure.name in ("p50", "p99") else f"there is no {point.label} to tell"
+
+    def said(each: Comparison) -> str:
+        return amount(of_lane(figure, run.of(each.lane)) or 0.0, figure.unit)
+
+    def name(each: Comparison) -> str:
+        return lane_name(each.lane, run.plan)
+
+    if len(comparisons) == 1:
+        return f"the {point.label} was {said(comparisons[0])} over {name(comparisons[0])}"
+    everything = ", ".join(f"{name(each)} {said(each)}" for each in comparisons)
+    if any(each.difference is None for each in comparisons):
+        return f"one repeat shows no noise, so nothing can be compared ({point.label}: {everything})"
+    level = [each for each in comparisons if not each.credited]
+    apart = [f"{name(each)} {_later(each, point, figure.unit)}" for each in comparisons if each.credited]
+    later = ", and ".join(apart)
+    limit = "the noise or what can be seen" if any(_too_small(each) for each in level) else "the noise"
+    if not later:
+        return f"no difference larger than {limit} in the {point.label} ({everything})"
+    if len(level) == 1:
+        return f"{name(level[0])} had the least {point.label} ({said(level[0])}), {later}"
+    alike, values = listed([name(each) for each in level]), listed([said(each) for each in level])
+    return f"{alike} differ by no more than {limit} in their {point.label} ({values}), {later}"
+
+
+def _later(each: Comparison, point: Point, unit: str) -> str:
+    """`came 0.31 ms (0.25 to 0.38) later, 1.4 times as late`."""
+    assert each.difference is not None  # noqa: S101 - credited
+    more = point.more.format(_interval(each.difference.by, unit))
+    times = each.difference.times
+    return more if times is None or times.mid < 1.05 else f"{more}, {times.mid:.2g} {point.times}" if times.mid < 100 else more
+
+
+def _interval(by: Interval, unit: str) -> str:
+    digits = 2 if abs(by.mid) < 10 else 1 if abs(by.mid) < 100 else 0
+    low, mid, high = (f"{value:,.{digits}f}" for value in by)
+    return f"{mid} {unit} ({low} to {high})"
+
+
+def _uncredited(run: Run, comparisons: list[Comparison], point: Point) -> list[str]:
+    """Differences that repeats agree on and that are not told all the same."""
+    unit = FIGURES[point.figure].unit
+    small = [each for each in comparisons if _too_small(each)]
+    return [f"{lane_name(each.lane, run.plan)} {_later(each, point, unit)}, but {_why(each, unit)}" for each in small]
+
+
+def _too_small(each: Comparison) -> bool:
+    """Repeats agree on the difference, but it is below the floor."""
+    return each.difference is not None and each.difference.beyond_noise and not each.credited
+
+
+def _why(each: Comparison, unit: str) -> str:
+    if each.bias >= each.floor:
+        return f"the instrument itself makes a difference of {each.bias:.2g} {unit} between the two"
+    return f"differences up to {each.floor:.2g} {unit} cannot be told from the scatter of clocks and wake-ups"
+
+
+def _capacities(run: Run, network: str) -> tuple[str, list[str]]:
+    """How many readers each lane bears. The search ends within a tenth, so closer ones are alike."""
+    found = {lane: capacity(run.steps, lane) for lane in run.lanes(network)}
+    ranked = sorted(found, key=lambda lane: -found[lane][0])
+    said = [f"{lane_name(lane, run.plan)} {_held(*found[lane])}" for lane in ranked]
+    close = len(ranked) > 1 and found[ranked[0]][0] <= found[ranked[-1]][0] * CLOSE
+    notes = [
+        f"the search over {lane_name(lane, run.plan)} ended because {step.doubts[0]}, so it may bear more"
+        for lane in ranked
+        for step in run.steps
+        if step.lane == lane and step.doubts
     ]
-    return [(reason, fatal) for met, reason, fatal in checks if met]
+    return listed(said) + (", which the search cannot tell apart" if close else ""), notes
 
 
-def _doubts(run: Run) -> tuple[list[str], list[str]]:
-    """Those that count, and those of single rounds only: a median follows no minority."""
-    doubts: dict[str, list[str]] = {}
-    notes: dict[str, list[str]] = {}
-    for name in run.transports():
-        rounds = run.of(name)
-        found = Counter(doubt for each in rounds for doubt in doubts_of(each))
-        for (reason, fatal), times in found.items():
-            kind = doubts if fatal or times * 2 > len(rounds) else notes
-            kind.setdefault(reason, []).append(f"{times} of {len(rounds)} rounds of {NAMES[name]}")
-    return _sentences(doubts), _sentences(notes)
+def _held(held: int, failed: int | None) -> str:
+    if not held:
+        return "bore not a single reader" if failed == 1 else f"did not bear {failed:,} readers" if failed else "told nothing"
+    return f"bore {held:,} reader{'s' * (held > 1)}" + (f" and not {failed:,}" if failed else ", and more were not tried")
 
 
-def _sentences(found: dict[str, list[str]]) -> list[str]:
-    return [f"{reason} in {', '.join(places)}" for reason, places in found.items()]
+def _aside(run: Run, lanes: list[Lane]) -> list[str]:
+    """What belongs to the answer besides the figure that matters most."""
+    parts = []
+    if run.plan.answered_by == "memory":
+        hello = FIGURES["hello"]
+        each = [(lane_name(lane, run.plan), of_lane(hello, run.of(lane))) for lane in lanes]
+        if said := [f"{name} {amount(value, hello.unit)}" for name, value in each if value is not None]:
+            parts.append(f"half of the wires were set up within ({', '.join(said)})")
+    parts += [text for lane in lanes if (text := _never(lane_name(lane, run.plan), run.of(lane)))]
+    return parts + [text for lane in lanes if (text := _choices(lane_name(lane, run.plan), run.of(lane)))]
 
 
-def _comparison(run: Run, names: list[str]) -> str:
-    """How the typical delays compare."""
-    typical = {name: found for name in names if (found := delays(run.of(name), 50)) is not None}
-    if not typical:
-        return "No event arrived"
-    ranked = sorted(typical, key=lambda name: typical[name].mid)
-    said = {name: _about(typical[name].mid) for name in ranked}
-    best = ranked[0]
-    if len(ranked) == 1:
-        return f"{NAMES[best]}: half of all events arrived within {said[best]}"
-    listed = ", ".join(f"{NAMES[name]} {said[name]}" for name in ranked)
-    if run.plan.repeats < 2:
-        return f"One repeat shows no noise, so nothing can be compared (median delays: {listed})"
-    equal = [name for name in ranked if not typical[best].apart(typical[name], RESOLUTION)]
-    if len(equal) == len(ranked):
-        return f"No difference larger than the noise (median delays: {listed})"
-    later = " and ".join(f"{NAMES[name]} ({said[name]})" for name in ranked if name not in equal)
-    if len(equal) > 1:
-        level = " and ".join(f"{NAMES[name]} ({said[name]})" for name in equal)
-        return f"{level} differ by no more than the noise in their median delay, {later} came later"
-    return f"{NAMES[best]} delivered soonest, with a median delay of {said[best]}, before {later}"
+def _never(name: str, rounds: Sequence[Round]) -> str:
+    """Readers that a fault took for good."""
+    never = sum(one.never for each in rounds for one in each.recoveries)
+    readers = never + sum(len(one.back) for each in rounds for one in each.recoveries)
+    return f"{never:,} of {readers:,} readers over {name} were not back when the round ended" if never else ""
 
 
-def _about(us: float) -> str:
-    """Three digits: repeats agree on no more."""
-    ms = us / 1000
-    return f"{ms:,.0f} ms" if ms >= 100 else f"{ms:.3g} ms"
+def _choices(name: str, rounds: Sequence[Round]) -> str:
+    """What readers that choose for themselves ended on."""
+    chosen: dict[str, int] = {}
+    for each in rounds:
+        for transport, readers in each.sample.chosen.items():
+            chosen[transport] = chosen.get(transport, 0) + readers
+    ranked = sorted(chosen, key=lambda transport: -chosen[transport])
+    if len(ranked) < 2:
+        return f"{name} chose {NAMES.get(ranked[0], ranked[0])}" if ranked else ""
+    return f"{name} chose {listed([f'{NAMES.get(each, each)} {chosen[each]:,} times' for each in ranked])}"
 
 
-def _completeness(run: Run, names: list[str]) -> str:
-    """What became of the events."""
-    faults = [text for name in names if (text := _faults(name, total(each.sample.tally for each in run.of(name))))]
-    return ", and ".join(faults) or "nothing was lost, doubled or out of order"
+def _completeness(run: Run, lanes: list[Lane]) -> str:
+    """What became of the events. A search for the capacity goes on until some are lost, so there it says nothing."""
+    if run.plan.answered_by == "capacity":
+        return ""
+    faults = [text for lane in lanes if (text := _faults(lane_name(lane, run.plan), run.of(lane)))]
+    return listed(faults) or "nothing was lost, doubled or out of order"
 
 
-def _faults(name: str, tally: Tally) -> str:
+def _faults(name: str, rounds: Sequence[Round]) -> str:
+    tally: Tally = total(each.sample.tally for each in rounds)
+    missing = sum(each.sample.readers - each.sample.ready for each in rounds)
     kinds: list[tuple[int, Callable[[int], str]]] = [
         (tally.lost - tally.declared, lambda n: f"{n:,} lost in silence"),
         (tally.declared, lambda n: f"{n:,} declared lost"),
         (tally.doubled, lambda n: f"{n:,} doubled"),
         (tally.disordered, lambda n: f"{n:,} out of order"),
     ]
-    said = ", ".join(text(count) for count, text in kinds if count)
-    return f"{NAMES[name]} had {said} of {tally.expected:,}" if said else ""
+    said = (
+        [f"{name} had {listed(told)} of {tally.expected:,}"] if (told := [text(count) for count, text in kinds if count]) else []
+    )
+    if missing:
+        said.append(f"{missing:,} of {sum(each.sample.readers for each in rounds):,} readers over {name} did not get in")
+    return listed(said)
