@@ -1,0 +1,32 @@
+"""Crowd: the users of the scenarios. A scenario imports those that it has, and with them that a round is played at each
+start of a test.
+
+Locust finds users by what a file has at its top, so a scenario has nothing to do but to import them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from locust import events
+
+import locustfiles.rounds  # noqa: F401 - plays the rounds
+
+from .users import LongPollUser, SSEUser, StreamUser, WebSocketUser
+
+
+class WebSocketReader(WebSocketUser):
+    """Reads over WebSocket."""
+
+
+class SSEReader(SSEUser):
+    """Reads over Server-Sent Events."""
+
+
+class LongPollReader(LongPollUser):
+    """Reads by long-polling."""
+
+
+@events.test_start.add_listener  # type: ignore[untyped-decorator]
+def _choose_channel(environment: Any, **_: Any) -> None:
+    StreamUser.channels = (environment.parsed_options.channel,)

@@ -1,0 +1,28 @@
+"""When everybody speaks and listens, how soon is an event acknowledged, and how soon do the others have it?
+
+    everywire compare --scenario chat
+    locust -f locustfiles/scenarios/chat.py --host http://127.0.0.1:8000
+
+60 readers in twelve rooms, each in two of them, each saying something every four seconds. Over WebSocket what they say goes
+up the wire that is open already; with the other two it is a request of its own.
+
+Answered by: the time until a reader's own event is acknowledged, beside the delay of those that it reads; bytes and requests
+per event, in both directions. Void, if events were refused, or lost in silence.
+"""
+
+from __future__ import annotations
+
+from locustfiles.crowd import LongPollReader, SSEReader, WebSocketReader
+from locustfiles.plan import Scenario
+
+SCENARIO = Scenario(
+    readers=60,
+    rate=6.0,
+    says=0.25,
+    channels=12,
+    follows=2,
+    size=200,
+    seconds=10.0,
+    repeats=5,
+    quick={"readers": 24, "seconds": 4, "repeats": 2},
+)
