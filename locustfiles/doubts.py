@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from .figures import RESOLUTION
 from .names import lane_name, listed
-from .samples import Lane, Round, Run
+from .samples import Round, Run, plan_lanes
 
 GENERATOR_CPU: Final = 0.85  # of its core; beyond it what is measured is the generator
 GENERATOR_LAG: Final = {
@@ -76,7 +76,7 @@ def of_run(run: Run) -> Doubts:
     """What concerns all networks alike."""
     grave, notes = [], []
     if not run.complete:
-        grave.append(f"the run was broken off after {len(run.rounds)} of {_rounds_planned(run)} rounds")
+        grave.append(f"the run was broken off after {len(run.rounds)} of {len(plan_lanes(run.plan)) * run.plan.repeats} rounds")
     elif run.plan.goal is None and (missing := [lane for lane in run.lanes() if len(run.of(lane)) < run.plan.repeats]):
         grave.append(f"rounds of {listed([lane_name(lane, run.plan) for lane in missing])} are missing")
     if run.plan.calibrate and not run.calibration:
@@ -92,13 +92,6 @@ def of_run(run: Run) -> Doubts:
 def _in_calibration(rounds: Sequence[Round]) -> list[str]:
     found = Counter(reason for each in rounds for reason, _ in doubts_of(each))
     return [reason for reason, times in found.items() if times * 2 > len(rounds)]
-
-
-def _rounds_planned(run: Run) -> int:
-    """As far as can be told: a subject need not have every transport."""
-    plan = run.plan
-    lanes = {Lane(n, s, t) for n in plan.networks for s in plan.subjects for t in plan.transports}
-    return len(lanes) * plan.repeats
 
 
 def _sentences(found: dict[str, list[str]]) -> list[str]:

@@ -9,6 +9,7 @@ Times are microseconds of CLOCK_MONOTONIC of the host that publishes, unless a f
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -224,13 +225,7 @@ class Run(msgspec.Struct, kw_only=True):
     def lanes(self, network: str | None = None) -> list[Lane]:
         """Those that were measured, in the order of the plan; in one network, if it is named."""
         played = {each.lane for each in self.rounds} | {each.lane for each in self.steps}
-        return [
-            lane
-            for name in self.plan.networks
-            for subject in self.plan.subjects
-            for transport in self.plan.transports
-            if (lane := Lane(name, subject, transport)) in played and network in (None, name)
-        ]
+        return [lane for lane in plan_lanes(self.plan) if lane in played and network in (None, lane.network)]
 
     def networks(self) -> list[str]:
         """Those in which something was measured."""
@@ -239,6 +234,11 @@ class Run(msgspec.Struct, kw_only=True):
 
 class _Schema(msgspec.Struct):
     schema: str = ""
+
+
+def plan_lanes(plan: Plan) -> list[Lane]:
+    """All that a plan asks for, in its order. A server need not have every transport, so some may never be played."""
+    return [Lane(*each) for each in itertools.product(plan.networks, plan.subjects, plan.transports)]
 
 
 def encode(run: Run) -> bytes:

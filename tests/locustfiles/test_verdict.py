@@ -48,7 +48,7 @@ def test_each_network_has_a_sentence():
 def test_the_soonest_is_named_and_by_how_much_the_others_came_later():
     sentence = the(a_run(APART)).sentence
     assert (
-        "WebSocket had the least median delay (1.1 ms), SSE came 1.02 ms (0.96 to 1.07) later, 1.9 times as late, and "
+        "WebSocket had the least median delay (1.1 ms), SSE came 1.02 ms (0.97 to 1.06) later, 1.9 times as late, and "
         in sentence
     )
     assert "long-polling came 3.30 ms (2.89 to 3.70) later, 4 times as late; " in sentence
