@@ -1,370 +1,214 @@
-"""`everywire compare`: server, readers, publisher; each wire in turns, several times; then a table, a page and a verdict.
+"""`everywire compare`, `report`, `diff` and `advise`: what is typed, what is printed, and the exit codes.
 
-Everything that is measured runs in a process of its own, and so does Locust, which would patch this one. The transports take
-turns, so that whatever changes on the machine meanwhile meets all of them.
+Everything that is measured runs in a process of its own, and so does Locust, which would patch this one.
+
+Exit codes: 0 all is well; 1 it was not understood, or something broke; 3 a threshold was not kept, or `diff` found something
+worse; 4 not trustworthy, and a run that was broken off never is; 5 the server does not answer.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import importlib.metadata
-import importlib.util
-import ipaddress
-import platform
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Final, TypeVar
 
 import click
-import msgspec
-import psutil
 
-from . import report
-from .samples import Plan, Round, Run, Sample, SampleError, Usage, decode, encode
+from transports.errors import ConfigError
+
+from . import report as reporting
+from . import slo as thresholds
+from .archive import Archive, recorded, show
+from .conductor import Conductor
+from .describe import questions
+from .environment import environment
+from .names import NAMES
+from .planning import PlanError, Staging, Wishes, staging
+from .samples import Run, SampleError
+from .stage import StageError, Stop, StoppedError, UnreachableError, stoppable
+from .subjects import BUILT_IN, subject
 from .verdict import judge
 
-NOT_TRUSTWORTHY = 4
-UNREACHABLE = 5
-
-_READERS = {"websocket": "WebSocketReader", "sse": "SSEReader", "longpoll": "LongPollReader"}  # classes of the scenario
-_SCENARIO = Path(__file__).parent / "scenarios" / "fanout.py"
-_START_WAIT = 15.0  # seconds for the server to answer
-_STOP_WAIT = 5.0  # seconds for a child to end before it is killed
-_ROUND_WAIT = 60.0  # seconds that a round may take beyond its publishing
-_WATCH_EVERY = 0.05  # seconds
+FAILED: Final = 1
+THRESHOLD: Final = 3
+NOT_TRUSTWORTHY: Final = 4
+UNREACHABLE: Final = 5
+_Result = TypeVar("_Result")
 
 
-class UnreachableError(click.ClickException):
-    """The server does not answer."""
+class Command(click.Command):
+    """A command for which not to be understood is exit code 1: those above 1 say something about a measurement."""
 
-    exit_code = UNREACHABLE
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """See click."""
+        return _plainly(lambda: super(Command, self).make_context(*arguments, **options))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click."""
+        return _plainly(lambda: super(Command, self).invoke(ctx))
 
 
-@click.command()
-@click.option("--quick", is_flag=True, help="Fewer readers, less time: about 45 seconds. What else is given stands.")
-@click.option("--url", help="Measure a server that runs already, such as http://127.0.0.1:8000. Without it, one is started.")
-@click.option("--readers", type=click.IntRange(1), help="Readers of each transport.  [default: 100, quick: 50]")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Events per second.  [default: 50, quick: 20]")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Of publishing in each round.  [default: 10, quick: 3]")
-@click.option("--repeats", type=click.IntRange(1), help="Rounds of each transport.  [default: 5, quick: 3]")
-@click.option("--size", type=click.IntRange(60, 30_000), default=100, show_default=True, help="Bytes of one event's data.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Directory.  [default: compare-<time>]")
-@click.option("--remote", is_flag=True, help="Allow a --url beyond this machine. Only for servers that you may load.")
+def _plainly(work: Callable[[], _Result]) -> _Result:
+    try:
+        return work()
+    except click.UsageError as error:
+        error.exit_code = FAILED  # type: ignore[misc]
+        raise
+
+
+@click.command(cls=Command)
+@click.option("--scenario", default="fanout", show_default=True, metavar="NAME|FILE", help="The question. --list shows them.")
 @click.option(
-    "--again", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Report on this run.json; measure nothing."
+    "--subject", "subjects", multiple=True, metavar="NAME|FILE|URL", help="A server; several are compared.  [default: everywire]"
 )
+@click.option(
+    "--url", "urls", multiple=True, help="The same as --subject, for a server that runs already: http://127.0.0.1:8000."
+)
+@click.option(
+    "--network", "networks", multiple=True, metavar="NAME", help="A network to play in front; several in turns.  [default: open]"
+)
+@click.option("--transport", "transports", multiple=True, type=click.Choice(list(NAMES)), help="Only this; several may be given.")
+@click.option("--quick", is_flag=True, help="Fewer readers, less time. What else is given stands.")
+@click.option("--readers", type=click.IntRange(1), help="Readers at once.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Events per second.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Of publishing in each round.")
+@click.option("--repeats", type=click.IntRange(1), help="Rounds of each; with fewer than 5 only large differences are found.")
+@click.option("--size", type=click.IntRange(60, 30_000), help="Bytes of one event's data.")
+@click.option("--processes", type=click.IntRange(1), help="Processes that read, for more readers than one core can play.")
+@click.option("--slo", multiple=True, metavar="LIMIT", help="Such as 'p99<50ms' or 'sse:lost==0': exit code 3 if it is not kept.")
+@click.option("--no-calibrate", is_flag=True, help="Do not measure first what the instrument adds by itself.")
+@click.option("--remote", is_flag=True, help="Allow a URL beyond this machine. Only for servers that you may load.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Directory.  [default: compare-<time>]")
+@click.option("--list", "wanted", is_flag=True, help="Show scenarios and servers.")
 @click.pass_context
 def compare(
     context: click.Context,
+    /,
     *,
-    quick: bool,
-    url: str | None,
-    readers: int | None,
-    rate: float | None,
-    seconds: float | None,
-    repeats: int | None,
-    size: int,
+    urls: tuple[str, ...],
+    subjects: tuple[str, ...],
+    no_calibrate: bool,
     output: Path | None,
-    remote: bool,
-    again: Path | None,
+    wanted: bool,
+    **wishes: Any,
 ) -> None:
-    """Compare WebSocket, SSE and long-polling: delay, loss, bytes and server CPU.
+    """Compare transports, servers and networks: delay, loss, bytes, CPU, memory.
 
-    Writes run.json and index.html. Exit code 4: the measurement is not trustworthy; 5: the server does not answer.
+    \b
+    everywire compare --quick
+    everywire compare --network open --network buffering --network latency-200ms
+    everywire compare --scenario restart --transport sse --transport longpoll
+    everywire compare --url http://127.0.0.1:8000 --slo 'p99<50ms'
+
+    Numbers that are not given are the scenario's. Writes run.json, events.csv, percentiles and index.html. Ctrl-C keeps what
+    was measured.
+
+    \b
+    Exit code: 0 measured; 3 a threshold was not kept; 4 not trustworthy;
+    5 a server does not answer; 1 anything else.
     """
-    if again is not None:
-        _show(context, _recorded(again), output or again.parent)
-    _check_installed()
-    if url is not None:
-        _check_target(url, remote)
-    plan = Plan(
-        readers=readers or (50 if quick else 100),
-        rate=rate or (20.0 if quick else 50.0),
-        seconds=seconds or (3.0 if quick else 10.0),
-        repeats=repeats or (3 if quick else 5),
-        size=size,
-        url=url,
-    )
-    directory = output or Path(f"compare-{datetime.now():%Y%m%d-%H%M%S}")
-    with _stoppable():
-        run = measure(plan)
-    _show(context, run, directory)
-
-
-def _show(context: click.Context, run: Run, directory: Path) -> None:
-    """Write and print what was found, and end with the exit code that says how good it is."""
-    save(run, directory)
-    verdict = judge(run)
-    click.echo(f"\n{report.text(run)}\n\n{verdict.sentence}")
-    for doubt in verdict.doubts[1:]:
-        click.echo(f"Also {doubt}.")
-    for note in verdict.notes:
-        click.echo(f"Disturbed: {note}.")
-    click.echo(f"\nReport: {directory / 'index.html'}   Samples: {directory / 'run.json'}")
-    context.exit(0 if verdict.trustworthy else NOT_TRUSTWORTHY)
-
-
-def measure(plan: Plan) -> Run:
-    """Play all rounds of a plan.
-
-    Raises:
-        UnreachableError: the server does not answer.
-        click.ClickException: a round failed.
-    """
-    run = Run(
-        started=datetime.now(UTC).isoformat(timespec="seconds"), command=_command(plan), plan=plan, environment=environment()
-    )
-    with contextlib.ExitStack() as stack:
-        url, pid = (plan.url.rstrip("/"), None) if plan.url else stack.enter_context(_server())
-        _wait_until_ready(url)
-        for repeat in range(1, plan.repeats + 1):
-            for transport in _turn(plan.transports, repeat):
-                run.rounds.append(_round(plan, url, pid, transport, repeat))
-                click.echo(report.line(run.rounds[-1], plan.repeats))
-    return run
-
-
-def save(run: Run, directory: Path) -> None:
-    """Write `run.json` and `index.html`."""
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "run.json").write_bytes(encode(run))
-    (directory / "index.html").write_text(report.html(run), encoding="utf-8")
-
-
-def environment() -> dict[str, str]:
-    """What else may have decided the figures."""
-    packages = ("everywire", "quart", "hypercorn", "locust", "gevent", "msgspec")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    return {
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": str(psutil.cpu_count() or 0),
-        "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
-        "load before": " ".join(f"{load:.2f}" for load in psutil.getloadavg()),
-        **versions,
-    }
-
-
-def _processor() -> str:
-    """Its name, as Linux tells it."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _turn(transports: tuple[str, ...], repeat: int) -> tuple[str, ...]:
-    """Each repeat begins with another transport, so that none is always first."""
-    start = (repeat - 1) % len(transports)
-    return transports[start:] + transports[:start]
-
-
-def _round(plan: Plan, url: str, pid: int | None, transport: str, repeat: int) -> Round:
-    """Play the scenario with one transport, and watch the server."""
-    with tempfile.TemporaryDirectory(prefix="everywire-") as scratch, _Watch(pid) as watch:
-        file = Path(scratch, "sample.json")
-        arguments = {
-            "--host": url,
-            "--users": plan.readers,
-            "--spawn-rate": plan.readers,
-            "--rate": plan.rate,
-            "--seconds": plan.seconds,
-            "--size": plan.size,
-            "--samples": file,
-        }
-        options = [str(part) for pair in arguments.items() for part in pair]
-        said = _run(
-            [
-                sys.executable,
-                "-m",
-                "locust",
-                "--headless",
-                "--loglevel",
-                "WARNING",
-                "-f",
-                str(_SCENARIO),
-                *options,
-                _READERS[transport],
-            ],
-            plan.seconds + _ROUND_WAIT,
-        )
-        if not file.exists():
-            raise click.ClickException(f"a round of {transport} left no sample. Locust said:\n{said[-2000:]}")
-        sample = msgspec.json.decode(file.read_bytes(), type=Sample)
-    return Round(transport, repeat, sample, watch.usage(sample.started, sample.ended))
-
-
-def _run(command: list[str], timeout: float) -> str:
-    """Run a child to its end and return what it said."""
-    with _child(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        try:
-            said: str = process.communicate(timeout=timeout)[0]
-        except subprocess.TimeoutExpired:
-            raise click.ClickException(f"Locust did not end within {timeout:g} s") from None
-    return said
-
-
-@contextlib.contextmanager
-def _child(command: list[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A child in a session of its own: Ctrl-C reaches only this process, which then ends its children by their pids."""
-    process = subprocess.Popen(command, start_new_session=True, **options)  # noqa: S603 - our own programs
+    if wanted:
+        click.echo(_list())
+        return
+    asked = Wishes(subjects=(*subjects, *urls), calibrate=not no_calibrate, **wishes)
     try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_WAIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        planned = staging(asked)
+    except PlanError as error:
+        raise click.UsageError(str(error)) from error
+    context.exit(_conducted(planned, output or Path(f"compare-{datetime.now():%Y%m%d-%H%M%S}")))
 
 
-@contextlib.contextmanager
-def _server() -> Iterator[tuple[str, int]]:
-    """The reference application on a free port: its URL and process."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "quart_app", "serve", "--host", "127.0.0.1", "--port", str(port)]
-    with _child(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        yield f"http://127.0.0.1:{port}", process.pid
-
-
-def _wait_until_ready(url: str) -> None:
-    """Ask until the server answers. Raises: UnreachableError."""
-    end, reason = time.monotonic() + _START_WAIT, ""
-    while time.monotonic() < end:
-        try:
-            reason = f"/live/negotiate answers {(status := _status(url, '/live/negotiate'))}"
-            if status == http.HTTPStatus.OK:
-                return
-        except (OSError, http.client.HTTPException) as error:
-            reason = str(error)
-        time.sleep(0.05)
-    raise UnreachableError(f"{url} does not serve everywire: {reason}")
-
-
-def _status(url: str, path: str) -> int:
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=2)
+def _conducted(planned: Staging, directory: Path) -> int:
+    """Have it played, kept and shown; the exit code."""
+    packages = [package for each in planned.cast.subjects.values() for package in each.needs.values()]
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    run = Run(started=started, command=planned.command, plan=planned.plan, environment=environment(packages))
     try:
-        connection.request("GET", parts.path.rstrip("/") + path)
-        return connection.getresponse().status
-    finally:
-        connection.close()
+        archive = Archive(directory)
+    except OSError as error:
+        raise click.ClickException(f"cannot write to {directory}: {error.strerror}") from error
+    with stoppable(Stop()) as stop:
+        failed = _played(Conductor(run, planned.cast, archive, stop))
+        if not (run.rounds or run.steps or run.calibration) and failed == UNREACHABLE:
+            archive.discard()
+            return failed
+        archive.keep(run)
+        archive.show(run)
+    code = _tell(run, archive.directory, planned.plan.slo)
+    return failed or code
 
 
-class _Watch:
-    """Looks at a process and its children, with times on the clock of the samples.
+def _played(conductor: Conductor) -> int:
+    """Have it play; the exit code of what broke it off, 0 if nothing did."""
+    try:
+        conductor.play()
+    except StoppedError:
+        click.echo("Broken off. What was measured until then is kept.", err=True)
+    except UnreachableError as error:
+        click.echo(f"Error: {error}", err=True)
+        return UNREACHABLE
+    except StageError as error:
+        click.echo(f"Error: {error}", err=True)
+        return FAILED
+    return 0
 
-    Args:
-        pid: of the server; None: there is nothing to see.
+
+def _tell(run: Run, directory: Path, slos: Iterable[str]) -> int:
+    """Print what was found, and say by an exit code how good it is."""
+    verdicts = judge(run)
+    if run.lanes():
+        click.echo(f"\n{reporting.text(run)}\n")
+    for each in verdicts.each:
+        click.echo(each.sentence)
+    for doubt in dict.fromkeys([*verdicts.doubts, *(doubt for each in verdicts.each for doubt in each.doubts)]):
+        click.echo(f"Not trustworthy: {doubt}.")
+    for note in dict.fromkeys([*verdicts.notes, *(note for each in verdicts.each for note in each.notes)]):
+        click.echo(f"Note: {note}.")
+    results = thresholds.check(run, map(thresholds.slo, slos))
+    if results:
+        click.echo(thresholds.text(results))
+    click.echo(f"\nReport: {directory / 'index.html'}   Samples: {directory / 'run.json'}\nAgain:  {run.command}")
+    if not verdicts.trustworthy:
+        return NOT_TRUSTWORTHY
+    return 0 if all(each.met for each in results) else THRESHOLD
+
+
+def _list() -> str:
+    asked, servers = questions(), {name: subject(name).what for name in BUILT_IN}
+    width = max(map(len, (*asked, *servers)))
+    lines = ["Scenarios", *(f"  {name:{width}}  {text}" for name, text in asked.items()), ""]
+    lines += ["Servers", *(f"  {name:{width}}  {text}" for name, text in servers.items()), ""]
+    return "\n".join([*lines, "Networks: see `everywire proxy --list`."])
+
+
+@click.command(cls=Command)
+@click.argument("file", metavar="RUN.JSON", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Directory.  [default: that of the file]")
+@click.option("--slo", multiple=True, metavar="LIMIT", help="Other thresholds than those of the run, such as 'p99<50ms'.")
+@click.pass_context
+def report(context: click.Context, file: Path, output: Path | None, slo: tuple[str, ...]) -> None:
+    """Show a recorded run again: table, verdict and page. Measures nothing.
+
+    Exit codes are those of `compare`.
     """
-
-    def __init__(self, pid: int | None) -> None:
-        self._root = psutil.Process(pid) if pid else None
-        self._over = threading.Event()
-        self._seen: list[tuple[int, float, int, float]] = []  # µs, CPU seconds, bytes, busy seconds of all cores
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> _Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def usage(self, started: int, ended: int) -> Usage | None:
-        """What was used between two times, as near as was looked."""
-        if len(self._seen) < 2:
-            return None
-        first = min(self._seen, key=lambda seen: abs(seen[0] - started))
-        last = min(self._seen, key=lambda seen: abs(seen[0] - ended))
-        during = [seen for seen in self._seen if first[0] <= seen[0] <= last[0]]
-        seconds = max(1e-6, (last[0] - first[0]) / 1e6)
-        return Usage(
-            cpu=last[1] - first[1],
-            rss=max(seen[2] for seen in during),
-            rss_before=first[2],
-            machine=(last[3] - first[3]) / seconds / (psutil.cpu_count() or 1),
-        )
-
-    def _look(self) -> None:
-        while self._root and not self._over.wait(_WATCH_EVERY):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                self._seen.append(_seen(self._root))
-
-
-def _seen(root: psutil.Process) -> tuple[int, float, int, float]:
-    cpu, rss = 0.0, 0
-    for process in (root, *root.children(recursive=True)):
-        times = process.cpu_times()
-        cpu += times.user + times.system
-        rss += process.memory_info().rss
-    machine = psutil.cpu_times()
-    return time.monotonic_ns() // 1000, cpu, rss, sum(machine) - machine.idle - getattr(machine, "iowait", 0.0)
+    run = _recorded(file)
+    _check_thresholds(slo)
+    directory = output or file.parent
+    show(run, directory)
+    context.exit(_tell(run, directory, slo or run.plan.slo))
 
 
 def _recorded(file: Path) -> Run:
     try:
-        return decode(file.read_bytes())
+        return recorded(file)
     except SampleError as error:
-        raise click.ClickException(f"{file}: {error}") from error
+        raise click.ClickException(str(error)) from error
 
 
-def _check_installed() -> None:
-    """Without importing it, which would patch this process."""
-    if importlib.util.find_spec("locust") is None:
-        raise click.ClickException("Locust is not installed. Install it with:  pip install 'everywire[load]'")
-
-
-def _check_target(url: str, remote: bool) -> None:
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:  # the publisher does not speak TLS yet
-        raise click.UsageError(f"{url!r} is not a URL like http://127.0.0.1:8000")
-    if not remote and not _is_loopback(parts.hostname):
-        raise click.UsageError(f"{parts.hostname} is not this machine. Load only servers that you may load, and say --remote.")
-
-
-def _is_loopback(host: str) -> bool:
+def _check_thresholds(slos: Iterable[str]) -> None:
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _command(plan: Plan) -> str:
-    """The command that plays this plan again."""
-    parts = [f"--readers {plan.readers}", f"--rate {plan.rate:g}", f"--seconds {plan.seconds:g}", f"--repeats {plan.repeats}"]
-    parts.append(f"--size {plan.size}")
-    if plan.url:
-        parts.append(f"--url {plan.url}{'' if _is_loopback(urlsplit(plan.url).hostname or '') else ' --remote'}")
-    return " ".join(["everywire compare", *parts])
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """A polite request to end is taken like Ctrl-C, so that children end too."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        for text in slos:
+            thresholds.slo(text)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error

@@ -8,11 +8,13 @@ import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from transports.errors import ConfigError, EverywireError, Refusal
+
+_COMPARISON: Final = ("compare", "report")  # commands of `locustfiles`
 
 
 class Commands(click.Group):
@@ -20,14 +22,15 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """See click."""
-        return sorted([*super().list_commands(ctx), "compare"])
+        return sorted([*super().list_commands(ctx), *_COMPARISON])
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """See click."""
-        if name == "compare":
-            from locustfiles.compare import compare
+        if name in _COMPARISON:
+            from locustfiles import compare
 
-            return compare
+            found: click.Command = getattr(compare, name)
+            return found
         return super().get_command(ctx, name)
 
 
