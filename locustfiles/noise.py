@@ -16,6 +16,7 @@ from statistics import NormalDist, fmean, median, variance
 from typing import Final, NamedTuple
 
 LEVEL: Final = 0.95
+_TWICE: Final = 2.0
 _NORMAL_FROM: Final = 200  # degrees of freedom; from there on Student's t is the normal distribution to within 1 %
 
 
@@ -39,9 +40,14 @@ class Difference(NamedTuple):
     repeats: int  # that were compared; unpaired: of the run that has fewer
 
     @property
+    def multiplies(self) -> bool:
+        """The one is at least twice the other: then noise grows with the figure, and the ratio tells more than the difference."""
+        return self.times is not None and max(self.times.mid, 1 / self.times.mid) >= _TWICE
+
+    @property
     def beyond_noise(self) -> bool:
-        """Both intervals say so, that of the difference and that of the ratio: whichever is shown agrees with the verdict."""
-        return not self.by.holds(0) and (self.times is None or not self.times.holds(1))
+        """Repeats alone would not bring it about."""
+        return not self.times.holds(1) if self.times is not None and self.multiplies else not self.by.holds(0)
 
 
 class Spread(NamedTuple):

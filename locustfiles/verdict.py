@@ -27,16 +27,16 @@ class Point(NamedTuple):
     figure: str
     label: str
     more: str  # with the difference: `came … later`
-    times: str  # with a number before it: `times as late`
+    times: str  # after `1.4 times`
 
 
 POINTS: Final = {
-    "delay": Point("p50", "median delay", "came {} later", "times as late"),
-    "tail": Point("p99", "delay within which 99 of 100 events arrived", "took {} longer", "times as long"),
-    "recovery": Point("recovery", "time until 95 of 100 readers were back", "took {} longer", "times as long"),
-    "memory": Point("footprint", "memory of the server per reader", "took {} more", "times as much"),
-    "acknowledgement": Point("ack", "median time to an acknowledgement", "took {} longer", "times as long"),
-    "capacity": Point("p99", "delay within which 99 of 100 events arrived", "took {} longer", "times as long"),
+    "delay": Point("p50", "median delay", "came {} later", "as late"),
+    "tail": Point("p99", "delay within which 99 of 100 events arrived", "took {} longer", "as long"),
+    "recovery": Point("recovery", "time until 95 of 100 readers were back", "took {} longer", "as long"),
+    "memory": Point("footprint", "memory of the server per reader", "took {} more", "as much"),
+    "acknowledgement": Point("ack", "median time to an acknowledgement", "took {} longer", "as long"),
+    "capacity": Point("p99", "delay within which 99 of 100 events arrived", "took {} longer", "as long"),
 }
 
 
@@ -206,11 +206,14 @@ def _comparison(run: Run, comparisons: list[Comparison], point: Point) -> str:
 
 
 def _later(each: Comparison, point: Point, unit: str) -> str:
-    """`came 0.31 ms (0.25 to 0.38) later, 1.4 times as late`."""
+    """`came 0.31 ms (0.25 to 0.38) later, 1.4 times as late`: with the interval of what decided that they differ."""
     assert each.difference is not None  # noqa: S101 - credited
-    more = point.more.format(_interval(each.difference.by, unit))
-    times = each.difference.times
-    return more if times is None or times.mid < 1.05 else f"{more}, {times.mid:.2g} {point.times}" if times.mid < 100 else more
+    by, times = each.difference.by, each.difference.times
+    if each.difference.multiplies and times is not None:
+        low, mid, high = (amount(value, "") for value in times)
+        return f"{point.more.format(amount(by.mid, unit))}, {mid} times ({low} to {high}) {point.times}"
+    more = point.more.format(_interval(by, unit))
+    return more if times is None or times.mid < 1.05 else f"{more}, {times.mid:.2g} times {point.times}"
 
 
 def _interval(by: Interval, unit: str) -> str:

@@ -19,6 +19,7 @@ SCENARIO = Scenario(
     readers=50,
     rate=25.0,
     burst=50,
+    point="tail",
     seconds=10.0,
     repeats=5,
     quick={"readers": 25, "seconds": 4, "repeats": 2},

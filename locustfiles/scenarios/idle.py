@@ -17,6 +17,7 @@ from locustfiles.plan import Scenario
 
 SCENARIO = Scenario(
     readers=750,
+    point="memory",
     rate=0.2,
     seconds=20.0,
     repeats=3,
