@@ -21,13 +21,13 @@ from transports.networks import network
 from .archive import Archive
 from .capacity import capacity, next_step, step
 from .faults import Faults, needs_relay
-from .generator import Beat, Generator, Script, Target
 from .plan import NEGOTIATED, Plan
 from .progress import Progress, Turn, outcome, what
 from .recovery import recoveries
 from .samples import Lane, Round, Run, Sample
 from .stage import Relay, Server, StageError, Stop, trusting
 from .subjects import Subject, subject
+from .swarm import Beat, Script, Swarm, Target
 from .watch import Watch
 
 NULL: Final = "null"  # the subject that shows what the instrument adds
@@ -184,7 +184,7 @@ class Conductor:
         self._tell.begin()
         with _scratch() as scratch, _place(cast.subjects[lane.subject], lane, plan, scratch, self._stop) as place:
             script = Script(cast.script, cast.users[lane.transport])
-            generator = Generator(script, plan, place.target, scratch, self._stop)
+            swarm = Swarm(script, plan, place.target, scratch, self._stop)
             faults = Faults(plan.faults, place.server, place.relay)
 
             def meanwhile(beat: Beat) -> None:
@@ -192,10 +192,10 @@ class Conductor:
                 faults.look(beat.started)
 
             with place.watch as watch:
-                sample = self._heard(generator, lane, meanwhile)
+                sample = self._heard(swarm, lane, meanwhile)
             self._count(lane, place.server)
             if rows:
-                self._archive.events(lane, repeat, generator.rows())
+                self._archive.events(lane, repeat, swarm.rows())
         marks = faults.over(sample.ended)
         return Round(
             lane=lane,
@@ -207,12 +207,12 @@ class Conductor:
             relay=watch.share(sample.started, sample.ended),
         )
 
-    def _heard(self, generator: Generator, lane: Lane, meanwhile: Callable[[Beat], None]) -> Sample:
+    def _heard(self, swarm: Swarm, lane: Lane, meanwhile: Callable[[Beat], None]) -> Sample:
         """Have it play. What it said goes to the archive if it fails, the reason into the error."""
         try:
-            return generator.play(meanwhile)
+            return swarm.play(meanwhile)
         except StageError as error:
-            where = self._archive.crash(generator.said())
+            where = self._archive.crash(swarm.said())
             raise StageError(f"a round of {_named(lane)} failed. {error}\nAll that it said: {where}") from error
 
     def _count(self, lane: Lane, server: Server) -> None:

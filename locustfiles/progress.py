@@ -13,9 +13,10 @@ from collections.abc import Callable, Hashable, Iterable
 from statistics import mean
 from typing import Any, Final, NamedTuple, TextIO
 
-from .generator import Beat
+from .doubts import GENERATOR_CPU
 from .names import NAMES, subject_name
 from .samples import Lane, Round
+from .swarm import Beat
 
 _BESIDE: Final = 5.0  # seconds that a round takes beside publishing, as long as none has shown it
 _REFRESH: Final = 4  # times a second
@@ -69,7 +70,7 @@ class Progress:
         self._began = now()
         self._beat = Beat()
         self._rate = Rate()
-        self._live = _live(stream, self.line)
+        self._live = _live(stream, self)
 
     def add(self, turn: Turn) -> None:
         """There is another round to play."""
@@ -95,6 +96,7 @@ class Progress:
         """A line that stays."""
         if self._live is not None:
             self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._live.refresh()
         else:
             print(text, file=self._stream, flush=True)
 
@@ -110,6 +112,11 @@ class Progress:
         if self._beat.started is not None:
             parts.append(f"generator {self._beat.cpu:.0%} CPU, {self._beat.lag / 1000:.1f} ms late")
         return f"{self._count(self._done)} {'   '.join([*parts, f'about {duration(left)} left'])}"
+
+    @property
+    def strained(self) -> bool:
+        """The generator is so busy that what it measures is itself."""
+        return self._beat.cpu > GENERATOR_CPU
 
     def __enter__(self) -> Progress:
         if self._live is not None:
@@ -183,7 +190,7 @@ def _ms(us: float | None) -> str:
     return "–" if us is None else f"{us / 1000:,.3f}"
 
 
-def _live(stream: TextIO, line: Callable[[], str]) -> Any:
+def _live(stream: TextIO, progress: Progress) -> Any:
     """What draws the line that changes; None where there is no terminal that can, or `rich` is not there."""
     if not stream.isatty():
         return None
@@ -198,6 +205,9 @@ def _live(stream: TextIO, line: Callable[[], str]) -> Any:
         return None
 
     def drawn() -> Text:
-        return Text(line(), no_wrap=True, overflow="ellipsis")
+        text = Text(progress.line(), no_wrap=True, overflow="ellipsis")
+        if progress.strained:
+            text.highlight_regex(r"generator \S+ CPU", "red")
+        return text
 
     return Live(get_renderable=drawn, console=console, refresh_per_second=_REFRESH, transient=True)

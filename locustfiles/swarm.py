@@ -1,4 +1,4 @@
-"""Generator: one round in a Locust of its own, which this process starts, listens to and reads the result of. Locust patches
+"""Swarm: one round in a Locust of its own, which this process starts, listens to and reads the result of. Locust patches
 whoever imports it, so nobody here does.
 """
 
@@ -52,7 +52,7 @@ class Script(msgspec.Struct, frozen=True):
     user: str
 
 
-class Generator:
+class Swarm:
     """A Locust that plays one round.
 
     Args:
