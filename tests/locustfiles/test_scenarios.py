@@ -1,0 +1,125 @@
+"""Scenarios: what holds for every one of them, and each once for real, as small as it gets."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from locustfiles.plan import Scenario
+from transports.ladder import LADDER
+from transports.networks import network
+
+REPOSITORY = Path(__file__).parents[2]
+SCENARIOS = sorted(file for file in (REPOSITORY / "locustfiles" / "scenarios").glob("*.py") if file.stem != "__init__")
+NAMES = [file.stem for file in SCENARIOS]
+USERS = {"websocket": "WebSocketReader", "sse": "SSEReader", "longpoll": "LongPollReader", "negotiated": "NegotiatedReader"}
+STANDARD, QUICK = 600, 90  # seconds that a whole scenario may take
+BETWEEN = 3  # seconds that a round takes beyond its publishing
+TRIES = 8  # rounds that a search for a capacity takes for each transport, as a rule
+
+LOOK = """
+import json, sys
+import msgspec
+from locust.util.load_locustfile import load_locustfile
+found = {}
+for path in sys.argv[1:]:
+    users, _ = load_locustfile(path)
+    module = sys.modules[path.rpartition("/")[2].removesuffix(".py")]
+    found[path] = sorted(users), msgspec.to_builtins(module.SCENARIO)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, tuple[list[str], Scenario]]:
+    """The users that Locust finds in each file, and its numbers; from a process of its own, which Locust patches."""
+    command = [sys.executable, "-c", LOOK, *map(str, SCENARIOS)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return {
+        Path(path).stem: (users, msgspec.convert(numbers, Scenario)) for path, (users, numbers) in json.loads(done.stdout).items()
+    }
+
+
+def docstring(name: str) -> str:
+    return ast.get_docstring(ast.parse((SCENARIOS[NAMES.index(name)]).read_text("utf-8"))) or ""
+
+
+def quick(scenario: Scenario) -> Scenario:
+    return msgspec.convert(msgspec.structs.asdict(scenario) | scenario.quick, Scenario, strict=False)
+
+
+def gets_through(transport: str, name: str) -> bool:
+    """As the table of networks has it: all that are not better than the one that should be chosen."""
+    ladder = [each.name for each in LADDER]
+    return transport not in ladder or ladder.index(transport) >= ladder.index(network(name).wins)
+
+
+def estimate(scenario: Scenario) -> float:
+    """Seconds that all rounds take together."""
+    rounds = [
+        (scenario.seconds if gets_through(transport, name) else scenario.patience) + BETWEEN
+        for name in scenario.networks
+        for transport in scenario.transports
+    ]
+    return sum(rounds) * scenario.repeats * (TRIES if scenario.goal else 1)
+
+
+def test_there_are_twelve() -> None:
+    assert len(NAMES) == 12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_begins_with_its_question_and_ends_with_what_answers_it(name: str) -> None:
+    text = docstring(name)
+    first, *_, last = text.split("\n\n")
+    assert first.count("?") == 1
+    assert first.endswith("?")
+    assert "." not in first
+    assert last.startswith("Answered by: ")
+    assert " Void, if " in last
+    assert f"locust -f locustfiles/scenarios/{name}.py --host " in text
+    assert f"everywire compare{'' if name == 'fanout' else f' --scenario {name}'}\n" in text.replace("  ", "\n")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_locust_finds_the_users_that_it_asks_for(name: str, found: dict[str, tuple[list[str], Scenario]]) -> None:
+    users, scenario = found[name]
+    assert users == sorted(USERS[transport] for transport in scenario.transports)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_numbers_fit_each_other(name: str, found: dict[str, tuple[list[str], Scenario]]) -> None:
+    _, scenario = found[name]
+    assert set(scenario.quick) <= set(Scenario.__struct_fields__)
+    for numbers in (scenario, quick(scenario)):
+        assert numbers.rate * numbers.seconds >= 2
+        assert 60 <= numbers.size <= 30_000
+        assert numbers.follows <= numbers.channels
+        assert numbers.readers < 900  # 1,024 open files are what many hosts allow
+    assert all(network(each) for each in scenario.networks)
+    for fault in scenario.faults:
+        assert fault.at + fault.lasts < scenario.seconds
+        if fault.do.startswith("network "):
+            assert network(fault.do.removeprefix("network "))
+            assert fault.lasts
+        else:
+            assert fault.do in {"cut", "close", "forget", "restart", "kill"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_takes_no_longer_than_one_would_wait(name: str, found: dict[str, tuple[list[str], Scenario]]) -> None:
+    _, scenario = found[name]
+    assert estimate(scenario) <= STANDARD
+    assert estimate(quick(scenario)) <= QUICK
+
+
+def test_who_is_named_in_their_files_is_there() -> None:
+    assert importlib.util.find_spec("locustfiles.crowd")
