@@ -21,5 +21,5 @@ SCENARIO = Scenario(
     rate=50.0,
     seconds=10.0,
     repeats=5,
-    quick={"readers": 50, "rate": 20, "seconds": 3, "repeats": 3},
+    quick={"readers": 50, "rate": 20, "seconds": 2, "repeats": 3},
 )

@@ -28,5 +28,5 @@ SCENARIO = Scenario(
         Fault(at=9.0, do="network captive-portal", lasts=2.0),
         Fault(at=18.0, do="forget"),
     ),
-    quick={"readers": 10, "seconds": 16, "repeats": 1},
+    quick={"readers": 10, "seconds": 14, "repeats": 1},
 )

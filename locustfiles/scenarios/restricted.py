@@ -27,5 +27,5 @@ SCENARIO = Scenario(
     seconds=7.0,
     repeats=3,
     patience=6.0,
-    quick={"readers": 10, "rate": 20, "burst": 1, "seconds": 1.5, "repeats": 1, "patience": 4},
+    quick={"readers": 10, "rate": 20, "burst": 1, "seconds": 1.2, "repeats": 1, "patience": 3.5},
 )

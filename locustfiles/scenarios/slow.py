@@ -6,9 +6,9 @@
 One reader in five takes its time, while 100 events of 1,000 bytes a second go to all 40 of them: a tab in the background, a
 phone behind a thick wall.
 
-Answered by: p50 of the delay, which is of the others, beside that of `fanout`; the server's memory while the slow ones lag;
-and what becomes of their events: late, declared as lost, or lost in silence. The percentiles are over all readers, so those
-above the 80th belong to the slow ones. Void, if the load generator was the bottleneck.
+Answered by: p99 of the delay of the others, beside that of `fanout` (the slow ones' own is left out); the server's memory
+while the slow ones lag; what becomes of their events: late, declared as lost, or lost in silence. Void, if the load
+generator was the bottleneck.
 """
 
 from __future__ import annotations

@@ -23,5 +23,5 @@ SCENARIO = Scenario(
     size=60,
     seconds=8.0,
     repeats=5,
-    quick={"readers": 10, "seconds": 3, "repeats": 2},
+    quick={"readers": 10, "seconds": 1.5, "repeats": 2},
 )
