@@ -19,9 +19,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from transports.networks import network
+from transports.networks import Profile, network
+from transports.networks.behaviours import AskWho
 
 from .subjects import Subject
 
@@ -293,7 +294,7 @@ class Relay:
         if found is None or not line.startswith("everywire plays"):
             raise StageError(f"the network {self.profile.name} cannot be played: {line}")
         if self.profile.forward:
-            self.proxy = found[0]
+            self.proxy = _with_credentials(found[0], self.profile)
         else:
             self.url = found[0]
         self._line(_ANSWER_WAIT)  # what it does
@@ -326,6 +327,14 @@ class Relay:
                 self._heard += more
         line, _, self._heard = self._heard.partition(b"\n")
         return line.decode("utf-8", "replace").strip()
+
+
+def _with_credentials(proxy: str, profile: Profile) -> str:
+    """The URL of a proxy for clients that may use it: where it asks who they are, they tell."""
+    for each in profile.behaviours:
+        if isinstance(each, AskWho):
+            return proxy.replace("://", f"://{quote(each.user, safe='')}:{quote(each.password, safe='')}@", 1)
+    return proxy
 
 
 def trusting(authority: Path | None, proxy: str | None) -> Mapping[str, str]:

@@ -11,7 +11,14 @@ import pytest
 from locustfiles import watch
 from locustfiles.watch import Seen, Tree, Watch, usage
 
-BUSY = "import sys, time; sys.stdin.read(1); end = time.process_time() + 0.3\nwhile time.process_time() < end: pass\nprint('done', flush=True); sys.stdin.read()"
+BUSY = """
+import sys, time
+sys.stdin.read(1)
+end = time.process_time() + 0.3
+while time.process_time() < end: pass
+print("done", flush=True)
+sys.stdin.read()
+"""
 
 
 def seen(seconds: float, cpu: float, rss: int = 100, sockets: int = 5, relay: float = 0.0, busy: float = 0.0) -> Seen:
