@@ -107,7 +107,7 @@ def check_command(words: Sequence[str]) -> None:
             paths = [word for word in arguments if "/" in word and not word.startswith("-")]
             assert all((ROOT / path).exists() for path in paths)
         case other:
-            assert other in {"curl", "echo", "export", "head", "journalctl", "vmstat"}, f"what is {other}?"
+            assert other in {"curl", "echo", "export", "head", "journalctl", "locust", "vmstat"}, f"what is {other}?"
 
 
 def broken_links(page: Path) -> list[str]:
