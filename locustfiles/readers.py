@@ -3,178 +3,141 @@
 All three count their bytes at the socket, take one time for each read and hand on what it completed as one `Batch`. What
 differs is only what the wire itself asks for: frames, chunks, a new request.
 
-The time is the kernel's where it tells it (Linux: the moment the bytes arrived, whether or not Python was free to take
-them), so a busy generator does not make a transport look slow.
+A reader speaks with an everywire server unless it is told a `path`: then with any server, and `parse` says what its messages mean.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
-import socket as constants
-import struct
-import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Final, NamedTuple
-from urllib.parse import SplitResult, quote, urlsplit
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, NamedTuple, TypeAlias
+from urllib.parse import quote, urlsplit
 
-import gevent
 import msgspec
-from gevent import socket, ssl
 
 from transports import longpoll, sse, websocket
-from transports.errors import ErrorBody, NotEverywireError, refusal_from
-from transports.items import Bye, Hello, Item, Reply
+from transports.errors import ErrorBody, NotEverywireError, Refusal, refusal_from
+from transports.items import Bye, Hello, Lost, Reply
 from transports.transport import Transport
 
-from . import frames
+from . import frames, stamps
+from .blocks import Blocks
 from .frames import Frames
 from .responses import Response
 from .samples import Traffic
+from .stamps import Arrived, Stamp
+from .wire import Leisure, Wire
 
-_READ = 65_536  # bytes taken at once
 _BODY_MAX = 1 << 24  # bytes of an answer that is collected as a whole
-_SEND_WAIT = 10.0  # seconds
 _POLL_WAIT = 25.0  # seconds; as a browser would ask for
-_STAMP: Final = getattr(constants, "SO_TIMESTAMPNS", 35)  # asm-generic/socket.h; Python has no name for it
-_STAMPED = struct.Struct("qq")  # struct timespec
-_STAMP_SPACE = constants.CMSG_SPACE(_STAMPED.size) if sys.platform == "linux" else 0
+
+Read: TypeAlias = tuple[int, Sequence[bytes]]
+"""When a read ended, in microseconds of CLOCK_MONOTONIC, and the messages that are complete with it."""
 
 
 class Batch(NamedTuple):
     """What one read completed."""
 
     received: int  # microseconds of CLOCK_MONOTONIC
-    items: list[Item]
+    stamps: Sequence[Stamp]
+    lost: Sequence[Lost]  # as the server declared it, before the events of this batch
 
 
-class Wire:
-    """A connected socket that counts its bytes and tells when they came.
+class Opening(NamedTuple):
+    """How long the steps of opening a wire took, in microseconds."""
 
-    Raises:
-        OSError: no connection within `timeout` seconds.
-    """
-
-    def __init__(self, url: SplitResult, traffic: Traffic, timeout: float) -> None:
-        self.traffic = traffic
-        self._socket = _connected(url, timeout)
-        self._secure = url.scheme == "https"
-        self.stamped = sys.platform == "linux" and not self._secure
-        if self.stamped:
-            self._socket.setsockopt(constants.SOL_SOCKET, _STAMP, 1)
-        traffic.opened += 1
-
-    def send(self, data: bytes) -> None:
-        """Send all of it."""
-        self._socket.settimeout(_SEND_WAIT)
-        self._socket.sendall(data)
-        self.traffic.up += len(data)
-
-    def receive(self, timeout: float) -> tuple[bytes, int]:
-        """What has come, at least a byte, and when, in microseconds of CLOCK_MONOTONIC.
-
-        Raises:
-            TimeoutError: nothing within `timeout` seconds.
-            ConnectionResetError: the peer has closed.
-        """
-        try:
-            data, received = self._receive(timeout)
-        except TimeoutError:
-            raise TimeoutError(f"nothing came for {timeout:g} s") from None
-        self.traffic.down += len(data)
-        if not data:
-            raise ConnectionResetError("the server has closed the connection")
-        return data, received
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._socket.close()
-
-    def _receive(self, timeout: float) -> tuple[bytes, int]:
-        if self._secure:  # what TLS has unpacked already makes no socket readable
-            gevent.sleep(0)
-            self._socket.settimeout(timeout)
-            return _unstamped(self._socket)
-        # Waiting first, even when something is there, gives every other reader its turn, and costs less than asking in vain.
-        self._socket.settimeout(0)
-        while True:
-            socket.wait_read(self._socket.fileno(), timeout)
-            with contextlib.suppress(BlockingIOError):
-                return _stamped(self._socket) if self.stamped else _unstamped(self._socket)
-
-
-def _connected(url: SplitResult, timeout: float) -> Any:
-    secure = url.scheme == "https"
-    raw = socket.create_connection((url.hostname, url.port or (443 if secure else 80)), timeout)
-    raw.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
-    return ssl.create_default_context().wrap_socket(raw, server_hostname=url.hostname) if secure else raw
-
-
-def _unstamped(sock: Any) -> tuple[bytes, int]:
-    data = sock.recv(_READ)
-    return data, time.monotonic_ns() // 1000
-
-
-def _stamped(sock: Any) -> tuple[bytes, int]:
-    data, notes, _, _ = sock.recvmsg(_READ, _STAMP_SPACE)
-    now = time.monotonic_ns()
-    for _, kind, stamp in notes:
-        if kind == _STAMP and len(stamp) == _STAMPED.size:
-            seconds, rest = _STAMPED.unpack(stamp)
-            now = min(now, seconds * 1_000_000_000 + rest - _Offset.at(now))
-    return data, now // 1000
-
-
-class _Offset:
-    """The kernel stamps with the clock that can be set; this is how far it is ahead of the monotonic one."""
-
-    _value = 0
-    _until = 0
-
-    @classmethod
-    def at(cls, now: int) -> int:
-        """Nanoseconds, looked up again each second, since somebody may set the clock."""
-        if now >= cls._until:
-            cls._value, cls._until = min(cls._look() for _ in range(5))[1], now + 1_000_000_000
-        return cls._value
-
-    @staticmethod
-    def _look() -> tuple[int, int]:
-        """How long the look took, and the offset: this process may be set aside in the middle of it."""
-        before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
-        return after - before, wall - (before + after) // 2
+    connect: int
+    tls: int | None  # None: plain HTTP
+    answer: int  # from the request to the head of its answer
+    hello: int  # from the beginning to the first item
 
 
 class Reader(ABC):
     """A reader of some channels over one wire.
 
     Args:
-        url: the mount, such as `http://127.0.0.1:8000/live`.
+        url: the mount, such as `http://127.0.0.1:8000/live`; of another server, its root.
         channels: their names.
         since: the position to read on from; None: the present.
         timeout: seconds for a connection, and for an answer to begin.
+        leisure: of a slow reader.
+
+    Attributes:
+        path: what to ask for, of a server that is not ours.
+        greeting: messages to send when a WebSocket is open.
+        hello: the last one.
+        ready: it is in place: what is published from now on has to come.
+        opening: how the last wire was opened; None: not yet.
     """
 
     transport: ClassVar[Transport]
+    path: str | None = None
+    greeting: tuple[bytes, ...] = ()
 
-    def __init__(self, url: str, channels: Sequence[str], *, since: str | None = None, timeout: float = 10.0) -> None:
-        self.url = urlsplit(url)
+    def __init__(
+        self,
+        url: str,
+        channels: Sequence[str],
+        *,
+        since: str | None = None,
+        timeout: float = 10.0,
+        leisure: Leisure | None = None,
+    ) -> None:
+        self.url = urlsplit(url.replace("ws", "http", 1) if url.startswith("ws") else url)
         if self.url.scheme not in ("http", "https") or not self.url.hostname:
             raise ValueError(f"{url!r} is not a URL like http://127.0.0.1:8000/live")
         self.channels = channels
         self.position = since
         self.timeout = timeout
+        self.leisure = leisure
         self.traffic = Traffic()
-        self.hello: Hello | None = None  # the last one
+        self.ready = False
+        self.opening: Opening | None = None
+        self.hello: Hello | None = None
+        self._lost: list[Lost] = []
+        self._bye: Bye | None = None
         self._wire: Wire | None = None
+        self._began = self._asked = self._answered = 0  # microseconds
 
-    @property
-    def stamped(self) -> bool:
-        """Times of batches are the kernel's."""
-        return self._wire is not None and self._wire.stamped
+    # ---------------------------------------------------------------------------- what a reader of another server overrides
+
+    def target(self) -> str:
+        """What the next request asks for."""
+        if self.path is not None:
+            return self.path
+        names = quote(",".join(self.channels), safe=",:")
+        since = "" if self.position is None else f"&since={self.position}"
+        return f"{self.url.path.rstrip('/')}/{self.transport.path}?channels={names}{since}{self._asks()}"
+
+    def opened(self, received: int) -> None:
+        """The wire is open. One of another server is ready by that; ours says `hello`."""
+        if self.path is not None:
+            self.in_place(received)
+
+    def parse(self, message: bytes) -> Iterable[Stamp]:
+        """The events in a message: a WebSocket message, the data of a Server-Sent Event, or the body of a poll's answer."""
+        found = []
+        for item in stamps.items(message):
+            if type(item) is Arrived:
+                self.position = item.id
+                if (stamp := stamps.stamp(item)) is not None:
+                    found.append(stamp)
+            else:
+                self._control(item)
+        return found
+
+    def answer(self, message: bytes) -> bytes | None:
+        """What to send back on a WebSocket: the pong of an application. None: nothing."""
+        return None
+
+    def next_path(self, body: bytes) -> str:
+        """What a poll asks for after the answer with this body."""
+        return self.path or ""
+
+    # ------------------------------------------------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[Batch]:
         """Open the wire at `position` and read until it is cut; call again to read on.
@@ -185,51 +148,84 @@ class Reader(ABC):
             NotEverywireError: what came is not ours.
         """
         try:
-            for batch in self._read():
-                if batch.items:
-                    self._note(batch.items)
-                    yield batch
-                    _end_at_bye(batch.items[-1])
+            for received, messages in self._read():
+                found = [stamp for message in messages for stamp in self.parse(message)]
+                lost, self._lost = self._lost, []
+                if self._began and self.hello is not None:
+                    self.in_place(received)
+                for stamp in found:
+                    self.traffic.payload += stamp.size or 0
+                if found or lost:
+                    yield Batch(received, found, lost)
+                if self._bye is not None:
+                    raise _refusal(self._bye)
         finally:
             self.close()
 
     def close(self) -> None:
         """Let go of the connection, if there is one."""
+        self._bye = None
         if self._wire is not None:
             self._wire.close()
             self._wire = None
 
-    @abstractmethod
-    def _read(self) -> Iterator[Batch]:
-        """What comes over one connection, until it ends."""
+    def hurry(self) -> None:
+        """A slow reader takes no more pauses."""
+        self.leisure = None
+        if self._wire is not None:
+            self._wire.leisure = None
 
-    def _note(self, items: list[Item]) -> None:
-        """Remember the position after `items`, which is that of the last one that has one."""
-        if isinstance(items[0], Hello):
-            self.hello = items[0]
-        for item in reversed(items):
-            if not isinstance(item, Reply | Bye):
-                self.position = item.id
-                return
+    def in_place(self, received: int) -> None:
+        """Whatever is published from now on has to come."""
+        if self._wire is not None and self._began:
+            tls = self._wire.secured if self.url.scheme == "https" else None
+            answer, hello = max(0, self._answered - self._asked), max(0, received - self._began)
+            self.opening = Opening(self._wire.connected, tls, answer, hello)
+            self._began = 0
+        self.ready = True
 
     @property
-    def _silence(self) -> float:
-        """Seconds without a byte after which a stream is dead: two beats."""
-        return 2 * (self.hello.beat if self.hello else self.timeout)
+    def stamped(self) -> bool:
+        """Times of batches are the kernel's."""
+        return self._wire is not None and self._wire.stamped
+
+    @abstractmethod
+    def _read(self) -> Iterator[Read]:
+        """What comes over one connection, until it ends."""
+
+    def _asks(self) -> str:
+        """What else our server is asked."""
+        return ""
+
+    def _control(self, item: stamps.Item) -> None:
+        if isinstance(item, Hello):
+            self.hello = item
+        elif isinstance(item, Lost):
+            self._lost.append(item)
+        elif isinstance(item, Bye):
+            self._bye = item
+        if not isinstance(item, Reply | Bye):
+            self.position = item.id
+
+    @property
+    def _silence(self) -> float | None:
+        """Seconds without a byte after which a stream is dead: two beats. Another server promises nothing."""
+        if self.hello is not None:
+            return 2 * self.hello.beat
+        return None if self.path is not None else 2 * self.timeout
 
     def _open(self) -> Wire:
-        self._wire = Wire(self.url, self.traffic, self.timeout)
+        self._began = time.monotonic_ns() // 1000
+        self._wire = Wire(self.url, self.traffic, self.timeout, self.leisure)
         return self._wire
 
-    def _request(self, wire: Wire, *headers: str, **query: str) -> None:
-        """Send the request for the next items."""
-        if self.position is not None:
-            query["since"] = self.position
-        asked = "".join(f"&{name}={value}" for name, value in query.items())
-        names = quote(",".join(self.channels), safe=",:")
-        path = f"{self.url.path.rstrip('/')}/{self.transport.path}?channels={names}{asked}"
-        lines = (f"GET {path} HTTP/1.1", f"Host: {self.url.netloc}", *headers, "", "")
-        wire.send("\r\n".join(lines).encode())
+    def _request(self, wire: Wire, *headers: str) -> None:
+        """Send the request for `target`."""
+        lines = (f"GET {self.target()} HTTP/1.1", f"Host: {self.url.netloc}", *headers, "", "")
+        request = "\r\n".join(lines).encode()
+        self._asked = time.monotonic_ns() // 1000
+        wire.send(request)
+        self.traffic.headers += len(request)
         self.traffic.requests += 1
 
     def _head(self, wire: Wire, status: int) -> tuple[Response, bytes, int]:
@@ -238,6 +234,8 @@ class Reader(ABC):
         while not response.status:
             data, received = wire.receive(self.timeout)
             body += response.feed(data)
+        self._answered = received
+        self.traffic.headers += response.head
         if response.status != status:
             raise _refused(response, body + self._body(wire, response)[0])
         return response, body, received
@@ -263,41 +261,51 @@ class WebSocketReader(Reader):
 
     transport = websocket.TRANSPORT
 
-    def _read(self) -> Iterator[Batch]:
-        wire = self._open()
-        stream, take = Frames(), self.transport.reader()
+    def _read(self) -> Iterator[Read]:
+        wire, stream = self._open(), Frames()
         data, received = self._upgrade(wire)
+        for message in self.greeting:
+            self.say(message)
+        self.opened(received)
         while True:
-            messages = stream.feed(data)
-            yield Batch(received, [item for each in messages for item in self._taken(wire, each, take.feed)])
+            yield received, [each.data for each in stream.feed(data) if self._is_message(wire, each)]
             data, received = wire.receive(self._silence)
+
+    def say(self, message: bytes) -> None:
+        """Send a text message. Raises: OSError."""
+        if self._wire is not None:
+            self._wire.send(frames.frame(frames.TEXT, message, os.urandom(4)))
 
     def _upgrade(self, wire: Wire) -> tuple[bytes, int]:
         """The opening handshake (RFC 6455 section 4.1); what came behind it, and when."""
         key = base64.b64encode(os.urandom(16))
+        ours = () if self.path is not None else (f"Sec-WebSocket-Protocol: {self.transport.content_type}",)
         self._request(
             wire,
             "Connection: Upgrade",
             "Upgrade: websocket",
             "Sec-WebSocket-Version: 13",
             f"Sec-WebSocket-Key: {key.decode()}",
-            f"Sec-WebSocket-Protocol: {self.transport.content_type}",
+            *ours,
         )
         response, _, received = self._head(wire, 101)
         if response.headers.get("sec-websocket-accept") != frames.accept_for(key):
             raise NotEverywireError("101, but no WebSocket: Sec-WebSocket-Accept is wrong")
         return response.rest, received
 
-    def _taken(self, wire: Wire, message: frames.Message, items: Callable[[bytes], list[Item]]) -> list[Item]:
-        if message.opcode == frames.TEXT:
-            return items(message.data)
+    def _is_message(self, wire: Wire, message: frames.Message) -> bool:
+        """Whether it is one of the application's. The others are answered, and so is an application's ping."""
+        if message.opcode in (frames.TEXT, frames.BINARY):
+            if (answer := self.answer(message.data)) is not None:
+                self.say(answer)
+            return True
         if message.opcode == frames.PING:
             wire.send(frames.frame(frames.PONG, message.data, os.urandom(4)))
         elif message.opcode == frames.CLOSE:
             wire.send(frames.frame(frames.CLOSE, message.data[:2], os.urandom(4)))
             code = int.from_bytes(message.data[:2], "big") or 1005
             raise ConnectionResetError(f"closed with {code} {message.data[2:].decode('utf-8', 'replace')}".rstrip())
-        return []
+        return False
 
 
 class SSEReader(Reader):
@@ -305,14 +313,15 @@ class SSEReader(Reader):
 
     transport = sse.TRANSPORT
 
-    def _read(self) -> Iterator[Batch]:
+    def _read(self) -> Iterator[Read]:
         wire = self._open()
         self._request(wire, "Accept: text/event-stream")
         response, body, received = self._head(wire, 200)
-        _check_type(response, self.transport)
-        take = self.transport.reader()
+        _check_type(response, self.transport.content_type)
+        self.opened(received)
+        take = Blocks()
         while True:
-            yield Batch(received, take.feed(body))
+            yield received, take.feed(body)
             if response.done:
                 raise ConnectionResetError("the stream has ended")
             data, received = wire.receive(self._silence)
@@ -324,37 +333,45 @@ class LongPollReader(Reader):
 
     transport = longpoll.TRANSPORT
 
-    def _read(self) -> Iterator[Batch]:
-        wire, take = self._open(), self.transport.reader()
+    def _read(self) -> Iterator[Read]:
+        wire = self._open()
         while True:
             response, body, received = self._poll(wire)
-            _check_type(response, self.transport)
-            yield Batch(received, take.feed(body))
+            if self.path is None:
+                _check_type(response, self.transport.content_type)
+            self.opened(received)
+            yield received, [body]
+            if self.path is not None:
+                self.path = self.next_path(body)
             if not response.keeps_alive:  # servers end a connection after so many requests; nothing is lost by that
                 wire.close()
                 wire = self._open()
 
+    def _asks(self) -> str:
+        return f"&wait={_POLL_WAIT:g}"
+
     def _poll(self, wire: Wire) -> tuple[Response, bytes, int]:
-        self._request(wire, wait=f"{_POLL_WAIT:g}")
+        self._request(wire)
         response = Response()
         body, received = self._body(wire, response, _POLL_WAIT + self.timeout)
-        if response.status != 200:
+        self._answered = received
+        self.traffic.headers += response.head
+        if response.status not in (200, 204):
             raise _refused(response, body)
         if response.rest:
             raise NotEverywireError("more came than the answer")
         return response, body, received
 
 
-def _end_at_bye(item: Item) -> None:
-    if isinstance(item, Bye):
-        raise refusal_from(item.code, item.reason, item.retry)
+def _refusal(bye: Bye) -> Refusal:
+    return refusal_from(bye.code, bye.reason, bye.retry)
 
 
-def _check_type(response: Response, transport: Transport) -> None:
+def _check_type(response: Response, wanted: str) -> None:
     """A 200 of another type is a login page or a captive portal."""
     found = response.headers.get("content-type", "").partition(";")[0].strip()
-    if found != transport.content_type:
-        raise NotEverywireError(f"{found or 'no content type'} where {transport.content_type} should be")
+    if found != wanted:
+        raise NotEverywireError(f"{found or 'no content type'} where {wanted} should be")
 
 
 def _refused(response: Response, body: bytes) -> Exception:

@@ -4,12 +4,13 @@ what it lost.
 
 from __future__ import annotations
 
+from array import array
 from typing import Literal, NamedTuple, TypeAlias
 
 from transports.items import Lost
 
-from .histogram import Histogram
 from .samples import Tally
+from .timeline import Cells
 
 Finding: TypeAlias = Literal["", "lost", "declared", "doubled", "disordered"]
 
@@ -23,17 +24,17 @@ class _Gap(NamedTuple):
 
 
 class Record:
-    """What one reader has seen of one channel, whose events are numbered without holes.
+    """What one reader has seen of one source, whose events are numbered without holes.
 
     Args:
-        channel: its name.
-        delays: where delays are counted; readers may share one.
+        source: who numbers them: the publisher in a channel, or a reader that publishes itself.
+        cells: where deliveries are kept; readers share them. None: nowhere.
     """
 
-    def __init__(self, channel: str, delays: Histogram | None = None) -> None:
-        self.channel = channel
-        self.delays = Histogram() if delays is None else delays
+    def __init__(self, source: str, cells: Cells | None = None) -> None:
+        self.source = source
         self.ranges: list[Lost] = []  # as the server declared them
+        self._cells = cells
         self.next: int | None = None  # the number that has to come now
         self._first = 0  # the lowest number seen
         self._gaps: list[_Gap] = []
@@ -41,8 +42,8 @@ class Record:
         self._head_told = False
         self._delivered = self._doubled = self._disordered = 0
 
-    def event(self, n: int, delay: int) -> Finding:
-        """Event number `n` came, `delay` microseconds after it was meant to be published. Returns what is wrong with that."""
+    def event(self, n: int, due: int, delay: int) -> Finding:
+        """Event number `n`, which was due at `due`, came `delay` later, in microseconds. Returns what is wrong with that."""
         if n == self.next:
             finding: Finding = ""
             self.next = n + 1
@@ -56,8 +57,17 @@ class Record:
             return "doubled"
         self._told = False
         self._delivered += 1
-        self.delays.record(delay)
+        if self._cells is not None:
+            try:
+                self._cells[n].append(delay)
+            except KeyError:
+                self._cells[n] = array("q", (due, delay))
         return finding
+
+    @property
+    def delivered(self) -> int:
+        """Events that came, each counted once."""
+        return self._delivered
 
     def lost(self, item: Lost) -> None:
         """The server declared a range as gone."""

@@ -20,11 +20,12 @@ class Response:
     Attributes:
         status: 0 until the head has arrived.
         headers: names in lower case; of a repeated one, the last.
+        head: bytes of the head, and of interim ones before it.
         done: the answer is complete, and `rest` is what came behind it.
     """
 
     def __init__(self) -> None:
-        self.status = 0
+        self.status = self.head = 0
         self.headers: dict[str, str] = {}
         self.done = False
         self._buffer = bytearray()
@@ -65,6 +66,7 @@ class Response:
         head = self._until(b"\r\n\r\n", _HEAD_MAX)
         if head is None:
             return None
+        self.head += len(head) + 4
         first, *lines = head.decode("latin-1").split("\r\n")
         self.status = _status(first)
         self.headers = dict(_field(line) for line in lines)
