@@ -1,4 +1,6 @@
-"""Blocks: the data of Server-Sent Events (WHATWG HTML section 9.2) out of a stream that arrives in any pieces, from any server."""
+"""Blocks: the data of Server-Sent Events (WHATWG HTML section 9.2) out of a stream that arrives in any pieces, from any
+server.
+"""
 
 from __future__ import annotations
 

@@ -13,19 +13,22 @@ class Watch:
     """Looks at one reader's arrivals.
 
     Args:
-        started: when the first event is due, in microseconds.
         interval: microseconds between arrivals, if all is well; infinite: it is not known, and nothing is a pause.
     """
 
-    def __init__(self, started: int = 0, interval: float = math.inf) -> None:
-        self.last = started  # the last arrival
+    def __init__(self, interval: float = math.inf) -> None:
+        self.last = 0  # the last arrival, or the start
         self.arrived = 0  # the same, 0 before the first
         self.pauses: list[tuple[int, int]] = []  # when each began and ended
         self._most = interval * _BEATS + _SLACK
 
+    def start(self, at: int) -> None:
+        """The first event is due at `at`, in microseconds."""
+        self.last = self.last or at
+
     def came(self, received: int) -> None:
         """Something arrived."""
-        if received - self.last > self._most:
+        if received - self.last > self._most and self.last:
             self.pauses.append((self.last, received))
         self.last = self.arrived = received
 

@@ -3,7 +3,8 @@
 All three count their bytes at the socket, take one time for each read and hand on what it completed as one `Batch`. What
 differs is only what the wire itself asks for: frames, chunks, a new request.
 
-A reader speaks with an everywire server unless it is told a `path`: then with any server, and `parse` says what its messages mean.
+A reader speaks with an everywire server unless it is told a `path`: then with any server, and `parse` says what its messages
+mean.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Reader(ABC):
         channels: their names.
         since: the position to read on from; None: the present.
         timeout: seconds for a connection, and for an answer to begin.
+        beat: seconds of silence after which our server is to show that it is there; None: as it likes.
         leisure: of a slow reader.
 
     Attributes:
@@ -84,6 +86,7 @@ class Reader(ABC):
         *,
         since: str | None = None,
         timeout: float = 10.0,
+        beat: float | None = None,
         leisure: Leisure | None = None,
     ) -> None:
         self.url = urlsplit(url.replace("ws", "http", 1) if url.startswith("ws") else url)
@@ -92,6 +95,7 @@ class Reader(ABC):
         self.channels = channels
         self.position = since
         self.timeout = timeout
+        self.beat = beat
         self.leisure = leisure
         self.traffic = Traffic()
         self.ready = False
@@ -195,7 +199,7 @@ class Reader(ABC):
 
     def _asks(self) -> str:
         """What else our server is asked."""
-        return ""
+        return "" if self.beat is None else f"&beat={self.beat:g}"
 
     def _control(self, item: stamps.Item) -> None:
         if isinstance(item, Hello):
@@ -348,12 +352,17 @@ class LongPollReader(Reader):
                 wire = self._open()
 
     def _asks(self) -> str:
-        return f"&wait={_POLL_WAIT:g}"
+        return f"&wait={self._longest:g}"
+
+    @property
+    def _longest(self) -> float:
+        """Seconds that an answer may take."""
+        return _POLL_WAIT if self.beat is None else self.beat
 
     def _poll(self, wire: Wire) -> tuple[Response, bytes, int]:
         self._request(wire)
         response = Response()
-        body, received = self._body(wire, response, _POLL_WAIT + self.timeout)
+        body, received = self._body(wire, response, 2 * self._longest)
         self._answered = received
         self.traffic.headers += response.head
         if response.status not in (200, 204):

@@ -1,5 +1,5 @@
-"""Record: what one reader has seen of one source, judged by the publisher's sequence numbers alone, so that a transport cannot hide
-what it lost.
+"""Record: what one reader has seen of one source, judged by the publisher's sequence numbers alone, so that a transport cannot
+hide what it lost.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Samples: what is recorded of a measurement, and the file it is kept in.
 
-A Locust process leaves one `Sample`. `compare` puts it beside what the server used meanwhile (`Usage`) and what was done to the network
-(`Mark`) into a `Round`, and all rounds together are a `Run`, the file `run.json`. Verdicts, reports and advice are made from that file,
-later and as often as wanted.
+A Locust process leaves one `Sample`. `compare` puts it beside what the server used meanwhile (`Usage`) and what was done to the
+network (`Mark`) into a `Round`, and all rounds together are a `Run`, the file `run.json`. Verdicts, reports and advice are made
+from that file, later and as often as wanted.
 
 Times are microseconds of CLOCK_MONOTONIC of the host that publishes, unless a field says otherwise.
 """
@@ -109,7 +109,10 @@ class Slot(msgspec.Struct, array_like=True):
 
 
 class Pause(msgspec.Struct, array_like=True):
-    """A reader got nothing for clearly longer than the publisher's pace explains."""
+    """A reader got nothing for clearly longer than the publisher's pace explains: 100 ms and three times its interval.
+
+    One that never was back ends when the round did, which is later than the sample's `ended`.
+    """
 
     reader: int
     began: int  # the arrival before it
@@ -135,6 +138,8 @@ class Sample(msgspec.Struct, kw_only=True):
     pauses: list[Pause] = []
     acknowledged: Histogram = msgspec.field(default_factory=Histogram)  # µs from a reader's own publish to its answer
     chosen: dict[str, int] = {}  # of readers that choose for themselves: how many ended on each transport
+    slow: Histogram = msgspec.field(default_factory=Histogram)  # µs of delay at readers that take their time: it is their own
+    slow_tally: Tally = msgspec.field(default_factory=Tally)  # of `tally`, the part of those readers
     failures: dict[str, int] = {}  # cuts and what else readers complained of, by reason: `cut: …`, `lost: …`
     processes: int = 1
     clock_error: int = 0  # µs by which clocks of other hosts may be wrong after correction

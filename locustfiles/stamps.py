@@ -1,5 +1,5 @@
-"""Stamp: what a reader wants to know of an event: its number, and when it was meant to be published. And how an everywire server's
-messages are read for it, at as little cost as a load generator should have.
+"""Stamp: what a reader wants to know of an event: its number, and when it was meant to be published. And how an everywire
+server's messages are read for it, at as little cost as a load generator should have.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Stamp(msgspec.Struct, gc=False):
     n: int
     t: int  # when it was due: microseconds of CLOCK_MONOTONIC
     source: str = msgspec.field(default="", name="s")  # who numbered it; empty: the channel
-    size: int | None = msgspec.field(default=None, name="\0size")  # bytes of its data; never read from the data itself
+    size: int | None = msgspec.field(default=None, name="(size)")  # bytes of its data, not read from it
 
 
 class Arrived(msgspec.Struct, tag_field="type", tag="event", gc=False):
@@ -33,7 +33,7 @@ class Arrived(msgspec.Struct, tag_field="type", tag="event", gc=False):
 
 Item: TypeAlias = Arrived | Hello | Beat | Lost | Reply | Bye
 
-_decoder: msgspec.json.Decoder[list[Item] | Item] = msgspec.json.Decoder(list[Item] | Item)  # type: ignore[arg-type]
+_decoder: msgspec.json.Decoder[list[Item] | Item] = msgspec.json.Decoder(list[Item] | Item)
 _stamp = msgspec.json.Decoder(Stamp)
 
 
@@ -54,7 +54,7 @@ def stamp(event: Arrived) -> Stamp | None:
     except msgspec.DecodeError:
         return None
     found.source = found.source or event.channel
-    found.size = len(event.data)  # type: ignore[arg-type]  # Raw has a length
+    found.size = len(event.data)
     return found
 
 

@@ -102,7 +102,9 @@ def slots(rows: Iterable[Row], started: int, most: int = SLOTS) -> list[Slot]:
 
 
 def csv(rows: Iterable[Row], started: int) -> Iterator[str]:
-    """Lines without their ends: `n,source,due_s,expected,delivered,least_us,mean_us,most_us`, the last three empty where nothing came."""
+    """Lines without their ends: `n,source,due_s,expected,delivered,least_us,mean_us,most_us`, the last three empty where
+    nothing came.
+    """
     for row in rows:
         delays = f"{row.least},{round(row.sum / row.delivered)},{row.most}" if row.delivered else ",,"
         yield f"{row.n},{_field(row.source)},{(row.due - started) / 1e6:.6f},{row.expected},{row.delivered},{delays}"

@@ -71,6 +71,8 @@ class Assignment:
         slow: share of the users that take their time.
         readers: by transport, the class that reads instead of ours, from the subject.
         mount: where the endpoints are below `host`.
+        beat: seconds of silence after which a wire is to show that it works; None: as the server likes.
+        place: of this process among others: added to the numbers of its users, so that not all processes follow the same.
     """
 
     def __init__(self) -> None:
@@ -79,7 +81,8 @@ class Assignment:
         self.slow = 0.0
         self.readers: dict[str, type[Reader]] = {}
         self.mount: str | None = None
-        self.place = 0  # added to the numbers of this process's users, so that the processes do not all follow the same
+        self.beat: float | None = None
+        self.place = 0
 
     def follow(self, number: int) -> tuple[str, ...]:
         """The channels of a user."""
@@ -110,6 +113,11 @@ class StreamUser(User):
     assigned: ClassVar[Assignment] = Assignment()
     playing: ClassVar[weakref.WeakSet[StreamUser]] = weakref.WeakSet()  # those that read at present
     numbers: ClassVar[itertools.count[int]] = itertools.count()
+
+    @classmethod
+    def restart(cls) -> None:
+        """A new test: count users from 0."""
+        StreamUser.numbers = itertools.count()
 
     def on_start(self) -> None:
         """Called by Locust before the first `read`."""
@@ -200,6 +208,10 @@ class StreamUser(User):
         self.failures[f"{what}: {reason}"] += 1
         self._tell(f"{what} {self.transport}", None, DeliveryError(reason))
 
+    def complaints(self) -> Counter[str]:
+        """What went wrong, with what its speaker met."""
+        return self.failures if self.speaker is None else self.failures + Counter(self.speaker.failures)
+
     def acknowledged(self) -> Histogram:
         """Microseconds from its own publishes to their answers."""
         return Histogram() if self.speaker is None else self.speaker.answers
@@ -239,8 +251,8 @@ class WireUser(StreamUser):
     def open(self) -> None:
         """Make the reader."""
         made = self.assigned.readers.get(self.transport, self.wire)
-        root = self.host if self.path is not None else f"{self.host}{self.mount}"
-        self.reader = made(root, self.channels, leisure=Leisure() if self.slow else None)
+        root = f"{self.host}" if self.path is not None else f"{self.host}{self.mount}"
+        self.reader = made(root, self.channels, beat=self.assigned.beat, leisure=Leisure() if self.slow else None)
         for hook in ("path", "parse", "greeting", "answer", "next_path"):
             if wanted := getattr(self, hook):
                 setattr(self.reader, hook, wanted)
@@ -297,7 +309,7 @@ def wait(tries: int, error: Exception) -> float:
     if not tries:
         return random.uniform(0, _AT_ONCE)
     first, most = _BACKOFF
-    return min(most, first * 2 ** min(tries, 10)) * random.uniform(0.5, 1)
+    return float(min(most, first * 2.0 ** min(tries, 10)) * random.uniform(0.5, 1))
 
 
 class WebSocketUser(WireUser):
