@@ -31,6 +31,7 @@ _STOP_WAIT: Final = 5.0  # seconds for a child to end before it is killed
 _LOOK: Final = 0.02  # seconds between two looks at something that is waited for
 _ANSWER_WAIT: Final = 5.0  # seconds for the network to say that it has done what it was told
 _COMMANDS: Final = ("cut", "close", "forget")
+_ERROR: Final = re.compile(r"\[[^]]+\] \S+/(?:ERROR|CRITICAL)/\S+: (.*)")  # a line of Locust's log
 _URL: Final = re.compile(r"https?://[^\s,]+")
 
 
@@ -142,12 +143,15 @@ class Child:
 
 
 def last_words(said: str) -> str:
-    """The last error of Python's in `said`, or else its last five lines."""
+    """The last error in `said`: of Python's, or in a log like Locust's; or else its last five lines."""
     lines = [line.rstrip() for line in said.splitlines() if line.strip()]
     for place in range(len(lines) - 1, -1, -1):
         if lines[place].startswith("Traceback ("):
             told = next((line for line in lines[place + 1 :] if not line.startswith(" ")), "")
             return told or lines[-1]
+    errors = [found[1] for line in lines if (found := _ERROR.match(line))]
+    if errors:
+        return str(errors[-1])
     return "\n".join(lines[-5:])
 
 

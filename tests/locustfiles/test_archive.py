@@ -51,7 +51,10 @@ def test_a_page_and_percentiles_for_each_lane(tmp_path: Path):
     ("lane", "name"),
     [
         (Lane("open", "everywire", "sse"), "open-everywire-sse"),
-        (Lane("latency-200ms+no-upgrade", "null:longpoll=300", "longpoll"), "latency_200ms+no_upgrade-null_longpoll_300-longpoll"),
+        (
+            Lane("latency-200ms+no-upgrade", "null:longpoll=300", "longpoll"),
+            "latency_200ms+no_upgrade-null_longpoll_300-longpoll",
+        ),
         (Lane("open", "http://127.0.0.1:8000/live", "sse"), "open-http_127.0.0.1_8000_live-sse"),
         (Lane("open", "../my server.py", "sse"), "open-.._my_server.py-sse"),
     ],

@@ -149,6 +149,10 @@ def test_waiting_ends_when_it_is_met_or_in_vain():
         ("a\n\nb\n", "a\nb"),
         ("1\n2\n3\n4\n5\n6\n", "2\n3\n4\n5\n6"),
         ("Traceback (most recent call last):\n  File x\nOSError: full\nType  Name  # reqs\n---\n", "OSError: full"),
+        (
+            "[2026-11-26 05:07:19,123] host/ERROR/everywire: the round failed: no ear\n Type  Name\n---\n",
+            "the round failed: no ear",
+        ),
         ("Traceback (most recent call last):\n  File x\nA: a\n\nTraceback (most recent call last):\n  File y\nB: b\n", "B: b"),
     ],
 )
