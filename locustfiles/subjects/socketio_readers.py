@@ -111,6 +111,8 @@ class _Polls(readers.LongPollReader):
         wire = self._open()
         while True:
             response, body, received = self._poll(wire)
+            if not response.headers.get("content-type", "").startswith("text/plain"):  # a login page or a captive portal
+                raise NotEverywireError(f"no packets of Engine.IO: {body[:60]!r}")
             packets = body.split(_BETWEEN)
             yield received, packets
             for said in filter(None, map(self.answer, packets)):
