@@ -17,6 +17,7 @@ import click
 
 from transports.errors import ConfigError
 
+from . import diff as differences
 from . import report as reporting
 from . import slo as thresholds
 from .archive import Archive, recorded, show
@@ -197,6 +198,28 @@ def report(context: click.Context, file: Path, output: Path | None, slo: tuple[s
     directory = output or file.parent
     show(run, directory)
     context.exit(_tell(run, directory, slo or run.plan.slo))
+
+
+@click.command(cls=Command)
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option(
+    "--tolerance", default=5.0, show_default=True, type=click.FloatRange(0, 100), help="Percent by which anything may change."
+)
+@click.option("--anyway", is_flag=True, help="Compare runs of different plans too, as far as they go together.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.pass_context
+def diff(context: click.Context, /, *, before: Path, after: Path, tolerance: float, anyway: bool, as_json: bool) -> None:
+    """Tell what changed between two run.json by more than the noise of both.
+
+    Exit code: 0 nothing is worse; 3 something is; 4 one of them is not trustworthy; 1 anything else.
+    """
+    try:
+        found = differences.diff(_recorded(before), _recorded(after), tolerance=tolerance / 100, anyway=anyway)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(differences.as_json(found) if as_json else differences.text(found))
+    context.exit(found.code)
 
 
 def _recorded(file: Path) -> Run:

@@ -71,9 +71,7 @@ def test_a_file_that_cannot_be_used_tells_why(tmp_path: Path, text: str, said: s
         description(written(tmp_path, text))
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("fanuot", "the nearest is fanout"), ("xyz", "there are "), ("no/such.py", "no file")]
-)
+@pytest.mark.parametrize(("name", "said"), [("fanuot", "nearest is fanout"), ("xyz", "there are "), ("no/such.py", "no file")])
 def test_a_scenario_that_there_is_not(name: str, said: str):
     with pytest.raises(ScenarioError, match=said):
         file_of(name)
