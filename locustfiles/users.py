@@ -139,9 +139,8 @@ class StreamUser(User):
             self.speaker.stop()
         self.close()
 
-    @task
-    def read(self) -> None:
-        """Read until the end; Locust calls again if it ever returns."""
+    def read(self) -> None:  # no task: Locust collects those of all base classes
+        """Read until the end. The task of each kind of user."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------------------------------- what a kind of user has
