@@ -95,12 +95,13 @@ def compared(run: Run, network: str, figure: Figure) -> list[Comparison]:
     ranked = sorted(found, key=lambda lane: found[lane])
     # Any two might have been said to differ, since the best is chosen by what was measured.
     pairs = max(1, len(ranked) * (len(ranked) - 1) // 2)
-    return [_beside(run, ranked[0], lane, figure, pairs) for lane in ranked]
+    return [pair(run, ranked[0], lane, figure, comparisons=pairs) for lane in ranked]
 
 
-def _beside(run: Run, best: Lane, lane: Lane, figure: Figure, pairs: int) -> Comparison:
+def pair(run: Run, best: Lane, lane: Lane, figure: Figure, *, comparisons: int = 1) -> Comparison:
+    """Two lanes beside each other, one of `comparisons` that are made at a time."""
     ours, theirs = (run.of(each) for each in (best, lane))
-    difference = paired(by_repeat(figure, ours), by_repeat(figure, theirs), comparisons=pairs)
+    difference = paired(by_repeat(figure, ours), by_repeat(figure, theirs), comparisons=comparisons)
     adds = bias(run, best.transport, lane.transport, figure)
     clock = max((each.sample.clock_error for each in (*ours, *theirs)), default=0) / 1000 if figure.unit == "ms" else 0.0
     return Comparison(best, lane, difference, max(figure.resolution, adds, clock), adds)
