@@ -20,6 +20,7 @@ from ..plan import NEGOTIATED, TRANSPORTS
 
 BUILT_IN: Final[Mapping[str, str]] = {
     "everywire": "everywire",
+    "null": "null",
     "python-socketio": "socketio",
     "sse-starlette": "sse_starlette",
 }
