@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,9 @@ from locustfiles.capacity import STEPS
 from locustfiles.conductor import calibration
 from locustfiles.plan import Plan, Scenario
 from locustfiles.planning import quickened
+from locustfiles.samples import Sample
+from locustfiles.stage import Server, Stop
+from locustfiles.subjects import subject
 from locustfiles.verdict import POINTS
 from transports.ladder import LADDER
 from transports.networks import network
@@ -120,3 +124,35 @@ def test_it_takes_no_longer_than_one_would_wait(name: str, found: dict[str, tupl
     _, scenario = found[name]
     assert estimate(scenario, STEPS) <= STANDARD
     assert estimate(quickened(scenario), TRIES) <= QUICK
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with Server(subject("everywire"), tmp_path_factory.mktemp("server"), Stop()) as running:
+        running.wait()
+        yield running.url
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_played(name: str, found: dict[str, tuple[list[str], Scenario]], server: str, tmp_path: Path) -> None:
+    """With its own channels, bursts, sizes and talkers, but few of all, and in Locust as `compare` starts it."""
+    users, scenario = found[name]
+    tiny = {"readers": len(users), "rate": 40.0, "seconds": 0.5, "says": scenario.says * 16, "patience": 20.0}
+    plan = msgspec.convert(msgspec.structs.asdict(scenario) | tiny | {"scenario": name}, Plan)
+    (tmp_path / "plan.json").write_bytes(msgspec.json.encode(plan))
+    command = [sys.executable, "-m", "locust", "--headless", "--loglevel", "WARNING", "-f", str(SCENARIOS[NAMES.index(name)])]
+    command += ["--host", server, "-u", str(plan.readers), "-r", str(plan.readers), "--channel", name]
+    command += ["--plan", str(tmp_path / "plan.json"), "--samples", str(tmp_path / "sample.json"), *users]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    sample = msgspec.json.decode((tmp_path / "sample.json").read_bytes(), type=Sample)
+    assert (sample.readers, sample.ready) == (plan.readers, plan.readers)
+    assert sample.published.last == 19
+    assert sample.published.size == scenario.size
+    tally = sample.tally
+    heard = plan.readers * 20 * plan.follows // plan.channels
+    assert tally.expected >= heard // 2  # they follow in turn: not all channels are heard by equally many
+    assert (tally.delivered, tally.lost, tally.doubled, tally.disordered) == (tally.expected, 0, 0, 0)
+    assert bool(len(sample.acknowledged)) == bool(scenario.says)
+    assert sample.failures == {}
