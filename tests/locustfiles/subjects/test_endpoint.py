@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from locustfiles.publisher import command
+from locustfiles.publisher import command, data
 from locustfiles.subjects.endpoint import Endpoint
 from transports.items import Reply
 
@@ -37,7 +37,7 @@ async def ask(method: str, path: str, body: bytes = b"") -> tuple[int, bytes, li
 
 
 async def test_what_our_publisher_sends_is_understood() -> None:
-    body = b"[%b,%b]" % (command(0, 17, 60, "a"), command(1, 18, 60, "b"))
+    body = b"[%b,%b]" % (command(0, "a", "key-0", data(0, 17, 60)), command(1, "b", "key-1", data(1, 18, 60)))
     status, answer, emitted = await ask("POST", "/live/commands", body)
     assert status == 200
     assert msgspec.json.decode(answer, type=list[Reply]) == [Reply(0, True), Reply(1, True)]
