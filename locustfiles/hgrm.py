@@ -47,7 +47,7 @@ def _cumulated(histogram: Histogram) -> Iterator[int]:
 def _step(percent: float) -> float:
     """To the next level: a fifth of the way to half the distance that was left at the last halving."""
     halvings = int(math.log2(100 / (100 - percent))) + 1
-    return 100 / (_TICKS * 2**halvings)
+    return 100 / (_TICKS * 2.0**halvings)
 
 
 def _ms(histogram: Histogram, percent: float) -> str:
@@ -75,4 +75,4 @@ def _moments(histogram: Histogram) -> tuple[float, float]:
 
 def _middle(edge: int) -> float:
     """Of the bucket with this lower edge; of one that holds a single value, the value."""
-    return edge + 2 ** max(0, edge.bit_length() - _BUCKET_BITS) // 2
+    return edge + (1 << max(0, edge.bit_length() - _BUCKET_BITS)) // 2

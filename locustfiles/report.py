@@ -1,186 +1,219 @@
 """Report: a recorded run as text for the terminal and as one page that needs nothing else. It never opens a socket.
 
-A table is a list of `Line`s, a figure for each transport. The terminal and the page show the same lines.
+A table is a list of `Line`s, a figure for each lane. The terminal and the page show the same lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
 from functools import cache
-from statistics import median
-from typing import NamedTuple
+from typing import Any
 
 import jinja2
 
-from . import charts
-from .charts import DotChart, PercentileChart, dot_chart, percentile_chart
-from .histogram import Histogram, merged
-from .samples import Round, Run, Tally, Traffic, total
-from .verdict import NAMES, delays, judge
+from . import slo
+from .drawings import bars
+from .drawings.capacity import searches
+from .drawings.differences import differences
+from .drawings.glance import glance
+from .drawings.percentiles import percentiles
+from .drawings.places import kind, networks, overview
+from .drawings.rates import rates
+from .drawings.returns import returns
+from .drawings.server import server
+from .drawings.timeline import timeline
+from .drawings.trust import trust
+from .figures import FIGURES
+from .names import NAMES, amount, capital, lane_name
+from .samples import Lane, Round, Run
+from .table import COUNTING, NONE, Line, ms, table
+from .verdict import Verdicts, judge
 
-_NONE = "–"
-PERCENTS = (0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0)
-
-
-class Line(NamedTuple):
-    """A quantity of the table: its name, its unit, and a figure for each transport."""
-
-    label: str
-    unit: str
-    figures: list[str]
+COLUMNS = 100  # of the terminal
+_COUNTS = 4000  # letters of what the server counted
 
 
 def text(run: Run) -> str:
-    """The table for a terminal."""
-    names = run.transports()
-    rows = [["", "", *(NAMES[name] for name in names)], *([line.label, line.unit, *line.figures] for line in table(run))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_aligned(row, widths) for row in rows)
+    """The tables and the verdicts for a terminal, a block for each network."""
+    several = len(run.networks()) > 1
+    blocks = []
+    for place in networks(run):
+        lines = [line for line in table(run, place.lanes) if line.key or not several]
+        blocks.append("\n".join([*([place.title] if place.title else []), *_blocks(run, place.lanes, lines)]))
+    return "\n\n".join([*blocks, said(judge(run))])
+
+
+def said(verdicts: Verdicts) -> str:
+    """The sentences, why not to believe them, and what else to know."""
+    doubts, notes = _doubts(verdicts), [*verdicts.notes, *(note for each in verdicts.each for note in each.notes)]
+    sentences = [each.sentence for each in verdicts.each] + [f"Doubt: {doubt}." for doubt in doubts]
+    return "\n".join(
+        textwrap.fill(line, COLUMNS, subsequent_indent="  ") for line in sentences + [f"Note: {note}." for note in notes]
+    )
 
 
 def line(each: Round, repeats: int) -> str:
     """One line of progress."""
     sample = each.sample
-    p50, p99 = (_ms(sample.delays.percentile(percent)) for percent in (50, 99))
+    p50, p99 = (ms(sample.delays.percentile(percent)) for percent in (50, 99))
     faults = f"lost {sample.tally.lost}, doubled {sample.tally.doubled}, disordered {sample.tally.disordered}"
-    return f"{NAMES[each.transport]:<12} {each.repeat}/{repeats}   delay p50 {p50:>8} ms   p99 {p99:>8} ms   {faults}"
+    name = NAMES.get(each.lane.transport, each.lane.transport)
+    return f"{name:<12} {each.repeat}/{repeats}   delay p50 {p50:>8} ms   p99 {p99:>8} ms   {faults}"
 
 
 def html(run: Run) -> str:
     """The page."""
-    names = run.transports()
-    return _template().render(
-        run=run,
-        names=[NAMES[name] for name in names],
-        verdict=judge(run),
-        table=table(run),
-        percentiles=percentiles(run),
-        curves=_curves(run),
-        dots=_dots(run),
-        rounds=[_round_row(each) for each in run.rounds],
-        chart=_geometry(),
-    )
+    verdicts, results = judge(run), slo.check(run, map(slo.slo, run.plan.slo))
+    page: dict[str, Any] = {
+        "run": run,
+        "title": run.plan.question or f"{', '.join(_transports(run))} compared",
+        "condition": _condition(run, verdicts),
+        "names": {**NAMES, "other": "other"},
+        "kinds": list(dict.fromkeys(kind(lane) for lane in run.lanes())),
+        "several_subjects": len(run.plan.subjects) > 1,
+        "verdicts": verdicts,
+        "doubts": _doubts(verdicts),
+        "slos": results,
+        "thresholds": [_threshold(run, each) for each in results],
+        "tables": [(title, [lane_name(lane, run.plan) for lane in lanes], table(run, lanes)) for title, lanes in networks(run)],
+        "overview": overview(run),
+        "counting": COUNTING,
+        "glance": glance(run),
+        "percentiles": percentiles(run),
+        "differences": differences(run),
+        "capacity": searches(run),
+        "timeline": timeline(run),
+        "returns": returns(run),
+        "rates": rates(run),
+        "part_bars": list(_part_bars(run)),
+        "server": server(run),
+        "advice": [],
+        "trust": trust(run),
+        "clocks": sorted({each.sample.clock for each in run.rounds}),
+        "counts": json.dumps(run.counts, indent=1, ensure_ascii=False)[:_COUNTS],
+    }
+    return _template().render(page, contents=_contents(page))
 
 
-def table(run: Run) -> list[Line]:
-    """Every quantity, beside each other for the transports: counts are sums over the repeats, everything else is their median."""
-    rows: list[tuple[str, str, Callable[[Sequence[Round]], str]]] = [
-        ("Readers", "", lambda rounds: f"{rounds[0].sample.readers:,}"),
-        ("Deliveries offered", "/s", _each(lambda each: each.sample.published.rate * each.sample.readers, ",.0f")),
-        ("Deliveries achieved", "/s", _each(lambda each: each.sample.tally.delivered / each.sample.seconds, ",.0f")),
-        ("Delivered", "", lambda rounds: f"{_tally(rounds).delivered:,}"),
-        ("Lost in silence", "", lambda rounds: f"{_tally(rounds).lost - _tally(rounds).declared:,}"),
-        ("Lost and declared", "", lambda rounds: f"{_tally(rounds).declared:,}"),
-        ("Doubled", "", lambda rounds: f"{_tally(rounds).doubled:,}"),
-        ("Out of order", "", lambda rounds: f"{_tally(rounds).disordered:,}"),
-        ("Connections cut", "", lambda rounds: f"{_cuts(rounds):,}"),
-        ("Delay p50", "ms", _delay(50)),
-        ("Delay p90", "ms", _delay(90)),
-        ("Delay p99", "ms", _delay(99)),
-        ("Delay, longest", "ms", lambda rounds: _ms(max((each.sample.delays.most or 0 for each in rounds), default=None))),
-        ("Requests per event", "", _per_event(lambda traffic: traffic.requests, ".3f")),
-        ("Bytes per event", "B", _per_event(lambda traffic: traffic.down + traffic.up, ",.0f")),
-        ("… of which its data", "B", lambda rounds: f"{rounds[0].sample.published.size:,}"),
-        ("Server CPU per 1,000 deliveries", "s", _server_cpu),
-        ("Server memory, most", "MiB", _memory),
-    ]
-    return [Line(label, unit, [figure(run.of(name)) for name in run.transports()]) for label, unit, figure in rows]
+_CONTENTS = {
+    "thresholds": ("slos", "Thresholds"),
+    "glance": ("glance", "At a glance"),
+    "figures": ("run", "Figures"),
+    "percentiles": ("percentiles", "Percentiles"),
+    "differences": ("differences", "Differences"),
+    "capacity": ("capacity", "Capacity"),
+    "timeline": ("timeline", "Over time"),
+    "recovery": ("returns", "Recovery"),
+    "rates": ("rates", "Rates"),
+    "server": ("server", "Server"),
+    "advice": ("advice", "Advice"),
+    "trust": ("trust", "Trust"),
+    "method": ("run", "Method"),
+}
 
 
-def percentiles(run: Run) -> list[Line]:
-    """The delays at fixed percentiles, all repeats together."""
-    wholes = [_whole(run.of(name)) for name in run.transports()]
-    named = {0.0: "shortest", 100.0: "longest"}
-    return [Line(named.get(p, f"{p:g} %"), "ms", [_ms(whole.percentile(p)) for whole in wholes]) for p in PERCENTS]
+def _contents(page: dict[str, Any]) -> list[tuple[str, str]]:
+    """The sections that there are, by their ids."""
+    found = [(id_, name) for id_, (key, name) in _CONTENTS.items() if page[key]]
+    place = next(place for place, (id_, _) in enumerate(found) if id_ in ("server", "advice", "trust"))
+    return [*found[:place], *((id_, name) for id_, _, _, name, *_ in page["part_bars"]), *found[place:]]
 
 
-def _curves(run: Run) -> PercentileChart:
-    each = {NAMES[name]: run.of(name) for name in run.transports()}
-    return percentile_chart({name: (_whole(rounds), [one.sample.delays for one in rounds]) for name, rounds in each.items()})
+def _part_bars(run: Run) -> Iterator[tuple[str, str, str, str, str, bars.Bars, Sequence[str]]]:
+    """Those of the sections with bars of parts that have something to show."""
+    if found := bars.setup(run):
+        lead = "The steps of opening a wire before publishing began, the median over all readers."
+        yield "setup", "How long does setting up take?", lead, "Set-up", "Milliseconds.", found, bars.SETUP
+    if found := bars.wire(run):
+        lead = "What went over the wire for each event that one reader got."
+        yield (
+            "bytes",
+            "What does an event cost on the wire?",
+            lead,
+            "Bytes",
+            "Bytes per event, both directions.",
+            found,
+            bars.BYTES,
+        )
 
 
-def _dots(run: Run) -> DotChart:
-    """Median and 99th percentile of each round."""
-    values = []
-    for percent in (50, 99):
-        for name in run.transports():
-            found = [us for each in run.of(name) if (us := each.sample.delays.percentile(percent)) is not None]
-            values.append((NAMES[name], f"p{percent}", found))
-    return dot_chart([value for value in values if value[2]])
+def _transports(run: Run) -> list[str]:
+    return list(dict.fromkeys(NAMES.get(lane.transport, lane.transport) for lane in run.lanes()))
 
 
-def _round_row(each: Round) -> list[str]:
-    sample, server = each.sample, each.server
-    return [
-        f"{NAMES[each.transport]} {each.repeat}",
-        _ms(sample.delays.percentile(50)),
-        _ms(sample.delays.percentile(99)),
-        f"{sample.tally.lost:,}",
-        f"{sample.cpu:.0%}",
-        _ms(sample.lag.percentile(99)),
-        _ms(sample.published.lag.percentile(99)),
-        _ms(sample.published.answers.percentile(50)),
-        f"{server.cpu / sample.seconds:.0%}" if server else _NONE,
-        f"{server.machine:.0%}" if server else _NONE,
-    ]
+def _condition(run: Run, verdicts: Verdicts) -> str:
+    """What was the same everywhere, in the words of the verdicts."""
+    plan = run.plan
+    common = verdicts.each[0].sentence.partition(": ")[0].partition(", ")[2] if verdicts.each else f"{plan.readers:,} readers"
+    return f"{common}; {plan.repeats} × {plan.seconds:g} s on each lane, in turns."
 
 
-def _whole(rounds: Sequence[Round]) -> Histogram:
-    return merged(each.sample.delays for each in rounds)
+def _doubts(verdicts: Verdicts) -> list[str]:
+    return [*verdicts.doubts, *(f"{each.network}: {doubt}" for each in verdicts.each for doubt in each.doubts)]
 
 
-def _tally(rounds: Sequence[Round]) -> Tally:
-    return total(each.sample.tally for each in rounds)
+def _threshold(run: Run, each: slo.Result) -> tuple[str, str, str, bool]:
+    """Text, lane, what was measured, and whether that is met."""
+    where = NONE
+    if each.lane is not None:
+        where = lane_name(each.lane, run.plan) + (f", {each.lane.network}" if len(run.networks()) > 1 else "")
+    return each.slo.text, where, _measured(each), each.met
 
 
-def _cuts(rounds: Sequence[Round]) -> int:
-    return sum(times for each in rounds for reason, times in each.sample.failures.items() if reason.startswith("cut"))
+def _measured(each: slo.Result) -> str:
+    if each.value is None:
+        return "not measured"
+    if math.isinf(each.value):
+        return "never"
+    return amount(each.value, FIGURES[each.slo.metric].unit if each.slo.metric in FIGURES else "readers")
 
 
-def _each(value: Callable[[Round], float], form: str) -> Callable[[Sequence[Round]], str]:
-    return lambda rounds: format(median(map(value, rounds)), form)
+def _blocks(run: Run, lanes: Sequence[Lane], lines: Sequence[Line]) -> Iterator[str]:
+    """The table, in as many blocks as it needs to be no wider than the terminal."""
+    heads = [_head(run, lane) for lane in lanes]
+    first = max((len(f"{each.label} {each.unit}") for each in lines), default=0)
+    columns = [[*head, *(each.figures[place] for each in lines)] for place, head in enumerate(heads)]
+    labels = ["", "", *(f"{each.label} {each.unit}".rstrip() for each in lines)]
+    for group in _fitting(columns, COLUMNS - first):
+        rows = zip(labels, *group, strict=True)
+        widths = [max(map(len, column)) for column in group]
+        for label, *cells in rows:
+            if label or any(cells):
+                yield f"{label:<{first}}" + "".join(f"   {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
-def _delay(percent: float) -> Callable[[Sequence[Round]], str]:
-    return lambda rounds: _ms(found.mid) if (found := delays(rounds, percent)) else _NONE
+def _head(run: Run, lane: Lane) -> tuple[str, str]:
+    """The lane in two lines, the first empty if there is one server only."""
+    name, _, subject = lane_name(lane, run.plan).partition(" of ")
+    return subject, name
 
 
-def _per_event(value: Callable[[Traffic], int], form: str) -> Callable[[Sequence[Round]], str]:
-    return _each(lambda each: value(each.sample.traffic) / max(1, each.sample.tally.delivered), form)
-
-
-def _server_cpu(rounds: Sequence[Round]) -> str:
-    costs = [each.server.cpu * 1000 / max(1, each.sample.tally.delivered) for each in rounds if each.server]
-    return f"{median(costs):.3f}" if costs else _NONE
-
-
-def _memory(rounds: Sequence[Round]) -> str:
-    most = [each.server.rss for each in rounds if each.server]
-    return f"{max(most) / 2**20:.1f}" if most else _NONE
-
-
-def _ms(us: float | None) -> str:
-    return _NONE if us is None else f"{us / 1000:,.3f}"
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    words = [cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False)]
-    figures = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-    return "   ".join([" ".join(words), *figures]).rstrip()
-
-
-def _geometry() -> dict[str, float]:
-    """The measures that the template draws with."""
-    return {name.lower(): getattr(charts, name) for name in ("WIDTH", "HEIGHT", "LEFT", "RIGHT", "TOP", "BOTTOM")}
+def _fitting(columns: Sequence[list[str]], place: int) -> Iterator[list[list[str]]]:
+    """As many columns at a time as there is place for, but at least one."""
+    group: list[list[str]] = []
+    used = 0
+    for column in columns:
+        width = 3 + max(map(len, column))
+        if group and used + width > place:
+            yield group
+            group, used = [], 0
+        group.append(column)
+        used += width
+    if group:
+        yield group
 
 
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["capitalized"] = capital
     return environment.get_template("report.html")

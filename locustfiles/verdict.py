@@ -110,9 +110,10 @@ def pair(run: Run, best: Lane, lane: Lane, figure: Figure, *, comparisons: int =
 def bias(run: Run, one: str, other: str, figure: Figure) -> float:
     """By how much the instrument favours one of two transports: what the calibration shows of them, in the unit of the figure.
 
-    The negotiated client is not calibrated: for it the largest difference between any two counts.
+    The negotiated client is not calibrated: for it the largest difference between any two counts. Only times can be the instrument's:
+    bytes and CPU of a server that does nothing are those of the wire and of that server.
     """
-    if one == other:
+    if one == other or figure.unit != "ms":
         return 0.0
     transports = dict.fromkeys(each.lane.transport for each in run.calibration)
     found = {name: of_lane(figure, [each for each in run.calibration if each.lane.transport == name]) for name in transports}
