@@ -50,9 +50,9 @@ class Batch(NamedTuple):
 class Opening(NamedTuple):
     """How long the steps of opening a wire took, in microseconds."""
 
-    connect: int
+    connect: int | None  # None, here and below: it is not known
     tls: int | None  # None: plain HTTP
-    answer: int  # from the request to the head of its answer
+    answer: int | None  # from the request to the head of its answer
     hello: int  # from the beginning to the first item
 
 
