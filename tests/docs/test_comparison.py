@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import subprocess
 import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from locustfiles import samples
 from locustfiles.describe import questions
 from locustfiles.names import NAMES
+from locustfiles.stage import Server, Stop
 from locustfiles.subjects import BUILT_IN, subject
-from tests.documents import ROOT, Block, blocks, code, commands, free_port, program, rows
-from transports.sync import connect
+from tests.documents import ROOT, blocks, code, commands, rows
+from transports import client
 
 HOW_TO = ROOT / "docs" / "how-to"
 TRANSPORTS = HOW_TO / "compare-transports.md"
@@ -67,17 +75,84 @@ def test_the_scenario_of_your_own_is_one(tmp_path: Path) -> None:
     assert [each.sample.tally.delivered for each in found.rounds] == [40, 40]
 
 
+THREE_LINES, ANY_SERVER, WITH_PUBLISHER, _ = blocks(LOCUST, "python")
+
+
+def locust(file: Path, *options: str) -> dict[str, Any]:
+    """What Locust's table tells at the end, by name."""
+    command = ["locust", "-f", file.name, "--headless", "--json", *options]
+    done = run(command, file.parent)
+    assert done.stdout.startswith("["), done.stderr
+    return {each["name"]: each for each in json.loads(done.stdout)}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with Server(subject("everywire"), tmp_path_factory.mktemp("server"), Stop()) as running:
+        running.wait()
+        yield running.url
+
+
 @pytest.mark.real
-@pytest.mark.parametrize("block", blocks(LOCUST, "python")[:1], ids=["three lines"])
-def test_a_locustfile_of_three_lines_reads(tmp_path: Path, block: Block) -> None:
-    port = free_port()
-    serving = [sys.executable, "-m", "quart_app", "serve", "--port", str(port)]
-    (tmp_path / "reader.py").write_text(block.text.replace("8000", str(port)).replace("vitals", "numbers"))
-    with program(serving, cwd=ROOT), connect(f"http://127.0.0.1:{port}/live", ["others"], connect_timeout=30) as stream:
-        reading = [sys.executable, "-m", "locust", "-f", "reader.py", "--headless", "-u", "2", "-r", "2", "-t", "4s", "--json"]
-        with program(reading, cwd=tmp_path) as locust:
-            for n in itertools.takewhile(lambda _: locust.poll() is None, itertools.count()):
-                stream.publish("numbers", {"n": n, "t": 0})
-            told = json.loads(locust.communicate()[0])
-    (deliveries,) = [each for each in told if each["name"] == "deliver sse"]
-    assert deliveries["num_requests"] > 0
+async def test_a_locustfile_of_three_lines_reads(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "reader.py"
+    file.write_text(THREE_LINES.text.replace("http://127.0.0.1:8000", url).replace("vitals", "numbers"))
+    async with publishing(f"{url}/live", "numbers") as published:
+        found = await asyncio.to_thread(locust, file, "-u", "2", "-r", "2", "-t", "3s")
+    assert 0 < found["deliver sse"]["num_requests"] <= 2 * published[0]
+    assert sum(each["num_failures"] for each in found.values()) == 0
+
+
+@asynccontextmanager
+async def publishing(mount: str, channel: str) -> AsyncIterator[list[int]]:
+    """Events with a stamp, one after the other, and how many there were."""
+    count = [0]
+
+    async def publish() -> None:
+        async with client.connect(mount, ["others"]) as stream:
+            while True:
+                await stream.publish(channel, {"n": count[0], "t": time.monotonic_ns() // 1000})
+                count[0] += 1
+
+    task = asyncio.create_task(publish())
+    try:
+        yield count
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.mark.real
+async def test_a_locustfile_reads_any_server(tmp_path: Path) -> None:
+    greetings: list[str] = []
+
+    async def prices(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        greetings.append((await socket.receive()).data)
+        await socket.send_json({"welcome": "to the prices"})
+        for n in range(10):
+            await socket.send_json({"n": n, "t": time.monotonic_ns() // 1000})
+        await socket.receive()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/ws", prices)
+    async with TestServer(app) as server:
+        file = tmp_path / "reader.py"
+        file.write_text(ANY_SERVER.text.replace("9000", str(server.port)))
+        found = await asyncio.to_thread(locust, file, "-u", "2", "-r", "2", "-t", "2s")
+    assert greetings == ['{"subscribe": "prices"}'] * 2
+    assert {name: (each["num_requests"], each["num_failures"]) for name, each in found.items()} == {"deliver websocket": (20, 0)}
+
+
+@pytest.mark.real
+def test_a_locustfile_plays_a_round(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "mixed.py"
+    file.write_text(WITH_PUBLISHER.text)
+    words = next(each for block in blocks(LOCUST, "console") for each in commands(block) if "--seconds" in each)
+    assert words[:3] == ["locust", "-f", "mixed.py"]
+    numbers = {"-u": "8", "-r": "8", "--host": url, "--seconds": "0.5", "--rate": "40"}
+    options = [numbers.get(before, word) for before, word in itertools.pairwise(words[2:]) if word != "--headless"]
+    found = locust(file, *options)
+    assert {name: each["num_requests"] for name, each in found.items()} == {"deliver sse": 6 * 20, "deliver longpoll": 2 * 20}

@@ -44,7 +44,7 @@ def test_they_are_data_that_patches_nothing():
     ("text", "said"),
     [
         ("socketio", "there is no subject 'socketio'; the nearest is python-socketio. A .py file or a URL may stand there too"),
-        ("zzz", "there is no subject 'zzz'; there are everywire, python-socketio, sse-starlette"),
+        ("zzz", f"there is no subject 'zzz'; there are {', '.join(BUILT_IN)}"),
         ("ftp://127.0.0.1", "'ftp://127.0.0.1' is not a URL like http://127.0.0.1:8000"),
         ("http://", "'http://' is not a URL"),
         ("no/such.py", "no/such.py: FileNotFoundError"),
