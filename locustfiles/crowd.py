@@ -6,13 +6,10 @@ Locust finds users by what a file has at its top, so a scenario has nothing to d
 
 from __future__ import annotations
 
-from typing import Any
-
-from locust import events
-
 import locustfiles.rounds  # noqa: F401 - plays the rounds
 
-from .users import LongPollUser, SSEUser, StreamUser, WebSocketUser
+from .negotiated import NegotiatedUser
+from .users import LongPollUser, SSEUser, WebSocketUser
 
 
 class WebSocketReader(WebSocketUser):
@@ -27,6 +24,5 @@ class LongPollReader(LongPollUser):
     """Reads by long-polling."""
 
 
-@events.test_start.add_listener  # type: ignore[untyped-decorator]
-def _choose_channel(environment: Any, **_: Any) -> None:
-    StreamUser.channels = (environment.parsed_options.channel,)
+class NegotiatedReader(NegotiatedUser):
+    """Reads over what it chooses itself."""

@@ -14,7 +14,7 @@ not back at the end; what was lost, declared or in silence. Void, if the relay t
 
 from __future__ import annotations
 
-from locustfiles.crowd import LongPollReader, SSEReader, WebSocketReader
+from locustfiles.crowd import LongPollReader, NegotiatedReader, SSEReader, WebSocketReader
 from locustfiles.plan import NEGOTIATED, TRANSPORTS, Fault, Scenario
 
 SCENARIO = Scenario(

@@ -15,7 +15,7 @@ in one repeat and not in another.
 
 from __future__ import annotations
 
-from locustfiles.crowd import LongPollReader, SSEReader, WebSocketReader
+from locustfiles.crowd import LongPollReader, NegotiatedReader, SSEReader, WebSocketReader
 from locustfiles.plan import NEGOTIATED, TRANSPORTS, Scenario
 
 SCENARIO = Scenario(
