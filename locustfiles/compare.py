@@ -17,6 +17,7 @@ import click
 
 from transports.errors import ConfigError
 
+from . import advice
 from . import diff as differences
 from . import report as reporting
 from . import slo as thresholds
@@ -25,9 +26,9 @@ from .conductor import Conductor
 from .describe import questions
 from .environment import environment
 from .names import NAMES
-from .planning import PlanError, Staging, Wishes, staging
+from .planning import PlanError, Staging, Wishes, running, staging
 from .samples import Run, SampleError
-from .stage import StageError, Stop, StoppedError, UnreachableError, stoppable
+from .stage import StageError, Stop, StoppedError, UnreachableError, status_of, stoppable
 from .subjects import BUILT_IN, subject
 from .verdict import judge
 
@@ -116,7 +117,7 @@ def compare(
     try:
         planned = staging(asked)
     except PlanError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.ClickException(str(error)) from error
     context.exit(_conducted(planned, output or Path(f"compare-{datetime.now():%Y%m%d-%H%M%S}")))
 
 
@@ -222,6 +223,37 @@ def diff(context: click.Context, /, *, before: Path, after: Path, tolerance: flo
     context.exit(found.code)
 
 
+@click.command(cls=Command)
+@click.argument("what", metavar="RUN.JSON|URL")
+@click.option("--remote", is_flag=True, help="Allow a URL beyond this machine.")
+def advise(*, what: str, remote: bool) -> None:
+    """Tell which settings suit what was measured, each with the figure behind it.
+
+    From a URL, such as http://127.0.0.1:8000, the counters of the server that runs there are read (its /status): what its
+    clients found out about the networks between here and them.
+
+    Exit code: 0 told; 4 the run is not trustworthy; 5 the server does not answer; 1 anything else.
+    """
+    if "://" in what:
+        click.echo(advice.text(_advice_to(what, remote)))
+        return
+    run = _recorded(Path(what))
+    click.echo(advice.text(advice.advise(run), run))
+    click.get_current_context().exit(0 if judge(run).trustworthy else NOT_TRUSTWORTHY)
+
+
+def _advice_to(url: str, remote: bool) -> list[advice.Advice]:
+    """What the counters of a running server say."""
+    try:
+        found = running(url, remote)
+        return advice.advise_status(status_of(found))
+    except UnreachableError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(UNREACHABLE) from error
+    except (PlanError, ConfigError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 def _recorded(file: Path) -> Run:
     try:
         return recorded(file)
@@ -234,4 +266,4 @@ def _check_thresholds(slos: Iterable[str]) -> None:
         for text in slos:
             thresholds.slo(text)
     except ConfigError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.ClickException(str(error)) from error

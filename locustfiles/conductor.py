@@ -34,6 +34,7 @@ NULL: Final = "null"  # the subject that shows what the instrument adds
 OPEN: Final = "open"
 _CALIBRATION_SECONDS: Final = 3.0  # of publishing in each of its rounds, at the most
 _CALIBRATION_REPEATS: Final = 3  # at the most
+_PATIENCE_AGAIN: Final = 6.0  # seconds for readers of a lane that let none in before, at the most
 _FILES: Final = 65_536  # open files that are enough for a process
 _THROUGH_RELAY: Final = 1_900  # readers; the process that plays the network takes 2,000 connections
 
@@ -151,9 +152,16 @@ class Conductor:
     def _repeat(self) -> None:
         for repeat in range(1, self._plan.repeats + 1):
             for lane in turn(self._lanes, repeat):
-                played = self._play(self._plan, self._cast, lane, repeat, rows=True)
+                played = self._play(self._patient(lane), self._cast, lane, repeat, rows=True)
                 self._run.rounds.append(played)
                 self._over(played)
+
+    def _patient(self, lane: Lane) -> Plan:
+        """The plan for a lane. Where nobody got in once, it is tried again, but not waited for as long."""
+        before = self._run.of(lane)
+        if not before or any(each.sample.ready for each in before):
+            return self._plan
+        return msgspec.structs.replace(self._plan, patience=min(self._plan.patience, _PATIENCE_AGAIN))
 
     def _search(self, goal: float) -> None:
         """Find how many readers each lane bears. The lanes take turns here, too."""

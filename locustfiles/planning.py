@@ -82,9 +82,11 @@ def _staging(wishes: Wishes) -> Staging:
     for each in subjects.values():
         _check_subject(each, wishes.remote)
     found = description(file)
-    plan = _plan(wishes, found, tuple(subjects))
     cast = Cast(file, found.users, subjects)
+    plan = _plan(wishes, found, tuple(subjects))
     _check(plan, cast, wishes.transports)
+    played = {lane.transport for lane in lanes(plan, cast)}
+    plan = msgspec.structs.replace(plan, transports=tuple(name for name in plan.transports if name in played))
     return Staging(plan, cast, command(plan, wishes))
 
 
@@ -118,6 +120,16 @@ def _like(before: Any, value: float) -> Any:
     return round(value) if isinstance(before, int) else value
 
 
+def running(url: str, remote: bool) -> Subject:
+    """The server that runs at a URL. Raises: PlanError, it is none, or beyond this machine."""
+    try:
+        found = subject(url)
+        _check_subject(found, remote)
+    except SubjectError as error:
+        raise PlanError(str(error)) from error
+    return found
+
+
 def _check_subject(found: Subject, remote: bool) -> None:
     """A server that is started is there, and one that runs already may be loaded. Raises: PlanError, SubjectError."""
     found.check()
@@ -133,13 +145,13 @@ def _check(plan: Plan, cast: Cast, wanted: Iterable[str]) -> None:
     for name in wanted:
         if name not in cast.users:
             raise PlanError(f"the scenario {plan.scenario} has no reader for {NAMES[name]}; it has {_transports(cast.users)}")
+    for each in cast.subjects.values():
+        if not set(each.transports).intersection(plan.transports):
+            raise PlanError(f"{each.name} has {_transports(each.transports)}; asked for is {_transports(plan.transports)}")
     played = lanes(plan, cast)
     for name in plan.networks:
         if not any(lane.network == name for lane in played):
             raise PlanError(_shut(plan, name))
-    for text, each in cast.subjects.items():
-        if not any(lane.subject == text for lane in played):
-            raise PlanError(f"{each.name} has {_transports(each.transports)}; asked for is {_transports(plan.transports)}")
     for name in wanted:
         if not any(lane.transport == name for lane in played):
             raise PlanError(f"none of the servers has {NAMES[name]}: {_offers(cast)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import select
@@ -234,6 +235,19 @@ class Server:
 
     def _what(self) -> str:
         return self.subject.name if self.ours else "everywire"
+
+
+def status_of(subject: Subject) -> Any:
+    """What the counters of a server say that runs already. Raises: UnreachableError, it has none to show."""
+    url, path = subject.url or "", subject.status or ""
+    try:
+        status, body = _get(url, path)
+        if status == http.HTTPStatus.OK:
+            return json.loads(body)
+        reason = f"{path} answers {status}"
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = str(error) or type(error).__name__
+    raise UnreachableError(f"{url} does not show its counters: {reason}")
 
 
 def _reason(url: str, path: str) -> str:

@@ -14,7 +14,7 @@ import click
 
 from transports.errors import ConfigError, EverywireError, Refusal
 
-_COMPARISON: Final = ("compare", "diff", "report")  # commands of `locustfiles`
+_COMPARISON: Final = ("advise", "compare", "diff", "report")  # commands of `locustfiles`
 
 
 class Commands(click.Group):

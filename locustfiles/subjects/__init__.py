@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -60,7 +60,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 def subject(text: str) -> Subject:
     """The subject of that name, in that `.py` file (as `SUBJECT`), or at that URL: an everywire that runs already, whose mount is
-    the path, `/live` where there is none.
+    the path, `/live` where there is none. `null:longpoll=300` is the null subject with a delay planted, in microseconds.
 
     Raises:
         SubjectError: there is none.
@@ -69,11 +69,12 @@ def subject(text: str) -> Subject:
         return _running(text)
     if text.endswith(".py"):
         return _kept(Path(text))
-    if text not in BUILT_IN:
+    name, colon, more = text.partition(":")
+    if name not in BUILT_IN or (colon and name != "null"):
         raise SubjectError(f"there is no subject {text!r}; {_nearest(text)}. A .py file or a URL may stand there too")
-    found = importlib.import_module(f"{__name__}.{BUILT_IN[text]}").SUBJECT
+    found = importlib.import_module(f"{__name__}.{BUILT_IN[name]}").SUBJECT
     assert isinstance(found, Subject)  # noqa: S101 - ours
-    return found
+    return _planted(found, more.split(",")) if colon else found
 
 
 def load(where: str) -> Any:
@@ -86,6 +87,18 @@ def load(where: str) -> Any:
     if name not in names:
         raise SubjectError(f"there is no {name} in {place}")
     return names[name]
+
+
+def _planted(found: Subject, plants: Sequence[str]) -> Subject:
+    """`null:longpoll=300`: the same server, which holds each message of a transport back for so many microseconds."""
+    for each in plants:
+        transport, _, us = each.partition("=")
+        if transport not in found.transports or not us.isdecimal():
+            raise SubjectError(
+                f"{each!r} is nothing to plant; it is one of {', '.join(found.transports)}, and microseconds: sse=300"
+            )
+    words = [word for each in plants for word in ("--plant", each)]
+    return msgspec.structs.replace(found, name=f"{found.name}:{','.join(plants)}", command=(*found.command, *words))
 
 
 def _running(text: str) -> Subject:

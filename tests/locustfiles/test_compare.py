@@ -375,7 +375,7 @@ def test_a_generator_without_time_left_blocks_the_verdict(tmp_path: Path):
     words = ["--subject", "null", "--transport", "sse", "--readers", "400", "--rate", "400", "--seconds", "2", "--repeats", "1"]
     done = everywire("compare", *words, "--no-calibrate", "--output", str(tmp_path / "out"))
     assert done.returncode == NOT_TRUSTWORTHY, done.stdout + done.stderr
-    assert "the load generator was saturated" in done.stdout
+    assert "the load generator" in done.stdout  # saturated, or, where others are busy too, late
 
 
 def test_a_port_that_somebody_else_has_is_not_a_server(tmp_path: Path):

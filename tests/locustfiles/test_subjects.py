@@ -44,6 +44,9 @@ def test_they_are_data_that_patches_nothing():
     ("text", "said"),
     [
         ("socketio", "there is no subject 'socketio'; the nearest is python-socketio. A .py file or a URL may stand there too"),
+        ("everywire:sse=5", "there is no subject 'everywire:sse=5'"),
+        ("null:sse=slow", "'sse=slow' is nothing to plant; it is one of websocket, sse, longpoll, and microseconds: sse=300"),
+        ("null:", "'' is nothing to plant"),
         ("zzz", f"there is no subject 'zzz'; there are {', '.join(BUILT_IN)}"),
         ("ftp://127.0.0.1", "'ftp://127.0.0.1' is not a URL like http://127.0.0.1:8000"),
         ("http://", "'http://' is not a URL"),
@@ -54,6 +57,13 @@ def test_what_is_none_is_told(text: str, said: str):
     with pytest.raises(SubjectError, match=r".") as caught:
         subject(text)
     assert str(caught.value).startswith(said)
+
+
+def test_a_delay_can_be_planted_in_the_null_subject():
+    found = subject("null:longpoll=300,sse=20")
+    assert found.name == "null:longpoll=300,sse=20"
+    assert found.command[-4:] == ("--plant", "longpoll=300", "--plant", "sse=20")
+    assert subject("null").command == found.command[:-4]
 
 
 def test_a_url_is_one_that_runs_already():
