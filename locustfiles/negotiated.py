@@ -59,10 +59,11 @@ class NegotiatedUser(StreamUser):
         while True:
             try:
                 self._run()
+                raise ConnectionResetError("the stream has ended")
             except (OSError, EverywireError) as error:
                 self.fail("cut", f"{type(error).__name__}: {error}")
                 gevent.sleep(wait(tries, error))
-            tries += 1
+                tries += 1
 
     @property
     def ready(self) -> bool:  # type: ignore[override]

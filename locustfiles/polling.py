@@ -18,7 +18,7 @@ def selector() -> selectors.BaseSelector:
 
 
 class Yielding(GeventSelector):  # type: ignore[misc]
-    """gevent's own, but it lets the others work even if there is nothing to wait for. A loop that is never idle would starve them."""
+    """gevent's own, but it lets others work even if there is nothing to wait for. A loop that is never idle would starve them."""
 
     def select(self, timeout: float | None = None) -> Any:
         """See selectors."""
@@ -28,8 +28,8 @@ class Yielding(GeventSelector):  # type: ignore[misc]
 
 
 class Polled(selectors._BaseSelectorImpl):
-    """epoll, whose own descriptor gevent watches: one watcher for all connections. gevent's selector has one for each, and starts it
-    anew for each event.
+    """epoll, whose own descriptor gevent watches: one watcher for all connections. gevent's selector has one for each, and starts
+    it anew for each event.
     """
 
     def __init__(self) -> None:

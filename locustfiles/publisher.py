@@ -184,12 +184,12 @@ def _backoff(tries: int) -> float:
 
 
 def publish(
-    post: Post, schedule: Schedule, size: int, wait: Wait, tell: Callable[[Progress], None] = lambda progress: None
+    insist: Insistence, schedule: Schedule, size: int, wait: Wait, tell: Callable[[Progress], None] = lambda progress: None
 ) -> Published:
     """Publish on `schedule` until it is over.
 
     Args:
-        post: sends a request body and returns the replies.
+        insist: posts commands.
         schedule: what is due when.
         size: bytes of each event's data.
         wait: waits so many seconds; True: it is time to stop.
@@ -199,7 +199,6 @@ def publish(
         OSError, EverywireError: the server went away and did not come back.
     """
     result = Published(rate=schedule.rate, size=size, started=schedule.start)
-    insist = Insistence(post, wait)
     most = max(1, BODY_MAX // (size + max(map(len, schedule.channels)) + 120))
     free = told = 0  # when the last answer came, and when progress was told
     tell(Progress(schedule.start, 0))
@@ -256,12 +255,14 @@ def main() -> None:
     parser.add_argument("--burst", type=int, default=1, help="events that are due at the same moment")
     parser.add_argument("--count", type=int, help="how many; without it, until standard input is closed")
     parser.add_argument("--size", type=int, default=100, help="bytes of one event's data")
+    parser.add_argument("--patience", type=float, default=_PATIENCE, help="seconds for which the server may be away")
     given = parser.parse_args()
     schedule = Schedule(now() + _LEAD, given.rate, given.count, channels=given.channel or ["compare"], burst=given.burst)
     connection = Connection(given.url)
     with contextlib.closing(connection):
         try:
-            done = publish(connection.post, schedule, given.size, _input_closed, _say)
+            insist = Insistence(connection.post, _input_closed, given.patience)
+            done = publish(insist, schedule, given.size, _input_closed, _say)
             _say(Progress(schedule.start, done.last + 1, done))
         except (OSError, EverywireError, msgspec.DecodeError) as error:
             sys.exit(f"the publisher gave up on {given.url}: {error}")

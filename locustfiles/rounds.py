@@ -69,6 +69,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 _HIDDEN = {
     "--plan": "JSON of a plan, which goes before the numbers of the scenario",
     "--publish-to": "URL of the server for the publisher, which does not go through the network. Default: --host",
+    "--publish-patience": "Seconds for which the server may be away before the publisher gives up. Default: 30",
     "--samples": "Write the sample of the round to this file, and spare Locust's statistics",
     "--events": "Write a row of CSV for each event to this file",
     "--progress": "File descriptor for a line of JSON twice a second",
@@ -235,6 +236,8 @@ class Play:
         command = [sys.executable, "-m", "locustfiles.publisher", "--url", f"{self.options.publish_to or self.host}{mount}"]
         command += ["--rate", str(plan.rate), "--burst", str(plan.burst), "--size", str(plan.size)]
         command += [part for name in self.channels for part in ("--channel", name)]
+        if self.options.publish_patience:
+            command += ["--patience", self.options.publish_patience]
         if self.seconds:
             command += ["--count", str(max(1, round(plan.rate * self.seconds)))]
         return command

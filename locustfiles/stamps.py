@@ -42,7 +42,7 @@ def items(message: bytes) -> list[Item]:
     try:
         found = _decoder.decode(message)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # perhaps only an item of a later version
-        array = message if message.lstrip()[:1] == b"[" else b"[%b]" % message
+        array = message if message.lstrip()[:1] in (b"[", b"") else b"[%b]" % message
         return [_arrived(item) if isinstance(item, Event) else item for item in decode_batch(array)]
     return found if isinstance(found, list) else [found]
 

@@ -70,7 +70,7 @@ class Station:
         StreamUser.ahead, StreamUser.quiet = begin.ahead, begin.keep
         self._counted = [user for user in StreamUser.playing if user.ready]
         self._arrivals, self._slow = Arrivals(), Arrivals()
-        self._before, self._phases = _traffic(StreamUser.playing), _phases(self._counted)
+        self._before, self._phases = _traffic(StreamUser.playing), _phases([user for user in self._counted if not user.slow])
         interval = math.inf if begin.interval is None else begin.interval
         for user in self._counted:
             arrivals = (self._slow if user.slow else self._arrivals) if begin.keep else None

@@ -1,14 +1,16 @@
 """The publisher: on schedule, and honest about what was late."""
 
 import itertools
+import socket
+import threading
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from locustfiles import publisher
-from locustfiles.publisher import BODY_MAX, Schedule, command, data, publish
+from locustfiles.publisher import BODY_MAX, Connection, Insistence, Progress, command, data, publish
+from locustfiles.schedule import Schedule
+from transports.errors import NotEverywireError
 from transports.items import Reply
 
 
@@ -24,28 +26,8 @@ def test_numbers_are_never_cut_for_the_size():
 
 
 def test_a_command_is_one():
-    assert msgspec.json.decode(command(3, 5, 60, "c"))["channel"] == "c"
-
-
-def test_a_schedule_does_not_drift():
-    schedule = Schedule(0, 3.0)
-    assert [schedule.due(n) for n in (0, 1, 2, 3, 3_000_000)] == [0, 333_333, 666_667, 1_000_000, 1_000_000_000_000]
-
-
-def test_what_came_due_meanwhile_keeps_its_time():
-    schedule = Schedule(1000, 1000.0, count=5)
-    assert schedule.take(999, 10) == []
-    assert schedule.take(1000, 10) == [(0, 1000)]
-    assert schedule.take(9000, 3) == [(1, 2000), (2, 3000), (3, 4000)]
-    assert schedule.take(9000, 3) == [(4, 5000)]
-    assert schedule.over
-
-
-@given(st.lists(st.integers(0, 20_000)), st.integers(1, 7))
-def test_every_event_is_taken_once_and_in_order(looks: list[int], most: int):
-    schedule = Schedule(0, 1000.0)
-    taken = [n for look in sorted(looks) for n, _ in schedule.take(look, most)]
-    assert taken == list(range(len(taken)))
+    found = msgspec.json.decode(command(3, "c", "5-3", data(1, 5, 60)))
+    assert (found["channel"], found["key"], found["data"]["n"]) == ("c", "5-3", 1)
 
 
 class Clock:
@@ -69,9 +51,9 @@ def run(
     def post(body: bytes) -> list[Reply]:
         requests.append([each["data"] for each in msgspec.json.decode(body)])
         clock.us += stalls.get(next(posted), 100)
-        return [Reply(ref=each["n"], ok=True, id="e.1") for each in requests[-1]]
+        return [Reply(ref=each["n"], ok=True, id="e.1") for each in requests[-1]]  # one channel: n is the number among all
 
-    result = publish(post, Schedule(0, 1000.0, count=count), "c", 60, clock.wait)
+    result = publish(Insistence(post, clock.wait), Schedule(0, 1000.0, count), 60, clock.wait)
     return requests, result
 
 
@@ -101,10 +83,101 @@ def test_a_request_stays_below_the_limit_of_servers(monkeypatch: pytest.MonkeyPa
 def test_refusals_are_counted_by_reason(monkeypatch: pytest.MonkeyPatch):
     clock = Clock(monkeypatch)
     refused = Reply(ref=0, ok=False, code=4429, name="rate_limited", reason="too many")
-    result = publish(lambda body: [refused], Schedule(0, 10.0, count=3), "c", 60, clock.wait)
+    result = publish(Insistence(lambda body: [refused], clock.wait), Schedule(0, 10.0, 3), 60, clock.wait)
     assert result.refused == {"too many": 3}
 
 
 def test_it_ends_when_it_is_told_to():
-    result = publish(lambda body: [], Schedule(publisher.now() + 10**9, 10.0), "c", 60, lambda seconds: True)
+    insist = Insistence(lambda body: [], lambda seconds: True)
+    result = publish(insist, Schedule(publisher.now() + 10**9, 10.0), 60, lambda seconds: True)
     assert result.last == -1
+
+
+class Absent:
+    """A server that is away from its request number `first` on for so many requests, and keeps what it has done by key."""
+
+    def __init__(self, first: int, requests: int, *, lost_answer: bool = False) -> None:
+        self.away = range(first, first + requests)
+        self.lost_answer = lost_answer
+        self.done: dict[str, dict] = {}
+        self.asked = itertools.count()
+
+    def post(self, body: bytes) -> list[Reply]:
+        away = next(self.asked) in self.away
+        commands = msgspec.json.decode(body)
+        if not away or self.lost_answer:
+            self.done |= {each["key"]: each["data"] for each in commands if each["key"] not in self.done}
+        if away:
+            raise ConnectionResetError
+        return [Reply(each["ref"], ok=True) for each in commands]
+
+
+@pytest.mark.parametrize("lost_answer", [False, True])
+def test_a_server_that_was_away_gets_everything_once_with_its_times(monkeypatch: pytest.MonkeyPatch, lost_answer: bool):
+    clock, server, told = Clock(monkeypatch), Absent(10, 5, lost_answer=lost_answer), []
+    schedule = Schedule(0, 1000.0, 100)
+    result = publish(Insistence(server.post, clock.wait), schedule, 60, clock.wait, told.append)
+    assert [each["n"] for each in server.done.values()] == list(range(100))
+    assert [each["t"] for each in server.done.values()] == [n * 1000 for n in range(100)]
+    assert (result.retried, result.last, result.refused) == (5, 99, {})
+    assert told[0] == Progress(0, 0)
+
+
+def test_only_what_the_server_wants_to_have_later_is_sent_again(monkeypatch: pytest.MonkeyPatch):
+    clock, bodies = Clock(monkeypatch), []
+
+    def post(body: bytes) -> list[Reply]:
+        bodies.append([each["ref"] for each in msgspec.json.decode(body)])
+        codes = {1: 4504 if len(bodies) < 3 else 0, 2: 4429}
+        return [Reply(ref, ok=not codes.get(ref), code=codes.get(ref, 0)) for ref in bodies[-1]]
+
+    insist = Insistence(post, clock.wait)
+    replies = insist([command(ref, "c", str(ref), b"{}") for ref in range(3)])
+    assert bodies == [[0, 1, 2], [1], [1]]
+    assert replies is not None
+    assert [(each.ref, each.ok) for each in replies] == [(0, True), (1, True), (2, False)]
+    assert insist.retried == 2
+
+
+def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch):
+    clock, server = Clock(monkeypatch), Absent(0, 10**9)
+    with pytest.raises(ConnectionResetError):
+        Insistence(server.post, clock.wait, patience=3.0)([command(0, "c", "0", b"{}")])
+    assert 3_000_000 < clock.us < 4_000_000
+
+
+def test_a_server_that_answers_something_else_is_told(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock(monkeypatch)
+    with pytest.raises(NotEverywireError, match="0 replies to 1 commands"):
+        Insistence(lambda body: [], clock.wait, patience=0.1)([command(0, "c", "0", b"{}")])
+
+
+def test_a_connection_opens_another_after_the_server_has_closed_it():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        reply = b'[{"type":"reply","ref":1,"ok":true}]'
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n"
+        said = [
+            head % (len(reply), b"") + reply,
+            head % (len(reply), b"Connection: close\r\n") + reply,
+            b"",
+            head % (36, b"") + reply,
+        ]
+
+        def serve() -> None:
+            for answers in ([said[0], said[1]], [said[2]], [said[3]]):
+                peer, _ = listening.accept()
+                with peer:
+                    for each in answers:
+                        peer.recv(10_000)
+                        peer.sendall(each)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        connection = Connection(f"http://127.0.0.1:{listening.getsockname()[1]}/live")
+        assert [connection.post(b"[]")[0].ref for _ in range(2)] == [1, 1]
+        with pytest.raises(ConnectionResetError):
+            connection.post(b"[]")
+        assert connection.post(b"[]")[0].ref == 1
+        thread.join(5)
+    assert (connection.traffic.requests, connection.traffic.opened) == (4, 3)
+    assert connection.traffic.down == len(said[0]) + len(said[1]) + len(said[3])
