@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 
 from . import slo
+from .advice import advise
 from .drawings import bars
 from .drawings.capacity import searches
 from .drawings.differences import differences
@@ -90,7 +91,7 @@ def html(run: Run) -> str:
         "rates": rates(run),
         "part_bars": list(_part_bars(run)),
         "server": server(run),
-        "advice": [],
+        "advice": advise(run),
         "trust": trust(run),
         "clocks": sorted({each.sample.clock for each in run.rounds}),
         "counts": json.dumps(run.counts, indent=1, ensure_ascii=False)[:_COUNTS],
