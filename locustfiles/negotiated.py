@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -74,6 +75,11 @@ class NegotiatedUser(StreamUser):
     def chosen(self) -> str:  # type: ignore[override]
         """The transport in charge."""
         return (self.stream.transport if self.stream is not None else None) or ""
+
+    def complaints(self) -> Counter[str]:
+        """What went wrong. A client that is not in place yet says how far it is."""
+        waits = self.stream is not None and not self.ready
+        return super().complaints() + Counter([f"waits: {self.stream.sentence}"] if waits and self.stream else [])
 
     def _run(self) -> None:
         """Have it follow in the loop, and wait for its end."""

@@ -13,8 +13,8 @@ from .samples import Pause, Phases, Published, Sample, Tally, Traffic, total
 from .timeline import Row
 
 
-def nothing(plan: Plan, readers: int) -> Sample:
-    """The sample of a round in which no reader got in: nothing was published."""
+def nothing(plan: Plan, readers: int, parts: Sequence[Part]) -> Sample:
+    """The sample of a round in which no reader got in: nothing was published, and only what the readers complain of is known."""
     return Sample(
         readers=readers,
         ready=0,
@@ -27,6 +27,8 @@ def nothing(plan: Plan, readers: int) -> Sample:
         lag=Histogram(),
         cpu=0.0,
         clock="process",
+        failures=_counted(part.failures for part in parts),
+        processes=len(parts),
     )
 
 

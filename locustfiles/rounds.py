@@ -154,7 +154,7 @@ class Play:
             ready = sum(each.ready for each in self.glances())
             users = max(1, self.runner.target_user_count)
             if not ready:
-                return parts.nothing(self.plan, users), []
+                return parts.nothing(self.plan, users, stations.all_of(self.stations, Stock({}, {}))), []
             keep = bool(self.options.samples)
             interval = None if not self.seconds else 1e6 * self._interval
             stations.all_of(self.stations, [Begin(each.ahead, interval, keep) for each in applied])

@@ -11,12 +11,13 @@ import pytest
 
 from locustfiles import frames
 from locustfiles.readers import Batch, LongPollReader, Reader, SSEReader, WebSocketReader
+from locustfiles.stamps import Stamp
 from transports.errors import Code, NotEverywireError, Refusal
 from transports.items import Bye, Event, Hello, encode, encode_batch
 from transports.ladder import LADDER
 
 HELLO = Hello(v=1, id="e.0", connection="x", channels=["c"], resumed="fresh", beat=15.0)
-EVENTS = [Event(id=f"e.{n}", channel="c", at=0.0, data={"n": n}) for n in (1, 2, 3)]
+EVENTS = [Event(id=f"e.{n}", channel="c", at=0.0, data={"n": n, "t": 5}) for n in (1, 2, 3)]
 BYE = Bye(code=4503, name="draining", reason="the server is stopping", retry=0.5)
 
 Talk = Callable[[socket.socket], None]
@@ -24,10 +25,16 @@ Talk = Callable[[socket.socket], None]
 READERS = {each.transport.name: each for each in (WebSocketReader, SSEReader, LongPollReader)}
 
 
+class Heard(list[str]):
+    """Requests, and what was said."""
+
+    said = b""
+
+
 @contextmanager
-def server(*talks: Talk) -> Iterator[tuple[str, list[str]]]:
+def server(*talks: Talk) -> Iterator[tuple[str, Heard]]:
     """Serves a connection with each talk, one after the other; its URL, and the requests that came."""
-    requests: list[str] = []
+    requests = Heard()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -44,11 +51,14 @@ def server(*talks: Talk) -> Iterator[tuple[str, list[str]]]:
 
 
 class Recording:
-    """A connection whose requests are kept."""
+    """A connection whose requests are kept, and what is said."""
 
-    def __init__(self, connection: socket.socket, requests: list[str]) -> None:
+    def __init__(self, connection: socket.socket, requests: Heard) -> None:
         self.connection, self.requests = connection, requests
-        self.send = connection.sendall
+
+    def send(self, data: bytes) -> None:
+        self.requests.said += data
+        self.connection.sendall(data)
 
     def request(self) -> str:
         data = b""
@@ -127,8 +137,8 @@ def test_events_arrive_and_a_cut_is_read_on_from(name: str):
         first = read(reader)
         assert reader.position == "e.2"
         second = read(reader)
-    events = [item.id for each in first + second for item in each.items if isinstance(item, Event)]
-    assert events == ["e.1", "e.2", "e.3"]
+    size = len(b'{"n":1,"t":5}')
+    assert [stamp for each in first + second for stamp in each.stamps] == [Stamp(n, 5, "c", size) for n in (1, 2, 3)]
     assert all(before - 1000 < each.received <= time.monotonic_ns() // 1000 for each in first + second)
     assert "since=" not in requests[0]
     assert "since=e.2" in requests[-1]
@@ -139,11 +149,15 @@ def test_bytes_and_requests_are_counted_at_the_socket(name: str):
     with server(TALKS[name][0]) as (url, requests):
         reader = READERS[name](url, ["c"])
         read(reader)
-    # The last poll is sent, but the server has gone.
-    assert reader.traffic.requests - len(requests) == (name == "longpoll")
-    assert reader.traffic.up >= sum(map(len, requests))
-    assert reader.traffic.down > 300
-    assert reader.traffic.opened == 1
+    traffic, said = reader.traffic, requests.said
+    assert traffic.requests - len(requests) == (name == "longpoll")  # the last poll is sent, but the server has gone
+    assert traffic.up >= sum(map(len, requests))
+    assert traffic.down == len(said)
+    assert traffic.payload == 2 * len(b'{"n":1,"t":5}')
+    asked = traffic.up - sum(len(each) for each in requests) if name == "longpoll" else 0  # the head of the last poll
+    heads = re.findall(rb"HTTP/1\.1.*?\r\n\r\n", said, re.DOTALL)
+    assert traffic.headers == sum(map(len, heads)) + sum(map(len, requests)) + asked
+    assert traffic.opened == 1
 
 
 @pytest.mark.parametrize(
@@ -201,7 +215,7 @@ def test_polling_goes_on_over_a_new_connection_when_the_server_asks_for_one():
     with server(closing, polls(answer(batch(EVENTS[1])))) as (url, _):
         reader = LongPollReader(url, ["c"])
         found = read(reader)
-    assert [each.items[0].id for each in found] == ["e.0", "e.1", "e.2"]  # type: ignore[union-attr]
+    assert [stamp.n for each in found for stamp in each.stamps] == [1, 2]
     assert reader.traffic.opened == 2
 
 
@@ -223,3 +237,81 @@ def test_silence_is_a_cut():
 def test_a_url_that_is_none_is_told(url: str):
     with pytest.raises(ValueError, match="is not a URL"):
         SSEReader(url, ["c"])
+
+
+def parsed(message: bytes) -> list[Stamp]:
+    """`n t` of a foreign server."""
+    return [Stamp(*map(int, message.split()))] if re.fullmatch(rb"\d+ \d+", message) else []
+
+
+def foreign(reader: type[Reader], url: str, path: str) -> Reader:
+    made = reader(url.removesuffix("/live"), [])
+    made.path, made.parse = path, parsed  # type: ignore[method-assign]
+    return made
+
+
+def test_a_foreign_websocket_is_greeted_and_answered():
+    heard = []
+
+    def talk(peer: Recording) -> None:
+        websocket(text(b"1 5"), text(b"are you there"), text(b"2 6", frames.BINARY))(peer)  # type: ignore[arg-type]
+        while len(b"".join(heard)) < (6 + len("hello")) + (6 + len("yes")):
+            heard.append(peer.connection.recv(100))
+
+    with server(talk) as (url, requests):  # type: ignore[arg-type]
+        reader = foreign(WebSocketReader, url, "/chat?x=1")
+        reader.greeting = (b"hello",)
+        reader.answer = lambda message: b"yes" if message.startswith(b"are") else None  # type: ignore[method-assign]
+        found = read(reader)
+    assert [stamp for each in found for stamp in each.stamps] == [Stamp(1, 5), Stamp(2, 6)]
+    assert requests[0].startswith("GET /chat?x=1 HTTP/1.1\r\n")
+    assert "Sec-WebSocket-Protocol" not in requests[0]
+    assert reader.ready
+    said = [frames.Frames().feed(bytes([0x81, size]) + data) for size, data in unmasked(b"".join(heard))]
+    assert said == [[frames.Message(frames.TEXT, b"hello")], [frames.Message(frames.TEXT, b"yes")]]
+
+
+def unmasked(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The short frames of a client."""
+    while data:
+        size = data[1] & 0x7F
+        mask, body, data = data[2:6], data[6 : 6 + size], data[6 + size :]
+        yield size, bytes(byte ^ mask[place % 4] for place, byte in enumerate(body))
+
+
+def test_foreign_server_sent_events_end_their_lines_as_they_like():
+    said = [b"data: 1 5\r\n\r\n", b": hi\r\n\r\n", b"event: x\rid: 9\rdata: 2 6\r\r"]
+    with server(stream(*said)) as (url, requests):
+        reader = foreign(SSEReader, url, "/events")
+        assert [stamp for each in read(reader) for stamp in each.stamps] == [Stamp(1, 5), Stamp(2, 6)]
+    assert requests[0].startswith("GET /events HTTP/1.1\r\n")
+
+
+def test_foreign_polls_ask_for_what_comes_next():
+    with server(polls(answer(b"1 5", kind="text/plain"), answer(b"", "204 No Content"), answer(b"2 6"))) as (url, requests):
+        reader = foreign(LongPollReader, url, "/poll?after=0")
+        reader.next_path = lambda body: f"/poll?after={body[:1].decode() or 1}"  # type: ignore[method-assign]
+        assert [stamp for each in read(reader) for stamp in each.stamps] == [Stamp(1, 5), Stamp(2, 6)]
+    assert [request.split(" ")[1] for request in requests] == ["/poll?after=0", "/poll?after=1", "/poll?after=1"]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_how_long_the_steps_of_opening_took(name: str):
+    with server(TALKS[name][0]) as (url, _):
+        reader = READERS[name](url, ["c"])
+        assert not reader.ready
+        before = time.monotonic_ns() // 1000
+        read(reader)
+        took = time.monotonic_ns() // 1000 - before
+    assert reader.ready
+    assert reader.opening is not None
+    assert reader.opening.tls is None
+    assert reader.opening.connect is not None
+    assert 0 < reader.opening.connect <= reader.opening.hello <= took + 1000
+
+
+@pytest.mark.parametrize(("name", "asked"), [("websocket", "beat=2"), ("sse", "beat=2"), ("longpoll", "wait=2")])
+def test_a_beat_may_be_asked_for(name: str, asked: str):
+    with server(TALKS[name][0]) as (url, requests):
+        read(READERS[name](url, ["c"], beat=2.0))
+    assert all(f"&{asked} " in request for request in requests)

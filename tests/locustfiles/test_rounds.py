@@ -114,6 +114,7 @@ def test_nobody_gets_in(tmp_path: Path):
         gone = server.url
     sample = play(tmp_path, Plan(readers=2, rate=10, seconds=1, patience=0.5), gone, USERS["sse"])
     assert (sample.readers, sample.ready, sample.tally.expected, sample.published.last) == (2, 0, 0, -1)
+    assert any("Connection refused" in reason for reason in sample.failures)
 
 
 def test_a_publisher_without_a_server_is_one_clear_line(server, tmp_path: Path):
