@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+import msgspec
 
 from transports.errors import ConfigError
 
@@ -137,7 +138,7 @@ def _conducted(planned: Staging, directory: Path) -> int:
             return failed
         archive.keep(run)
         archive.show(run)
-    code = _tell(run, archive.directory, planned.plan.slo)
+    code = _tell(run, archive.directory)
     return failed or code
 
 
@@ -156,22 +157,14 @@ def _played(conductor: Conductor) -> int:
     return 0
 
 
-def _tell(run: Run, directory: Path, slos: Iterable[str]) -> int:
+def _tell(run: Run, directory: Path) -> int:
     """Print what was found, and say by an exit code how good it is."""
-    verdicts = judge(run)
-    if run.lanes():
-        click.echo(f"\n{reporting.text(run)}\n")
-    for each in verdicts.each:
-        click.echo(each.sentence)
-    for doubt in dict.fromkeys([*verdicts.doubts, *(doubt for each in verdicts.each for doubt in each.doubts)]):
-        click.echo(f"Not trustworthy: {doubt}.")
-    for note in dict.fromkeys([*verdicts.notes, *(note for each in verdicts.each for note in each.notes)]):
-        click.echo(f"Note: {note}.")
-    results = thresholds.check(run, map(thresholds.slo, slos))
+    results = thresholds.check(run, map(thresholds.slo, run.plan.slo))
+    click.echo(f"\n{reporting.text(run)}")
     if results:
-        click.echo(thresholds.text(results))
+        click.echo(f"\n{thresholds.text(results)}")
     click.echo(f"\nReport: {directory / 'index.html'}   Samples: {directory / 'run.json'}\nAgain:  {run.command}")
-    if not verdicts.trustworthy:
+    if not judge(run).trustworthy:
         return NOT_TRUSTWORTHY
     return 0 if all(each.met for each in results) else THRESHOLD
 
@@ -196,9 +189,10 @@ def report(context: click.Context, file: Path, output: Path | None, slo: tuple[s
     """
     run = _recorded(file)
     _check_thresholds(slo)
+    run.plan = msgspec.structs.replace(run.plan, slo=slo or run.plan.slo)
     directory = output or file.parent
     show(run, directory)
-    context.exit(_tell(run, directory, slo or run.plan.slo))
+    context.exit(_tell(run, directory))
 
 
 @click.command(cls=Command)

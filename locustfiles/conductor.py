@@ -22,7 +22,7 @@ from .archive import Archive
 from .capacity import capacity, next_step, step
 from .faults import Faults, needs_relay
 from .plan import NEGOTIATED, Plan
-from .progress import Progress, Turn, outcome, what
+from .progress import Progress, Turn, named, outcome
 from .recovery import recoveries
 from .samples import Lane, Round, Run, Sample
 from .stage import Relay, Server, StageError, Stop, trusting
@@ -111,7 +111,7 @@ class Conductor:
         """
         _more_files()
         self._rehearse()
-        with Progress(self._turns()) as self._tell:
+        with Progress(self._turns(), search=self._plan.goal is not None) as self._tell:
             if self._plan.calibrate:
                 self._calibrate()
             self._search(self._plan.goal) if self._plan.goal is not None else self._repeat()
@@ -137,8 +137,7 @@ class Conductor:
                     yield self._turn(lane, self._plan, repeat)
 
     def _turn(self, lane: Lane, plan: Plan, repeat: int, prefix: str = "") -> Turn:
-        several = {"network": len(plan.networks) > 1, "subject": len(plan.subjects) > 1}
-        return Turn(prefix + what(lane, repeat, plan.repeats, **several), lane, plan.seconds)
+        return Turn(f"{prefix}{named(lane, plan)} {repeat}/{plan.repeats}", lane, plan.seconds)
 
     def _calibrate(self) -> None:
         plan = calibration(self._plan)
@@ -172,13 +171,13 @@ class Conductor:
                 readers = next_step(self._run.steps, lane, goal, self._plan.readers, _most(self._plan, lane))
                 if readers is None:
                     searched.remove(lane)
-                    self._tell.say(f"{_named(lane)}: {capacity(self._run.steps, lane)[0]:,} readers held")
+                    self._tell.say(f"    {named(lane, self._plan)}: {capacity(self._run.steps, lane)[0]:,} readers held")
                 else:
                     self._try(lane, readers, goal)
 
     def _try(self, lane: Lane, readers: int, goal: float) -> None:
         plan = msgspec.structs.replace(self._plan, readers=readers)
-        self._tell.add(Turn(f"{_named(lane)} {readers:,} readers", lane, plan.seconds))
+        self._tell.add(Turn(f"{named(lane, self._plan)}, {readers:,} readers", lane, plan.seconds))
         played = self._play(plan, self._cast, lane, 1)
         self._run.steps.append(step(played, goal))
         self._over(played)
@@ -221,7 +220,7 @@ class Conductor:
             return swarm.play(meanwhile)
         except StageError as error:
             where = self._archive.crash(swarm.said())
-            raise StageError(f"a round of {_named(lane)} failed. {error}\nAll that it said: {where}") from error
+            raise StageError(f"a round of {named(lane, self._plan)} failed. {error}\nAll that it said: {where}") from error
 
     def _count(self, lane: Lane, server: Server) -> None:
         """What its counters say in the end; of several rounds of a server, the last."""
@@ -265,10 +264,6 @@ def _watch(server: Server, relay: Relay | None) -> Watch:
 
 def _calibration_lanes(plan: Plan) -> list[Lane]:
     return [Lane(OPEN, NULL, transport) for transport in plan.transports]
-
-
-def _named(lane: Lane) -> str:
-    return " · ".join(lane)
 
 
 def _most(plan: Plan, lane: Lane) -> int:

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, TextIO
 
 from .doubts import GENERATOR_CPU
 from .names import NAMES, subject_name
+from .plan import Plan
 from .samples import Lane, Round
 from .swarm import Beat
 
@@ -57,13 +58,22 @@ class Progress:
     """Tells of the rounds as they are played.
 
     Args:
-        turns: what will be played, in this order. More may be added, when a search finds out what is next.
+        turns: what will be played, in this order. More may be added.
+        search: there will be more than `turns`, but nobody knows how many.
         stream: where it is told.
         now: seconds that only grow.
     """
 
-    def __init__(self, turns: Iterable[Turn], stream: TextIO = sys.stderr, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        turns: Iterable[Turn],
+        *,
+        search: bool = False,
+        stream: TextIO = sys.stderr,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._left = list(turns)
+        self._search = search
         self._done = 0
         self._stream, self._now = stream, now
         self._estimate = Estimate()
@@ -105,13 +115,14 @@ class Progress:
         if not self._left:
             return ""
         now = self._now()
-        left = self._estimate.left(self._left, now - self._began)
         parts = [self._left[0].what, doing(self._beat, self._left[0].seconds, time.monotonic_ns() // 1000)]
         if self._beat.phase in ("publishing", "draining"):
             parts.append(f"{self._rate.now:,.0f} deliveries/s")
         if self._beat.started is not None:
             parts.append(f"generator {self._beat.cpu:.0%} CPU, {self._beat.lag / 1000:.1f} ms late")
-        return f"{self._count(self._done)} {'   '.join([*parts, f'about {duration(left)} left'])}"
+        if not self._search:
+            parts.append(f"about {duration(self._estimate.left(self._left, now - self._began))} left")
+        return f"{self._count(self._done)} {'   '.join(parts)}"
 
     @property
     def strained(self) -> bool:
@@ -128,6 +139,8 @@ class Progress:
             self._live.stop()
 
     def _count(self, done: int) -> str:
+        if self._search:
+            return f"{done:>3}"
         total = str(self._done + len(self._left))
         return f"{done:>{len(total)}}/{total}"
 
@@ -166,10 +179,10 @@ def duration(seconds: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02} min"
 
 
-def what(lane: Lane, repeat: int, repeats: int, *, network: bool, subject: bool) -> str:
-    """A round in few words: network and subject only where there are several."""
-    parts = [lane.network] * network + [subject_name(lane.subject)] * subject + [NAMES.get(lane.transport, lane.transport)]
-    return f"{' · '.join(parts)} {repeat}/{repeats}"
+def named(lane: Lane, plan: Plan) -> str:
+    """A lane in few words: network and subject only where there are several."""
+    parts = [lane.network] * (len(plan.networks) > 1) + [subject_name(lane.subject)] * (len(plan.subjects) > 1)
+    return " · ".join([*parts, NAMES.get(lane.transport, lane.transport)])
 
 
 def outcome(each: Round) -> str:

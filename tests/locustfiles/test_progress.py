@@ -8,7 +8,8 @@ import re
 import pytest
 from runs import a_round
 
-from locustfiles.progress import Estimate, Progress, Rate, Turn, doing, duration, outcome, what
+from locustfiles.plan import Plan
+from locustfiles.progress import Estimate, Progress, Rate, Turn, doing, duration, named, outcome
 from locustfiles.samples import Lane, Tally
 from locustfiles.swarm import Beat
 
@@ -57,7 +58,7 @@ def test_what_is_under_way_counts_for_what_is_left_of_it():
 
 def test_elsewhere_than_on_a_terminal_a_line_for_each_round():
     stream, clock = io.StringIO(), Clock()
-    with Progress(turns("a", "b"), stream, clock) as progress:
+    with Progress(turns("a", "b"), stream=stream, now=clock) as progress:
         progress.begin()
         progress.beat(Beat(phase="publishing", started=0))
         clock.now = 12.0
@@ -73,7 +74,7 @@ def test_elsewhere_than_on_a_terminal_a_line_for_each_round():
 
 def test_the_line_that_changes():
     clock = Clock()
-    progress = Progress(turns("a", "b"), io.StringIO(), clock)
+    progress = Progress(turns("a", "b"), stream=io.StringIO(), now=clock)
     progress.begin()
     assert progress.line() == "0/2 turn 0   starting   about 30 s left"
     progress.beat(Beat(phase="publishing", readers=9, ready=9, started=0, delivered=100))
@@ -118,8 +119,23 @@ def test_durations_are_for_people(seconds: float, said: str):
 
 
 def test_a_round_is_named_by_what_there_are_several_of():
-    assert what(SSE, 2, 5, network=False, subject=False) == "SSE 2/5"
-    assert what(POLL, 1, 3, network=True, subject=True) == "open · everywire · long-polling 1/3"
+    assert named(SSE, Plan()) == "SSE"
+    assert named(POLL, Plan(networks=("open", "http10"), subjects=("everywire", "null"))) == "open · everywire · long-polling"
+    assert named(POLL._replace(subject="./my/own.py"), Plan(subjects=("everywire", "./my/own.py"))) == "own · long-polling"
+
+
+def test_a_search_does_not_know_how_long_it_will_be():
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress([], search=True, stream=stream, now=clock)
+    for readers in (50, 100):
+        progress.add(Turn(f"SSE, {readers} readers", SSE, 1.0))
+        progress.begin()
+        assert "left" not in progress.line()
+        progress.over("p50 1 ms")
+    assert [line.split() for line in stream.getvalue().splitlines()] == [
+        ["1", "SSE,", "50", "readers", "p50", "1", "ms"],
+        ["2", "SSE,", "100", "readers", "p50", "1", "ms"],
+    ]
 
 
 def test_what_a_round_brought():
@@ -136,7 +152,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
     for name, value in {"TERM": "xterm-256color", **environment}.items():
         monkeypatch.setenv(name, value)
     ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as stream, Progress(turns("a"), stream) as progress:
+    with os.fdopen(theirs, "w") as stream, Progress(turns("a"), stream=stream) as progress:
         progress.begin()
         progress.beat(Beat(phase="publishing", started=0, cpu=0.97))
         progress.say("said meanwhile")  # draws the line anew
