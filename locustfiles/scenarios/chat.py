@@ -3,8 +3,8 @@
     everywire compare --scenario chat
     locust -f locustfiles/scenarios/chat.py --host http://127.0.0.1:8000
 
-60 readers in twelve rooms, each in two of them, each saying something every four seconds. What they say goes up
-by a request of its own on every transport, as with everywire's clients, so that a slow way up never holds up the way down.
+60 readers in twelve rooms, each in two of them, each saying something every four seconds. What they say goes up by a request
+of its own on every transport, as with everywire's clients: so its answer does not stand in line behind what comes down.
 
 Answered by: the time until a reader's own event is acknowledged, beside the delay of those that it reads; bytes and requests
 per event, in both directions. Void, if events were refused, or lost in silence.
