@@ -356,8 +356,8 @@ class LongPollReader(Reader):
 
     @property
     def _longest(self) -> float:
-        """Seconds that an answer may take."""
-        return _POLL_WAIT if self.beat is None else self.beat
+        """Seconds that an answer may take. Another server knows nothing of beats, and answers when it likes."""
+        return _POLL_WAIT if self.beat is None or self.path is not None else self.beat
 
     def _poll(self, wire: Wire) -> tuple[Response, bytes, int]:
         self._request(wire)

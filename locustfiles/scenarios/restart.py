@@ -21,5 +21,5 @@ SCENARIO = Scenario(
     seconds=14.0,
     repeats=4,
     faults=(Fault(at=2.0, do="restart"), Fault(at=8.0, do="kill")),
-    quick={"readers": 25, "seconds": 6, "repeats": 2},
+    quick={"readers": 25, "seconds": 9, "repeats": 1},
 )

@@ -55,3 +55,8 @@ def test_polls_name_their_session_and_websockets_need_none() -> None:
         each.answer(OPEN)
     assert polls.target() == "/socket.io/?EIO=4&transport=polling&sid=lv_VI97HAXpY6yYWAAAC"
     assert websocket.target() == "/socket.io/?EIO=4&transport=websocket"
+
+
+def test_a_beat_that_is_wished_for_does_not_shorten_a_poll_of_a_server_that_knows_no_such_wish() -> None:
+    wished, usual = LongPollReader("http://127.0.0.1:9", ("a",), beat=2.0), LongPollReader("http://127.0.0.1:9", ("a",))
+    assert wished._longest == usual._longest > 2.0
