@@ -49,11 +49,13 @@ def text(run: Run) -> str:
 
 def said(verdicts: Verdicts) -> str:
     """The sentences, why not to believe them, and what else to know."""
-    doubts, notes = _doubts(verdicts), [*verdicts.notes, *(note for each in verdicts.each for note in each.notes)]
-    sentences = [each.sentence for each in verdicts.each] + [f"Doubt: {doubt}." for doubt in doubts]
-    return "\n".join(
-        textwrap.fill(line, COLUMNS, subsequent_indent="  ") for line in sentences + [f"Note: {note}." for note in notes]
-    )
+    own = [note for each in verdicts.each for note in each.notes]
+    lines = [
+        *(each.sentence for each in verdicts.each),
+        *(f"Not trustworthy: {doubt}." for doubt in _doubts(verdicts)),
+        *(f"Note: {note}." for note in dict.fromkeys([*verdicts.notes, *own])),
+    ]
+    return "\n".join(textwrap.fill(line, COLUMNS, subsequent_indent="  ") for line in lines)
 
 
 def line(each: Round, repeats: int) -> str:
@@ -77,6 +79,7 @@ def html(run: Run) -> str:
         "several_subjects": len(run.plan.subjects) > 1,
         "verdicts": verdicts,
         "doubts": _doubts(verdicts),
+        "notes": _notes(verdicts),
         "slos": results,
         "thresholds": [_threshold(run, each) for each in results],
         "tables": [(title, [lane_name(lane, run.plan) for lane in lanes], table(run, lanes)) for title, lanes in networks(run)],
@@ -153,7 +156,16 @@ def _condition(run: Run, verdicts: Verdicts) -> str:
 
 
 def _doubts(verdicts: Verdicts) -> list[str]:
-    return [*verdicts.doubts, *(f"{each.network}: {doubt}" for each in verdicts.each for doubt in each.doubts)]
+    """What speaks against the run and each of its networks."""
+    several = len(verdicts.each) > 1
+    own = [f"{each.network}: {doubt}" if several else doubt for each in verdicts.each for doubt in each.doubts]
+    return [*verdicts.doubts, *own]
+
+
+def _notes(verdicts: Verdicts) -> list[str]:
+    """What else to know, but for what stands beside the sentence of a network."""
+    hidden = [] if verdicts.trustworthy or len(verdicts.each) > 1 else [note for each in verdicts.each for note in each.notes]
+    return [*verdicts.notes, *hidden]
 
 
 def _threshold(run: Run, each: slo.Result) -> tuple[str, str, str, bool]:

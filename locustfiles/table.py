@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from .figures import FIGURES, of_lane
 from .histogram import Histogram, merged
 from .names import NAMES
-from .samples import Lane, Round, Run, Tally, Traffic, total
+from .samples import Lane, Round, Run, Tally, total
 
 NONE: Final = "–"
 
@@ -59,14 +59,6 @@ def whole(rounds: Sequence[Round]) -> Histogram:
 def tally(rounds: Sequence[Round]) -> Tally:
     """What became of the events in all repeats."""
     return total(each.sample.tally for each in rounds)
-
-
-def traffic(rounds: Sequence[Round]) -> Traffic:
-    """What went over the wires in all repeats."""
-    both = Traffic()
-    for each in rounds:
-        both = both.plus(each.sample.traffic)
-    return both
 
 
 def ms(us: float | None) -> str:

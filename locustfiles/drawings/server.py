@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from statistics import median
+from statistics import fmean, median
 from typing import Final, NamedTuple
 
 from ..charts import BOX, Scale, Tick, joined, upside, zero_scale
@@ -46,7 +46,7 @@ _METRICS: Final[tuple[tuple[str, str, Callable[[Look], float]], ...]] = (
 
 
 def server(run: Run) -> Server | None:
-    """The median of the repeats at each moment."""
+    """The mean of the repeats at each moment: the system counts CPU in steps that are longer than one look."""
     looks = {lane: [each.server.looks for each in run.of(lane) if each.server] for lane in run.lanes()}
     every = [look for each in looks.values() for one in each for look in one]
     if not every:
@@ -61,7 +61,7 @@ def server(run: Run) -> Server | None:
 def _metric(
     run: Run, name: str, unit: str, value: Callable[[Look], float], looks: dict[Lane, list[list[Look]]], x: Scale
 ) -> Metric:
-    paths = {lane: _middle_line(each, value, x) for lane, each in looks.items()}
+    paths = {lane: _mean_line(each, value, x) for lane, each in looks.items()}
     y = zero_scale([height for points in paths.values() for _, height in points])
     panels = []
     for title, lanes in servers(run):
@@ -70,13 +70,13 @@ def _metric(
     return Metric(name, unit, panels, upside(y.ticks()))
 
 
-def _middle_line(repeats: Sequence[Sequence[Look]], value: Callable[[Look], float], x: Scale) -> list[tuple[int, float]]:
-    """The median over the repeats in each stretch of time."""
+def _mean_line(repeats: Sequence[Sequence[Look]], value: Callable[[Look], float], x: Scale) -> list[tuple[int, float]]:
+    """The mean over the repeats in each stretch of time."""
     heaps: list[list[float]] = [[] for _ in range(LOOKS)]
     for looks in repeats:
         for look in looks:
             heaps[min(LOOKS - 1, x(look.at) * LOOKS // BOX)].append(value(look))
-    return [(round((place + 0.5) * BOX / LOOKS), median(heap)) for place, heap in enumerate(heaps) if heap]
+    return [(round((place + 0.5) * BOX / LOOKS), fmean(heap)) for place, heap in enumerate(heaps) if heap]
 
 
 def _used(rounds: Sequence[Round]) -> list[str] | None:

@@ -103,8 +103,8 @@ def _moment(slots: Sequence[Slot]) -> Moment:
 def _strip(run: Run, lane: Lane, slots: Sequence[Slot], seconds: float, y: Scale) -> Strip:
     count = max(1, min(MOMENTS, len({slot.at for slot in slots})))
     found = moments(slots, seconds, count)
-    middles = [round((place + 0.5) * BOX / count) for place in range(count)]
-    pairs = list(zip(middles, found, strict=True))
+    # A stretch in which no event was due is no gap; one of which nothing arrived is.
+    pairs = [(round((place + 0.5) * BOX / count), each) for place, each in enumerate(found) if each.expected]
     line = joined(None if each.mean is None else (x, BOX - y(each.mean)) for x, each in pairs)
     # From the mean to the most: what is below the mean is in the table, and would hide the line.
     area = "".join(_bands([None if each.mean is None else (x, BOX - y(each.mean), BOX - y(each.most)) for x, each in pairs]))
