@@ -104,28 +104,28 @@ def _order(run: Run, ours: Sequence[Lane]) -> list[Advice]:
 
 
 def _better(run: Run, ours: Sequence[Lane], lower: str, upper: str) -> str:
-    """Why `lower` should stand before `upper`; empty if it should not."""
-    reasons = []
-    for one in ours:
-        other = one._replace(transport=lower)
-        if one.transport == upper and other in ours:
-            sooner, reason = _beside(run, one, other)
-            if sooner < 0:
-                return ""
-            reasons += [reason] if sooner else []
-    return "; ".join(reasons)
+    """Why `lower` should stand before `upper`; empty if it should not.
+
+    What gets through somewhere is left to the clients: they find out by themselves where it does not.
+    """
+    pairs = [(one, other) for one in ours for other in ours if (one.transport, other.transport) == (upper, lower)]
+    pairs = [(one, other) for one, other in pairs if one[:2] == other[:2]]
+    through = [[not shut_out(run.of(both[side])) for both in pairs] for side in (0, 1)]
+    if not any(through[0]) and any(through[1]):
+        where = listed([network_name(one.network) for (one, _), works in zip(pairs, through[1], strict=True) if works])
+        return f"{NAMES[upper]} did not get through anywhere, and {NAMES[lower]} did {where}"
+    reasons = [_beside(run, *both) for both, *works in zip(pairs, *through, strict=True) if all(works)]
+    return "" if any(said < 0 for said, _ in reasons) else "; ".join(reason for _, reason in reasons if reason)
 
 
 def _beside(run: Run, upper: Lane, lower: Lane) -> tuple[int, str]:
     """1 and a reason: `lower` did better; -1: worse; 0: neither."""
-    where, shut = network_name(upper.network), [shut_out(run.of(lane)) for lane in (upper, lower)]
-    if shut[0] != shut[1]:
-        reason = f"{where}, {NAMES[upper.transport]} did not get through and {NAMES[lower.transport]} did"
-        return (1, reason) if shut[0] else (-1, "")
     found = pair(run, lower, upper, FIGURES["p50"])
     if found.difference is None or not found.difference.beyond_noise or abs(found.difference.by.mid) < max(found.floor, WORTH):
         return 0, ""
-    return (1, f"{where}, {_sooner(found.difference, upper, lower)}") if found.difference.by.mid > 0 else (-1, "")
+    if found.difference.by.mid < 0:
+        return -1, ""
+    return 1, f"{network_name(upper.network)}, {_sooner(found.difference, upper, lower)}"
 
 
 def _sooner(found: Difference, upper: Lane, lower: Lane) -> str:

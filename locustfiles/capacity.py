@@ -48,8 +48,11 @@ def next_step(steps: Sequence[Step], lane: Lane, goal: float, start: int, most: 
 
 
 def capacity(steps: Sequence[Step], lane: Lane) -> tuple[int, int | None]:
-    """The most readers that held (0: none did), and the fewest beyond them that did not (None: none were found)."""
-    return _counted([(each.readers, each.held) for each in steps if each.lane == lane and not each.doubts])
+    """The most readers that held (0: none did), and the fewest beyond them that did not (None: none were found).
+
+    What held although the instrument was at its limit held; what failed there says nothing.
+    """
+    return _counted([(each.readers, each.held) for each in steps if each.lane == lane and (each.held or not each.doubts)])
 
 
 def step(each: Round, goal: float) -> Step:

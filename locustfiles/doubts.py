@@ -68,8 +68,14 @@ def of_network(run: Run, network: str) -> Doubts:
         found = Counter() if shut_out(rounds) else Counter(doubt for each in rounds for doubt in doubts_of(each))
         for (reason, fatal), times in found.items():
             kind = grave if fatal or times * 2 > len(rounds) else notes
-            kind.setdefault(reason, []).append(f"{times} of {len(rounds)} rounds of {lane_name(lane, run.plan)}")
+            kind.setdefault(reason, []).append(f"{_share(times, len(rounds))} of {lane_name(lane, run.plan)}")
     return Doubts(_sentences(grave), _sentences(notes))
+
+
+def _share(times: int, rounds: int) -> str:
+    if times == rounds:
+        return f"all {rounds} rounds" if rounds > 1 else "the only round"
+    return f"{times} of {rounds} rounds"
 
 
 def of_run(run: Run) -> Doubts:

@@ -13,7 +13,9 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from statistics import NormalDist, fmean, median, variance
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
+
+Pair = TypeVar("Pair")
 
 LEVEL: Final = 0.95
 _TWICE: Final = 2.0
@@ -38,6 +40,7 @@ class Difference(NamedTuple):
     by: Interval  # in the unit of the figures
     times: Interval | None  # None: there are figures of 0 or below, which have no ratio
     repeats: int  # that were compared; unpaired: of the run that has fewer
+    p: float  # how often repeats alone would make a difference as large, by whichever of the two decides
 
     @property
     def multiplies(self) -> bool:
@@ -81,11 +84,8 @@ def paired(
     pairs = [(a, b) for repeat in base if (a := base[repeat]) is not None and (b := other.get(repeat)) is not None]
     if len(pairs) < 2:
         return None
-    t = student(len(pairs) - 1, 1 - (1 - level) / comparisons)
-    times = None
-    if all(a > 0 and b > 0 for a, b in pairs):
-        times = _exp(_mean([math.log(b) - math.log(a) for a, b in pairs], t))
-    return Difference(_mean([b - a for a, b in pairs], t), times, len(pairs))
+    logs = [math.log(b) - math.log(a) for a, b in pairs] if all(a > 0 and b > 0 for a, b in pairs) else None
+    return _difference(_mean([b - a for a, b in pairs]), _mean(logs) if logs else None, len(pairs), 1 - (1 - level) / comparisons)
 
 
 def unpaired(
@@ -99,11 +99,37 @@ def unpaired(
     ours, theirs = ([value for value in values if value is not None] for values in (base, other))
     if min(len(ours), len(theirs)) < 2:
         return None
-    level = 1 - (1 - level) / comparisons
-    times = None
-    if min(*ours, *theirs) > 0:
-        times = _exp(_welch([math.log(a) for a in ours], [math.log(b) for b in theirs], level))
-    return Difference(_welch(ours, theirs, level), times, min(len(ours), len(theirs)))
+    logs = _welch(list(map(math.log, ours)), list(map(math.log, theirs))) if min(*ours, *theirs) > 0 else None
+    return _difference(_welch(ours, theirs), logs, min(len(ours), len(theirs)), 1 - (1 - level) / comparisons)
+
+
+def step_down(pairs: Mapping[Pair, float], lanes: int, level: float = LEVEL) -> dict[Pair, int]:
+    """For how many comparisons each pair of lanes has to answer, if all that is said of them is to be right together at `level`.
+
+    The clearest difference answers for all pairs. Once it is established, fewer of the others can still be none: of three lanes
+    of which two differ, no more than one pair is alike. (J. P. Shaffer, Modified Sequentially Rejective Multiple Test Procedures,
+    Journal of the American Statistical Association 81, 1986.)
+
+    Args:
+        pairs: the `p` of each pair's difference.
+        lanes: how many there are.
+        level: as of `paired`.
+    """
+    found, among, stopped = {}, len(pairs), False
+    for place, pair in enumerate(sorted(pairs, key=lambda pair: pairs[pair])):
+        if not stopped:
+            among = max((n for n in _alike(lanes) if n <= len(pairs) - place), default=1)
+        found[pair] = max(1, among)
+        stopped = stopped or pairs[pair] > (1 - level) / found[pair]
+    return found
+
+
+@cache
+def _alike(lanes: int) -> frozenset[int]:
+    """How many pairs of so many lanes may be alike: each way to split the lanes into groups gives a number."""
+    if lanes < 2:
+        return frozenset({0})
+    return frozenset(size * (size - 1) // 2 + rest for size in range(1, lanes + 1) for rest in _alike(lanes - size))
 
 
 @cache
@@ -132,22 +158,43 @@ def _share(df: int, angle: float) -> float:
     return 2 / math.pi * (angle + sine * whole) if df % 2 else sine * whole
 
 
-def _mean(values: Sequence[float], t: float) -> Interval:
+class _Estimate(NamedTuple):
+    """A mean, its standard error, and the degrees of freedom of that."""
+
+    mid: float
+    error: float
+    df: int
+
+    def interval(self, level: float) -> Interval:
+        half = student(self.df, level) * self.error
+        return Interval(self.mid - half, self.mid, self.mid + half)
+
+    def p(self, none: float = 0.0) -> float:
+        """How often chance alone would lead as far from `none`."""
+        away = abs(self.mid - none)
+        if not self.error:
+            return 0.0 if away else 1.0
+        if self.df >= _NORMAL_FROM:
+            return 2 - 2 * NormalDist().cdf(away / self.error)
+        return max(0.0, 1 - _share(self.df, math.atan(away / self.error / math.sqrt(self.df))))
+
+
+def _difference(by: _Estimate, logs: _Estimate | None, repeats: int, level: float) -> Difference:
+    found = Difference(by.interval(level), None if logs is None else _exp(logs.interval(level)), repeats, by.p())
+    return found._replace(p=logs.p()) if logs is not None and found.multiplies else found
+
+
+def _mean(values: Sequence[float]) -> _Estimate:
     mid = fmean(values)
-    half = t * math.sqrt(variance(values, mid) / len(values))
-    return Interval(mid - half, mid, mid + half)
+    return _Estimate(mid, math.sqrt(variance(values, mid) / len(values)), len(values) - 1)
 
 
-def _welch(ours: Sequence[float], theirs: Sequence[float], level: float) -> Interval:
+def _welch(ours: Sequence[float], theirs: Sequence[float]) -> _Estimate:
     """The difference of the means. Degrees of freedom are rounded down, which errs on the wide side."""
-    mid = fmean(theirs) - fmean(ours)
     parts = [(variance(values) / len(values), len(values) - 1) for values in (ours, theirs)]
     error = sum(part for part, _ in parts)
-    if not error:
-        return Interval(mid, mid, mid)
-    df = error * error / sum(part * part / freedom for part, freedom in parts)
-    half = student(max(1, math.floor(df + 1e-9)), level) * math.sqrt(error)
-    return Interval(mid - half, mid, mid + half)
+    df = error * error / sum(part * part / freedom for part, freedom in parts) if error else 1
+    return _Estimate(fmean(theirs) - fmean(ours), math.sqrt(error), max(1, math.floor(df + 1e-9)))
 
 
 def _exp(logs: Interval) -> Interval:

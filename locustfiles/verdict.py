@@ -6,6 +6,7 @@ A measurement that was disturbed says nothing about transports, so it is first a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -14,7 +15,7 @@ from . import doubts
 from .capacity import CLOSE, capacity
 from .figures import FIGURES, Figure, by_repeat, of_lane
 from .names import NAMES, amount, capital, lane_name, listed, network_name
-from .noise import Difference, Interval, paired
+from .noise import Difference, Interval, paired, step_down
 from .plan import Fault, Plan
 from .samples import Lane, Round, Run, Tally, total
 
@@ -89,13 +90,17 @@ def judge(run: Run) -> Verdicts:
 
 
 def compared(run: Run, network: str, figure: Figure) -> list[Comparison]:
-    """Each lane of a network that has the figure, beside the one that has least of it, which stands first and beside itself."""
-    values = {lane: of_lane(figure, run.of(lane)) for lane in run.lanes(network)}
+    """Each lane of a network that has the figure, beside the one that has least of it, which stands first and beside itself.
+
+    Any two might have been said to differ, since the best is chosen by what was measured: so all pairs count.
+    """
+    rounds = {lane: run.of(lane) for lane in run.lanes(network)}
+    values = {lane: of_lane(figure, rounds[lane]) for lane in rounds}
     found = {lane: value for lane, value in values.items() if value is not None and math.isfinite(value)}
-    ranked = sorted(found, key=lambda lane: found[lane])
-    # Any two might have been said to differ, since the best is chosen by what was measured.
-    pairs = max(1, len(ranked) * (len(ranked) - 1) // 2)
-    return [pair(run, ranked[0], lane, figure, comparisons=pairs) for lane in ranked]
+    ranked, repeats = sorted(found, key=lambda lane: found[lane]), {lane: by_repeat(figure, rounds[lane]) for lane in found}
+    pairs = {(one, other): paired(repeats[one], repeats[other]) for one, other in itertools.combinations(ranked, 2)}
+    together = step_down({each: 1.0 if known is None else known.p for each, known in pairs.items()}, len(ranked))
+    return [pair(run, ranked[0], lane, figure, comparisons=together.get((ranked[0], lane), 1)) for lane in ranked]
 
 
 def pair(run: Run, best: Lane, lane: Lane, figure: Figure, *, comparisons: int = 1) -> Comparison:

@@ -92,6 +92,9 @@ def test_the_instrument_s_own_limit_ends_the_search():
     steps.append(Step(lane=SSE, readers=200, p99=70_000, lost=0, held=False, doubts=["the load generator was saturated"]))
     assert next_step(steps, SSE, GOAL, 100, 1_000) is None
     assert capacity(steps, SSE) == (100, None)
+    steps[1] = Step(lane=SSE, readers=200, p99=40_000, lost=0, held=True, doubts=["the load generator was saturated"])
+    assert next_step(steps, SSE, GOAL, 100, 1_000) is None
+    assert capacity(steps, SSE) == (200, None)
 
 
 def test_a_step_is_judged_by_the_goal_that_is_asked_for_now():
