@@ -145,11 +145,11 @@ _MEASURES: Final = (
 
 def _check(measure: _Measure, rounds: Sequence[Round]) -> Check | None:
     """The round that comes nearest to its limit, or passes it most."""
-    found = [(value, measure.limit(each), each.lane) for each in rounds if (value := measure.value(each)) is not None]
+    found = [(value, measure.limit(each)) for each in rounds if (value := measure.value(each)) is not None]
     if not found:
         return None
-    worst, limit, _ = max(found, key=lambda one: (one[0] - one[1], one[0]))
-    state = _state(((lane, value > limit) for value, limit, lane in found), fatal=measure.fatal)
+    worst, limit = max(found, key=lambda one: (one[0] - one[1], one[0]))
+    state = _state(((each.lane, (measure.value(each) or 0) > measure.limit(each)) for each in rounds), fatal=measure.fatal)
     return Check(measure.name, measure.why, measure.text(worst), f"at most {measure.text(limit)}", state)
 
 
