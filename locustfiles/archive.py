@@ -46,6 +46,8 @@ class Archive:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
+        for name in _written(self.run):
+            (directory / name).unlink(missing_ok=True)
         self._write("events.csv", "")
         self._add([HEADER])
 
@@ -90,6 +92,15 @@ class Archive:
 
     def _write(self, name: str, text: str) -> None:
         (self.directory / name).write_text(text, encoding="utf-8")
+
+
+def _written(file: Path) -> list[str]:
+    """What else was written for the run in a file; nothing, if it is none."""
+    try:
+        lanes = recorded(file).lanes()
+    except SampleError:
+        return []
+    return ["run.json", "index.html", "crash.txt", *(f"{file_name(lane)}.hgrm" for lane in lanes)]
 
 
 def show(run: Run, directory: Path) -> None:

@@ -131,13 +131,20 @@ def _conducted(planned: Staging, directory: Path) -> int:
         archive = Archive(directory)
     except OSError as error:
         raise click.ClickException(f"cannot write to {directory}: {error.strerror}") from error
+    for note in planned.notes:
+        click.echo(f"Note: {note}.", err=True)
     with stoppable(Stop()) as stop:
-        failed = _played(Conductor(run, planned.cast, archive, stop))
-        if not (run.rounds or run.steps or run.calibration) and failed == UNREACHABLE:
-            archive.discard()
-            return failed
-        archive.keep(run)
-        archive.show(run)
+        failed = FAILED
+        try:
+            failed = _played(Conductor(run, planned.cast, archive, stop))
+        finally:  # whatever happens, even if nobody is there any more to be told
+            if failed == UNREACHABLE and not (run.rounds or run.steps or run.calibration):
+                archive.discard()
+            else:
+                archive.keep(run)
+                archive.show(run)
+    if not archive.run.exists():
+        return failed
     code = _tell(run, archive.directory)
     return failed or code
 

@@ -23,6 +23,7 @@ from .slo import slo
 from .subjects import Subject, SubjectError, subject
 
 _QUICK: Final = {"readers": 50.0, "rate": 20.0, "seconds": 3.0, "repeats": 3.0}  # of a scenario that says nothing about it
+_CHOOSING: Final = "restricted"  # a scenario that has the client that chooses
 _NUMBERS: Final = ("readers", "rate", "seconds", "repeats", "size", "processes")
 
 
@@ -55,6 +56,7 @@ class Staging(NamedTuple):
     plan: Plan
     cast: Cast
     command: str
+    notes: list[str]
 
 
 def staging(wishes: Wishes) -> Staging:
@@ -87,7 +89,7 @@ def _staging(wishes: Wishes) -> Staging:
     _check(plan, cast, wishes.transports)
     played = {lane.transport for lane in lanes(plan, cast)}
     plan = msgspec.structs.replace(plan, transports=tuple(name for name in plan.transports if name in played))
-    return Staging(plan, cast, command(plan, wishes))
+    return Staging(plan, cast, command(plan, wishes), _notes(plan, found.scenario))
 
 
 def _plan(wishes: Wishes, found: Description, subjects: tuple[str, ...]) -> Plan:
@@ -158,9 +160,19 @@ def _check(plan: Plan, cast: Cast, wanted: Iterable[str]) -> None:
     _check_relayed(plan, cast)
 
 
+def _notes(plan: Plan, scenario: Scenario) -> list[str]:
+    """What is not played, though it was asked for."""
+    forward = [name for name in plan.networks if network(name).forward]
+    notes = [f"on {listed(forward)}, a forward proxy, only the client that chooses can be told of it"] if forward else []
+    if late := [each.do for each in scenario.faults if each.at >= plan.seconds]:
+        notes.append(f"{plan.seconds:g} s of publishing are over before the scenario would {listed(late)}")
+    return notes
+
+
 def _shut(plan: Plan, name: str) -> str:
     if network(name).forward:
-        return f"{name} is a forward proxy, which only the client that chooses can use: say --transport {NEGOTIATED}"
+        where = "" if plan.scenario == _CHOOSING else f"--scenario {_CHOOSING} "
+        return f"{name} is a forward proxy, which only the client that chooses can use: say {where}--transport {NEGOTIATED}"
     return f"nothing could be measured on {name}: no server has {_transports(plan.transports)}"
 
 

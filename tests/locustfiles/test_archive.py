@@ -63,6 +63,23 @@ def test_a_lane_has_a_name_that_is_no_path(lane: Lane, name: str):
     assert file_name(lane) == name
 
 
+def test_nothing_of_an_earlier_run_stays(tmp_path: Path):
+    earlier = Archive(tmp_path)
+    earlier.keep(run := a_run({"sse": [1000], "longpoll": [2000]}))
+    earlier.show(run)
+    earlier.crash("said")
+    (tmp_path / "of-somebody-else.hgrm").write_text("", encoding="utf-8")
+    Archive(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["events.csv", "of-somebody-else.hgrm"]
+
+
+def test_a_run_without_a_round_can_be_shown(tmp_path: Path):
+    run = a_run({"sse": [1000]})
+    run.rounds, run.complete = [], False
+    show(run, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["index.html"]
+
+
 def test_what_is_no_run_is_told_with_its_name(tmp_path: Path):
     with pytest.raises(SampleError, match=r"missing\.json: No such file"):
         recorded(tmp_path / "missing.json")

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from runs import a_run, histogram
 
 from locustfiles import samples
-from locustfiles.compare import FAILED, NOT_TRUSTWORTHY, THRESHOLD, UNREACHABLE, compare, diff, report
+from locustfiles.compare import FAILED, NOT_TRUSTWORTHY, THRESHOLD, UNREACHABLE, advise, compare, diff, report
 from locustfiles.stage import Server, Stop
 from locustfiles.subjects import subject
 
@@ -81,7 +81,7 @@ def test_what_makes_no_sense_is_one_line_and_exit_code_1(words: list[str], said:
     ("words", "said"),
     [
         (["--subject", "sse-starlette", "--transport", "websocket"], "sse-starlette has SSE; asked for is WebSocket"),
-        (["--network", "proxy-407", "--transport", "sse"], "say --transport negotiated"),
+        (["--network", "proxy-407", "--transport", "sse"], "say --scenario restricted --transport negotiated"),
         (["--scenario", "restart", "--url", "http://127.0.0.1:9"], "was not started here"),
         (["--scenario", "restart", "--seconds", "1"], "before the scenario does anything"),
         (["--network", "buffering", "--url", "https://127.0.0.1:9"], "plain HTTP only"),
@@ -195,6 +195,34 @@ def test_two_runs_are_put_beside_each_other(tmp_path: Path):
     other = CliRunner().invoke(diff, [before, recorded(tmp_path / "d.json", worse)])
     assert other.exit_code == FAILED
     assert "not of one plan" in other.output
+
+
+def test_advice_from_a_run(tmp_path: Path):
+    result = CliRunner().invoke(advise, [recorded(tmp_path / "run.json", calm())])
+    assert result.exit_code == 0, result.output
+    assert result.output
+    run = calm()
+    run.complete = False
+    result = CliRunner().invoke(advise, [recorded(tmp_path / "broken.json", run)])
+    assert result.exit_code == NOT_TRUSTWORTHY
+    assert "No advice" in result.output
+
+
+@pytest.mark.real
+def test_advice_from_a_server_that_runs(tmp_path: Path):
+    with Server(subject("everywire"), tmp_path, Stop()) as server:
+        server.wait()
+        result = CliRunner().invoke(advise, [server.url])
+    assert result.exit_code == 0, result.output
+    assert "Nothing that was found speaks for a change" in result.output
+    gone = CliRunner().invoke(advise, [server.url])
+    assert gone.exit_code == UNREACHABLE
+    assert "does not show its counters" in gone.output
+
+
+@pytest.mark.parametrize(("what", "code"), [("http://example.org", FAILED), ("ftp://127.0.0.1", FAILED), ("no.json", FAILED)])
+def test_advice_from_what_is_neither(what: str, code: int):
+    assert CliRunner().invoke(advise, [what]).exit_code == code
 
 
 # ---------------------------------------------------------------------------------------------------------------- for real
