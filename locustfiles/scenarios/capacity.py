@@ -22,5 +22,5 @@ SCENARIO = Scenario(
     seconds=5.0,
     repeats=1,
     goal=50.0,
-    quick={"seconds": 0.7, "readers": 200},
+    quick={"seconds": 0.7},
 )

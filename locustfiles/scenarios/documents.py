@@ -6,9 +6,9 @@
 Documents of 30,000 bytes, five a second, to 30 readers: a shared board, a map that is sent anew. It is about as much as one
 publish may carry.
 
-Answered by: the delay on the open network, which is mostly copying; on the slow one, how many round trips a document takes
-until TCP has opened its window, which is anew for each connection; bytes per event beside 30,000. Void, if the load
-generator or the relay that plays the network was the bottleneck.
+Answered by: the delay on the open network, which is mostly copying; on the slow one, what it costs to ask again; bytes per
+event beside 30,000. It does not tell what TCP makes of a document on a long way until its window has opened: the played
+network delays, and is otherwise as wide as this machine. Void, if the load generator or the relay was the bottleneck.
 """
 
 from __future__ import annotations

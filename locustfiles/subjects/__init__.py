@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -55,7 +56,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
         """Raises: SubjectError, a package that it needs is not there."""
         missing = [package for module, package in self.needs.items() if importlib.util.find_spec(module) is None]
         if missing:
-            raise SubjectError(f"{self.name} needs what is not installed. Install it with:  pip install {' '.join(missing)}")
+            raise SubjectError(f"{self.name} needs what is not installed. Install it with:  pip install {shlex.join(missing)}")
 
 
 def subject(text: str) -> Subject:

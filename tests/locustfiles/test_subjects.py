@@ -111,6 +111,6 @@ def test_a_reader_that_is_not_there_is_told(where: str, said: str):
 
 
 def test_a_package_that_is_missing_is_told_with_what_installs_it():
-    missing = Subject(name="x", what="", command=("x",), needs={"no_such_module": "'no-such>=1'", "sys": "'there'"})
+    missing = Subject(name="x", what="", command=("x",), needs={"no_such_module": "no-such>=1", "sys": "there"})
     with pytest.raises(SubjectError, match=r"^x needs what is not installed. Install it with:  pip install 'no-such>=1'$"):
         missing.argv("127.0.0.1", 1)
