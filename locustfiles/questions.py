@@ -85,7 +85,6 @@ class Part(msgspec.Struct, kw_only=True):
     name.
     """
 
-    transport: str
     ended: int
     tally: Tally
     slow_tally: Tally

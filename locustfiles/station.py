@@ -98,7 +98,6 @@ class Station:
         own = [user for user in users if not user.slow]
         slow = [user for user in users if user.slow]
         return Part(
-            transport=users[0].transport if users else "",
             ended=max((user.watch.arrived for user in own), default=0),
             tally=total(_tally(user, stock) for user in users),
             slow_tally=total(_tally(user, stock) for user in slow),
