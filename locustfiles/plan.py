@@ -1,5 +1,5 @@
-"""Plan: what is asked of a measurement. A scenario is a question with the numbers that suit it; a plan is a scenario as somebody wants
-it played here and now.
+"""Plan: what is asked of a measurement. A scenario is a question with the numbers that suit it; a plan is a scenario as somebody
+wants it played here and now.
 
 Pure data: read by `compare`, which must not import Locust, and by Locust itself.
 """
@@ -12,17 +12,17 @@ import msgspec
 
 TRANSPORTS: Final = ("websocket", "sse", "longpoll")
 NEGOTIATED: Final = "negotiated"  # the client chooses
-# Which figure answers a question: the median of the delay, its 99th percentile, the time until readers are back after a fault, the
-# server's memory per reader, the readers that a server bears, or the time until a reader's own publish is acknowledged.
+# Which figure answers a question: the median of the delay, its 99th percentile, the time until readers are back after a fault,
+# the server's memory per reader, the readers that a server bears, or the time until a reader's own publish is acknowledged.
 POINTS: Final = ("delay", "tail", "recovery", "memory", "capacity", "acknowledgement")
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is done while events flow.
 
-    `do` is one of: `cut` (reset all connections), `close` (end them properly), `forget` (drop them without a word), `restart` (ask the
-    server to end, and start it again), `kill` (the same, without asking), or `network NAME` (become another network, and the old one again
-    when the time is over).
+    `do` is one of: `cut` (reset all connections), `close` (end them properly), `forget` (drop them without a word), `restart` (ask
+    the server to end, and start it again), `kill` (the same, without asking), or `network NAME` (become another network, and the
+    old one again when the time is over).
     """
 
     at: float  # seconds since the first event was due

@@ -115,8 +115,8 @@ def pair(run: Run, best: Lane, lane: Lane, figure: Figure, *, comparisons: int =
 def bias(run: Run, one: str, other: str, figure: Figure) -> float:
     """By how much the instrument favours one of two transports: what the calibration shows of them, in the unit of the figure.
 
-    The negotiated client is not calibrated: for it the largest difference between any two counts. Only times can be the instrument's:
-    bytes and CPU of a server that does nothing are those of the wire and of that server.
+    The negotiated client is not calibrated: for it the largest difference between any two counts. Only times can be the
+    instrument's: bytes and CPU of a server that does nothing are those of the wire and of that server.
     """
     if one == other or figure.unit != "ms":
         return 0.0
