@@ -143,10 +143,10 @@ def _conducted(planned: Staging, directory: Path) -> int:
             else:
                 archive.keep(run)
                 archive.show(run)
-    if not archive.run.exists():
-        return failed
-    code = _tell(run, archive.directory)
-    return failed or code
+        if not archive.run.exists():
+            return failed
+        told = _tell(run, archive.directory)
+        return failed or told
 
 
 def _played(conductor: Conductor) -> int:

@@ -100,6 +100,7 @@ class Progress:
         turn = self._left.pop(0)
         self._estimate.learn(turn, self._now() - self._began)
         self._done += 1
+        self.begin()
         self.say(f"{self._count(self._done)} {turn.what:<{_WIDTH}} {told}")
 
     def say(self, text: str) -> None:
