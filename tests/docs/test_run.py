@@ -8,7 +8,7 @@ import typing
 import msgspec
 import pytest
 
-from locustfiles import archive
+from locustfiles import archive, compare
 from locustfiles.histogram import Histogram
 from locustfiles.plan import Fault, Plan
 from locustfiles.samples import SCHEMA, Run
@@ -76,3 +76,8 @@ def test_the_schema_is_the_one_that_is_written() -> None:
 
 def test_the_columns_of_the_events() -> None:
     assert [code(column) for column, _ in rows(PAGE, "## events.csv")] == list(archive.HEADER)
+
+
+def test_the_exit_codes_are_those_of_the_commands() -> None:
+    codes = {compare.FAILED, compare.THRESHOLD, compare.NOT_TRUSTWORTHY, compare.UNREACHABLE}
+    assert [int(number) for number, _ in rows(PAGE, "## Exit codes")] == [0, *sorted(codes)]
