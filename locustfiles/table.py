@@ -62,10 +62,11 @@ def tally(rounds: Sequence[Round]) -> Tally:
 
 
 def ms(us: float | None) -> str:
-    """Microseconds as milliseconds, with all their digits below a second."""
+    """Microseconds as milliseconds. Long ones lose the digits that a histogram does not keep."""
     if us is None:
         return NONE
-    return f"{us / 1000:,.3f}" if abs(us) < 1e6 else f"{us / 1000:,.0f}"
+    digits = 3 if abs(us) < 100_000 else 1 if abs(us) < 1_000_000 else 0
+    return f"{us / 1000:,.{digits}f}"
 
 
 def form(value: float | None, pattern: str) -> str:

@@ -5,7 +5,7 @@ import pytest
 from runs import a_run, histogram
 
 from locustfiles.samples import Pause, Run, Tally
-from locustfiles.table import table
+from locustfiles.table import ms, table
 
 RUN = a_run({"websocket": [1000, 1100, 1200], "sse": [2000, 2100, 2200], "longpoll": [4000, 5000, 6000]})
 
@@ -35,6 +35,22 @@ def test_the_delay_is_the_median_of_the_repeats(label: str, percent: float):
         assert figures(RUN)[label][place] == f"{mid / 1000:.3f}"
 
 
+@pytest.mark.parametrize(
+    ("us", "text"),
+    [
+        (None, "–"),
+        (0, "0.000"),
+        (-40, "-0.040"),
+        (99_999, "99.999"),
+        (250_040, "250.0"),
+        (1_234_567, "1,235"),
+        (9e9, "9,000,000"),
+    ],
+)
+def test_milliseconds_have_the_digits_that_are_known(us: float | None, text: str):
+    assert ms(us) == text
+
+
 def test_what_no_lane_has_is_left_out():
     assert not {"Chosen", "Back after a fault", "Longest pause", "Slow readers: lost", "Own publish answered, p50"} & set(
         figures(RUN)
@@ -54,7 +70,7 @@ def test_what_only_some_scenarios_have():
     assert found["Slow readers: delay p50"] == ["9.000"]
     assert found["Slow readers: lost"] == ["6"]
     assert found["Own publish answered, p50"] == ["0.700"]
-    assert found["Longest pause"] == ["250.000"]
+    assert found["Longest pause"] == ["250.0"]
     assert found["Connections cut"] == ["2"]
     run.rounds[1].sample.pauses = [Pause(0, 1_000_000, None)]
     assert figures(run)["Longest pause"] == ["to the end"]

@@ -22,6 +22,7 @@ from locustfiles.drawings.timeline import MOMENTS, moments, timeline
 from locustfiles.drawings.trust import Check, trust
 from locustfiles.histogram import merged
 from locustfiles.samples import Lane, Mark, Recovery, Run, Slot, Step, Usage
+from locustfiles.table import ms
 from locustfiles.verdict import judge
 from tests.locustfiles.bigrun import FAULTS, a_big_run
 from tests.locustfiles.runs import a_run, histogram
@@ -117,7 +118,7 @@ def test_the_timeline_has_its_marks_and_what_is_missing() -> None:
     slots = [slot for each in ONE.of(ONE.lanes()[1]) for slot in each.sample.timeline if 3 <= slot.at < 3.99]
     mean = sum(slot.mean * slot.delivered for slot in slots) / sum(slot.delivered for slot in slots)
     most = max(slot.most for slot in slots)
-    assert told["from 3 s"] == f"{mean / 1000:,.3f} ({most / 1000:,.3f})"
+    assert told["from 3 s"] == f"{ms(mean)} ({ms(most)})"
 
 
 def test_a_line_breaks_where_nothing_arrived_but_not_where_nothing_was_due() -> None:
