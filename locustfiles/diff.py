@@ -16,7 +16,7 @@ import msgspec
 from transports.errors import ConfigError
 
 from .capacity import CLOSE, capacity
-from .figures import FIGURES, Figure, of_lane
+from .figures import FIGURES, Figure, least, of_lane
 from .names import amount, lane_name, listed, network_name
 from .noise import Difference, unpaired
 from .plan import Plan
@@ -222,7 +222,7 @@ def _capacity_row(a: Run, b: Run, one: Lane, other: Lane, tolerance: float) -> R
 
 def drift(a: Run, b: Run, transport: str, figure: Figure) -> float:
     """By how much a figure of the instrument itself changed, as the logarithm of the ratio; 0 where it was not calibrated."""
-    values = [of_lane(figure, [each for each in run.calibration if each.lane.transport == transport]) for run in (a, b)]
+    values = [least(figure, [each for each in run.calibration if each.lane.transport == transport]) for run in (a, b)]
     before, after = (value if value is not None and 0 < value < math.inf else None for value in values)
     return math.log(after / before) if before is not None and after is not None else 0.0
 

@@ -43,6 +43,11 @@ def by_repeat(figure: Figure, rounds: Sequence[Round]) -> dict[int, float | None
     return {repeat: value if value is None or math.isfinite(value) else None for repeat, value in values.items()}
 
 
+def least(figure: Figure, rounds: Sequence[Round]) -> float | None:
+    """The best of the repeats. For what a measurement itself adds: disturbances only add to it, so the least is the nearest."""
+    return min((value for value in by_repeat(figure, rounds).values() if value is not None), default=None)
+
+
 def _delay(percent: float) -> Callable[[Round], float | None]:
     return lambda each: _ms(each.sample.delays, percent)
 

@@ -20,9 +20,9 @@ POINTS: Final = ("delay", "tail", "recovery", "memory", "capacity", "acknowledge
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is done while events flow.
 
-    `do` is one of: `cut` (reset all connections), `close` (end them properly), `forget` (drop them without a word), `restart` (ask
-    the server to end, and start it again), `kill` (the same, without asking), or `network NAME` (become another network, and the
-    old one again when the time is over).
+    `do` is one of: `cut` (reset all connections), `close` (end them properly), `forget` (drop them without a word), `restart`
+    (ask the server to end, and start it again), `kill` (the same, without asking), or `network NAME` (become another network, and
+    the old one again when the time is over).
     """
 
     at: float  # seconds since the first event was due

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from . import doubts
 from .capacity import CLOSE, capacity
-from .figures import FIGURES, Figure, by_repeat, of_lane
+from .figures import FIGURES, Figure, by_repeat, least, of_lane
 from .names import NAMES, amount, capital, lane_name, listed, network_name
 from .noise import Difference, Interval, paired, step_down
 from .plan import Fault, Plan
@@ -113,7 +113,7 @@ def pair(run: Run, best: Lane, lane: Lane, figure: Figure, *, comparisons: int =
 
 
 def bias(run: Run, one: str, other: str, figure: Figure) -> float:
-    """By how much the instrument favours one of two transports: what the calibration shows of them, in the unit of the figure.
+    """By how much the instrument favours one of two transports: the least that the calibration shows of each, in the figure's unit.
 
     The negotiated client is not calibrated: for it the largest difference between any two counts. Only times can be the
     instrument's: bytes and CPU of a server that does nothing are those of the wire and of that server.
@@ -121,7 +121,7 @@ def bias(run: Run, one: str, other: str, figure: Figure) -> float:
     if one == other or figure.unit != "ms":
         return 0.0
     transports = dict.fromkeys(each.lane.transport for each in run.calibration)
-    found = {name: of_lane(figure, [each for each in run.calibration if each.lane.transport == name]) for name in transports}
+    found = {name: least(figure, [each for each in run.calibration if each.lane.transport == name]) for name in transports}
     known = {name: value for name, value in found.items() if value is not None}
     chosen = [known[name] for name in (one, other)] if one in known and other in known else list(known.values())
     return max(chosen, default=0.0) - min(chosen, default=0.0)

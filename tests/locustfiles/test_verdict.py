@@ -104,6 +104,13 @@ def test_a_difference_that_the_instrument_makes_is_not_credited():
     ]
 
 
+def test_one_disturbed_repeat_of_the_calibration_is_not_the_instrument_s_own():
+    run = a_run({"websocket": APART["websocket"], "sse": [us + 200 for us in APART["websocket"]]})
+    run.calibration = [a_round(name, 1, 100, subject="null") for name in ("websocket", "sse")]
+    run.calibration.append(a_round("sse", 2, 2_000, subject="null"))
+    assert "SSE came 0.20 ms" in the(run).sentence
+
+
 def test_the_same_difference_is_credited_to_another_server_because_the_instrument_is_the_same():
     run = a_run({"sse": APART["websocket"]}, subjects=("everywire", "other"), instrument={"sse": 400, "websocket": 100})
     for each in run.of(Lane("open", "other", "sse")):
