@@ -189,9 +189,11 @@ class Conductor:
     def _play(self, plan: Plan, cast: Cast, lane: Lane, repeat: int, *, rows: bool = False) -> Round:
         """Play one lane once. `rows`: keep what became of each event."""
         self._tell.begin()
-        with _scratch() as scratch, _place(cast.subjects[lane.subject], lane, plan, scratch, self._stop) as place:
-            script = Script(cast.script, cast.users[lane.transport])
-            swarm = Swarm(script, plan, place.target, scratch, self._stop)
+        with (
+            _scratch() as scratch,
+            Swarm(plan, scratch, self._stop) as swarm,
+            _place(cast.subjects[lane.subject], lane, plan, scratch, self._stop) as place,
+        ):
             faults = Faults(plan.faults, place.server, place.relay)
 
             def meanwhile(beat: Beat) -> None:
@@ -199,7 +201,8 @@ class Conductor:
                 faults.look(beat.started)
 
             with place.watch as watch:
-                sample = self._heard(swarm, lane, meanwhile)
+                script = Script(cast.script, cast.users[lane.transport])
+                sample = self._heard(lane, swarm, lambda: swarm.play(script, place.target, meanwhile))
             self._count(lane, place.server)
             if rows:
                 self._archive.events(lane, repeat, swarm.rows())
@@ -214,10 +217,10 @@ class Conductor:
             relay=watch.share(sample.started, sample.ended),
         )
 
-    def _heard(self, swarm: Swarm, lane: Lane, meanwhile: Callable[[Beat], None]) -> Sample:
+    def _heard(self, lane: Lane, swarm: Swarm, play: Callable[[], Sample]) -> Sample:
         """Have it play. What it said goes to the archive if it fails, the reason into the error."""
         try:
-            return swarm.play(meanwhile)
+            return play()
         except StageError as error:
             where = self._archive.crash(swarm.said())
             raise StageError(f"a round of {named(lane, self._plan)} failed. {error}\nAll that it said: {where}") from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -53,39 +54,53 @@ class Script(msgspec.Struct, frozen=True):
 
 
 class Swarm:
-    """A Locust that plays one round.
+    """A Locust that plays one round. It is started when this is entered, and has then something to import while others start,
+    too.
 
     Args:
-        script: what it plays.
         plan: the numbers.
-        target: where its readers go.
         scratch: an empty directory.
         stop: who wants it to end.
     """
 
-    def __init__(self, script: Script, plan: Plan, target: Target, scratch: Path, stop: Stop) -> None:
-        self._script, self._plan, self._target, self._scratch, self._stop = script, plan, target, scratch, stop
+    def __init__(self, plan: Plan, scratch: Path, stop: Stop) -> None:
+        self._plan, self._scratch, self._stop = plan, scratch, stop
+        self._stack = contextlib.ExitStack()
 
-    def play(self, meanwhile: Callable[[Beat], None]) -> Sample:
-        """Play it to its end; `meanwhile` is called several times a second.
+    def __enter__(self) -> Swarm:
+        self._pipe, self._progress = os.pipe()
+        self._stack.callback(os.close, self._pipe)
+        try:
+            command, said = [sys.executable, "-m", "locustfiles.prelude"], self._scratch / "locust.txt"
+            child = Child(command, said, self._stop, stdin=subprocess.PIPE, pass_fds=(self._progress,))
+            self._child = self._stack.enter_context(child)
+        finally:
+            os.close(self._progress)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def play(self, script: Script, target: Target, meanwhile: Callable[[Beat], None]) -> Sample:
+        """Have it play its round to the end; `meanwhile` is called several times a second.
+
+        Args:
+            script: what it plays.
+            target: where its readers go.
+            meanwhile: gets what it said of itself last.
 
         Raises:
             StageError: it left no sample; the message has its last words.
             StoppedError: somebody wants it to end.
         """
         (self._scratch / "plan.json").write_bytes(msgspec.json.encode(self._plan))
-        reading, writing = os.pipe()
-        with contextlib.ExitStack() as stack:
-            stack.callback(os.close, reading)
-            environment = {**os.environ, **self._target.environment}
-            try:
-                command = self._command(writing)
-                said = self._scratch / "locust.txt"
-                child = stack.enter_context(Child(command, said, self._stop, pass_fds=(writing,), env=environment))
-            finally:
-                os.close(writing)
-            self._listen(child, reading, meanwhile)
-        return self._sample(child)
+        told = {"words": self._words(script, target), "environment": target.environment}
+        assert self._child.process.stdin is not None  # noqa: S101 - it is a pipe
+        with contextlib.suppress(BrokenPipeError):  # it has ended; why, is told below
+            self._child.process.stdin.write(msgspec.json.encode(told) + b"\n")
+            self._child.process.stdin.close()
+        self._listen(meanwhile)
+        return self._sample()
 
     def rows(self) -> list[str]:
         """Lines of CSV, one for each event."""
@@ -97,34 +112,35 @@ class Swarm:
         file = self._scratch / "locust.txt"
         return file.read_text("utf-8", "replace") if file.exists() else ""
 
-    def _command(self, progress: int) -> list[str]:
+    def _words(self, script: Script, target: Target) -> list[str]:
+        """Its command line."""
         options = {
             "--loglevel": "WARNING",
-            "-f": self._script.file,
-            "--host": self._target.host,
+            "-f": script.file,
+            "--host": target.host,
             "-u": self._plan.readers,
             "-r": self._plan.readers,
             "--plan": self._scratch / "plan.json",
-            "--subject": self._target.subject,
-            "--publish-to": self._target.publish_to,
+            "--subject": target.subject,
+            "--publish-to": target.publish_to,
             "--samples": self._scratch / "sample.json",
             "--events": self._scratch / "events.csv",
-            "--progress": progress,
+            "--progress": self._progress,
         }
         if self._plan.processes > 1:
             options["--processes"] = self._plan.processes
         words = [str(word) for pair in options.items() for word in pair]
-        return [sys.executable, "-m", "locust", "--headless", *words, self._script.user]
+        return ["--headless", *words, script.user]
 
-    def _listen(self, child: Child, pipe: int, meanwhile: Callable[[Beat], None]) -> None:
+    def _listen(self, meanwhile: Callable[[Beat], None]) -> None:
         """Until it has ended. A pipe that is closed stays readable, so then time passes by itself."""
         heard, beat, open_ = b"", Beat(), True
         patience = _BEYOND + self._plan.patience + self._plan.seconds
         end = time.monotonic() + patience
-        while child.running:
+        while self._child.running:
             self._stop.check()
-            if select.select([pipe] if open_ else [], [], [], _TICK)[0]:
-                more = os.read(pipe, 65_536)
+            if select.select([self._pipe] if open_ else [], [], [], _TICK)[0]:
+                more = os.read(self._pipe, 65_536)
                 open_, heard = bool(more), heard + more
                 *lines, heard = heard.split(b"\n")
                 beat = _beat(lines, beat)
@@ -132,12 +148,12 @@ class Swarm:
             if time.monotonic() > end:
                 raise StageError(f"Locust did not end within {patience:g} s")
 
-    def _sample(self, child: Child) -> Sample:
+    def _sample(self) -> Sample:
         file = self._scratch / "sample.json"
         try:
             return msgspec.json.decode(file.read_bytes(), type=Sample)
         except FileNotFoundError:
-            raise StageError(f"Locust left no sample: {last_words(self.said()) or _ended(child)}") from None
+            raise StageError(f"Locust left no sample: {last_words(self.said()) or _ended(self._child)}") from None
         except msgspec.DecodeError as error:
             raise StageError(f"Locust left something that is no sample: {error}") from error
 

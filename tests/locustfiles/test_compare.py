@@ -382,7 +382,7 @@ def _words(process: psutil.Process) -> list[str]:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 3, [signal.SIGHUP]])
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM] * 3, [signal.SIGHUP]])
 def test_an_interrupt_leaves_a_report_and_no_orphans(tmp_path: Path, signals: list[signal.Signals]):
     out = tmp_path / "out"
     with under_way(out, *TINY[:4], "--transport", "sse", "--seconds", "60", "--network", "latency-1ms") as (process, children):
@@ -404,6 +404,14 @@ def test_a_generator_without_time_left_blocks_the_verdict(tmp_path: Path):
     done = everywire("compare", *words, "--no-calibrate", "--output", str(tmp_path / "out"))
     assert done.returncode == NOT_TRUSTWORTHY, done.stdout + done.stderr
     assert "the load generator" in done.stdout  # saturated, or, where others are busy too, late
+
+
+@pytest.mark.real
+def test_what_is_planted_in_the_null_subject_is_there(tmp_path: Path):
+    transports = ["--transport", "sse", "--transport", "longpoll"]
+    done = everywire("compare", "--subject", "null:longpoll=20000", *transports, *BARE, "--output", str(tmp_path / "out"))
+    least = {each.lane.transport: each.sample.delays.least or 0 for each in kept(tmp_path / "out").rounds}
+    assert least["sse"] < 20_000 <= least["longpoll"], done.stdout + done.stderr
 
 
 def test_a_port_that_somebody_else_has_is_not_a_server(tmp_path: Path):
