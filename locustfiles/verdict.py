@@ -113,8 +113,8 @@ def pair(run: Run, best: Lane, lane: Lane, figure: Figure, *, comparisons: int =
 
 
 def bias(run: Run, one: str, other: str, figure: Figure) -> float:
-    """By how much the instrument favours one of two transports, in the unit of the figure: what the calibration shows of them, the
-    least of the repeats of each.
+    """By how much the instrument favours one of two transports, in the unit of the figure: what the calibration shows of them,
+    the least of the repeats of each.
 
     The negotiated client is not calibrated: for it the largest difference between any two counts. Only times can be the
     instrument's: bytes and CPU of a server that does nothing are those of the wire and of that server.
