@@ -400,7 +400,7 @@ def test_an_interrupt_leaves_a_report_and_no_orphans(tmp_path: Path, signals: li
 
 @pytest.mark.real
 def test_a_generator_without_time_left_blocks_the_verdict(tmp_path: Path):
-    words = ["--subject", "null", "--transport", "sse", "--readers", "400", "--rate", "400", "--seconds", "2", "--repeats", "1"]
+    words = ["--subject", "null", "--transport", "sse", "--readers", "400", "--rate", "400", "--seconds", "1", "--repeats", "1"]
     done = everywire("compare", *words, "--no-calibrate", "--output", str(tmp_path / "out"))
     assert done.returncode == NOT_TRUSTWORTHY, done.stdout + done.stderr
     assert "the load generator" in done.stdout  # saturated, or, where others are busy too, late
@@ -410,8 +410,9 @@ def test_a_generator_without_time_left_blocks_the_verdict(tmp_path: Path):
 def test_what_is_planted_in_the_null_subject_is_there(tmp_path: Path):
     transports = ["--transport", "sse", "--transport", "longpoll"]
     done = everywire("compare", "--subject", "null:longpoll=20000", *transports, *BARE, "--output", str(tmp_path / "out"))
-    least = {each.lane.transport: each.sample.delays.least or 0 for each in kept(tmp_path / "out").rounds}
-    assert least["sse"] < 20_000 <= least["longpoll"], done.stdout + done.stderr
+    delays = {each.lane.transport: each.sample.delays for each in kept(tmp_path / "out").rounds}
+    # Not the least of long-polling: what comes while nobody waits is handed over with the next request.
+    assert (delays["sse"].least or 0) < 20_000 <= (delays["longpoll"].percentile(50) or 0), done.stdout + done.stderr
 
 
 def test_a_port_that_somebody_else_has_is_not_a_server(tmp_path: Path):
