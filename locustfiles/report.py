@@ -29,8 +29,8 @@ from .drawings.timeline import timeline
 from .drawings.trust import trust
 from .figures import FIGURES
 from .names import NAMES, amount, capital, lane_name
-from .samples import Lane, Round, Run
-from .table import COUNTING, NONE, Line, ms, table
+from .samples import Lane, Run
+from .table import COUNTING, NONE, Line, table
 from .verdict import Verdicts, judge
 
 COLUMNS = 100  # of the terminal
@@ -56,15 +56,6 @@ def said(verdicts: Verdicts) -> str:
         *(f"Note: {note}." for note in dict.fromkeys([*verdicts.notes, *own])),
     ]
     return "\n".join(textwrap.fill(line, COLUMNS, subsequent_indent="  ") for line in lines)
-
-
-def line(each: Round, repeats: int) -> str:
-    """One line of progress."""
-    sample = each.sample
-    p50, p99 = (ms(sample.delays.percentile(percent)) for percent in (50, 99))
-    faults = f"lost {sample.tally.lost}, doubled {sample.tally.doubled}, disordered {sample.tally.disordered}"
-    name = NAMES.get(each.lane.transport, each.lane.transport)
-    return f"{name:<12} {each.repeat}/{repeats}   delay p50 {p50:>8} ms   p99 {p99:>8} ms   {faults}"
 
 
 def html(run: Run) -> str:

@@ -222,7 +222,6 @@ def test_a_run_that_delivered_nothing_is_shown_too():
     run.rounds[0].sample.timeline = []
     run.rounds[0].server = None
     assert "nothing arrived" in report.html(run)
-    assert report.line(run.rounds[0], 1)
     assert report.text(run)
 
 
@@ -270,7 +269,3 @@ def test_many_servers_take_several_blocks_of_columns():
     text = report.text(run)
     assert all(f"10.0.0.{n}:8000" in text for n in range(8))
     assert text.count("Delay p50") == 2
-
-
-def test_a_line_of_progress_has_delay_and_faults():
-    assert re.search(r"WebSocket +1/3 +delay p50 +\d\.\d{3} ms .* lost 0, doubled 0, disordered 0", report.line(RUN.rounds[0], 3))
