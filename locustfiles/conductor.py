@@ -21,7 +21,7 @@ from transports.networks import network
 from .archive import Archive
 from .capacity import capacity, next_step, step
 from .faults import Faults, needs_relay
-from .plan import NEGOTIATED, Plan
+from .plan import NEGOTIATED, TRANSPORTS, Plan
 from .progress import Progress, Turn, named, outcome
 from .recovery import recoveries
 from .samples import Lane, Round, Run, Sample
@@ -70,13 +70,16 @@ def turn(lanes: Sequence[Lane], repeat: int) -> list[Lane]:
     return [*lanes[start:], *lanes[:start]]
 
 
-def calibration(plan: Plan) -> Plan:
-    """What is played to the instrument itself: the same, but shorter, and with nothing done meanwhile."""
+def calibration(plan: Plan, cast: Cast) -> Plan:
+    """What is played to the instrument itself: the same, but shorter, and with nothing done meanwhile. The client that chooses
+    may be on any transport, so for its sake all are played.
+    """
+    wanted = TRANSPORTS if NEGOTIATED in plan.transports else plan.transports
     return msgspec.structs.replace(
         plan,
         subjects=(NULL,),
         networks=(OPEN,),
-        transports=tuple(name for name in plan.transports if name != NEGOTIATED),
+        transports=tuple(name for name in wanted if name in cast.users),
         seconds=min(plan.seconds, _CALIBRATION_SECONDS),
         repeats=min(plan.repeats, _CALIBRATION_REPEATS),
         faults=(),
@@ -126,7 +129,7 @@ class Conductor:
 
     def _turns(self) -> Iterator[Turn]:
         """What will be played, as far as is known."""
-        plan = calibration(self._plan)
+        plan = calibration(self._plan, self._cast)
         if self._plan.calibrate:
             for repeat in range(1, plan.repeats + 1):
                 for lane in turn(_calibration_lanes(plan), repeat):
@@ -140,7 +143,7 @@ class Conductor:
         return Turn(f"{prefix}{named(lane, plan)} {repeat}/{plan.repeats}", lane, plan.seconds)
 
     def _calibrate(self) -> None:
-        plan = calibration(self._plan)
+        plan = calibration(self._plan, self._cast)
         cast = self._cast._replace(subjects={NULL: subject(NULL)})
         for repeat in range(1, plan.repeats + 1):
             for lane in turn(_calibration_lanes(plan), repeat):

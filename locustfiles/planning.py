@@ -18,7 +18,7 @@ from .conductor import Cast, lanes
 from .describe import Description, ScenarioError, description, file_of
 from .faults import ON_SERVER, FaultError, network_of, within
 from .names import NAMES, listed
-from .plan import NEGOTIATED, Plan, Scenario
+from .plan import NEGOTIATED, TRANSPORTS, Plan, Scenario
 from .slo import slo
 from .subjects import Subject, SubjectError, subject
 
@@ -88,7 +88,11 @@ def _staging(wishes: Wishes) -> Staging:
     plan = _plan(wishes, found, tuple(subjects))
     _check(plan, cast, wishes.transports)
     played = {lane.transport for lane in lanes(plan, cast)}
-    plan = msgspec.structs.replace(plan, transports=tuple(name for name in plan.transports if name in played))
+    plan = msgspec.structs.replace(
+        plan,
+        transports=tuple(name for name in plan.transports if name in played),
+        calibrate=plan.calibrate and bool(set(found.users).intersection(TRANSPORTS)),
+    )
     return Staging(plan, cast, command(plan, wishes), _notes(plan, found.scenario))
 
 

@@ -51,12 +51,12 @@ def test_the_instrument_is_measured_as_the_server_is():
         size=300,
         seconds=60,
         repeats=9,
-        transports=("sse", "negotiated"),
+        transports=("sse",),
         networks=("buffering",),
         faults=(Fault(at=1, do="kill"),),
         slow=0.5,
     )
-    made = calibration(plan)
+    made = calibration(plan, cast("everywire"))
     assert (made.readers, made.rate, made.size) == (70, 20, 300)
     assert (made.networks, made.subjects, made.transports) == (("open",), ("null",), ("sse",))
     assert (made.faults, made.slow) == ((), 0.0)
@@ -64,5 +64,11 @@ def test_the_instrument_is_measured_as_the_server_is():
 
 
 def test_the_instrument_is_measured_no_longer_than_the_server():
-    made = calibration(Plan(seconds=0.5, repeats=1))
+    made = calibration(Plan(seconds=0.5, repeats=1), cast("everywire"))
     assert (made.seconds, made.repeats) == (0.5, 1)
+
+
+def test_who_chooses_may_be_on_any_transport():
+    plan = Plan(transports=("sse", "negotiated"))
+    assert calibration(plan, cast("everywire")).transports == ("websocket", "sse", "longpoll")
+    assert calibration(plan, cast("everywire", users={"negotiated": "N", "longpoll": "L"})).transports == ("longpoll",)
