@@ -15,6 +15,10 @@ What Locust shows as the response time of `deliver sse` is the delay of a delive
 to be published to its arrival, in milliseconds with three decimals. Whatever goes wrong is a failure under a name of its own:
 `lost sse` (in silence), `declared sse` (the server said so), `doubled sse`, `disordered sse`, `cut sse`.
 
+Locust keeps that precision in percentiles, medians and means: on its web page, in `/stats/requests` and with `--json`. It
+rounds to whole milliseconds, and that cannot be changed from outside: all that its tables in the terminal show, and the least
+and the longest time everywhere but in `--json`.
+
 Events are judged by their `Stamp`: the number and the time that `publisher.py` puts into them, or what `parse` finds.
 """
 

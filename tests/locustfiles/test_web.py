@@ -41,9 +41,9 @@ def test_a_scenario_runs_from_the_web_page():
     for name in ("deliver websocket", "deliver sse", "deliver longpoll"):
         found = stats[name]
         assert found["num_failures"] == 0
-        figures = [found[key] for key in ("median_response_time", "min_response_time", "response_time_percentile_0.95")]
+        figures = [found[key] for key in ("median_response_time", "avg_response_time", "response_time_percentile_0.95")]
         assert any(figure % 1 for figure in figures), found  # parts of milliseconds
-    assert stats["deliver sse"]["min_response_time"] >= 0.15  # ms; what was planted
+    assert stats["deliver sse"]["median_response_time"] >= 0.15  # ms; what was planted
 
 
 def answers(page: str) -> bool:
