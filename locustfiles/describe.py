@@ -11,7 +11,7 @@ import importlib.util
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from .plan import Scenario
+from .plan import NEGOTIATED, TRANSPORTS, Scenario
 
 SCENARIOS: Final = Path(__file__).parent / "scenarios"
 _WAIT: Final = 60.0  # seconds for a file to be run
@@ -81,7 +81,7 @@ def description(file: Path) -> Description:
 
 def describe(module: ModuleType) -> Description:
     """What a scenario says of itself. Raises: ScenarioError, it has no users or plays no rounds."""
-    users = dict(_users(module))
+    users = _users(module)
     if not users:
         raise ScenarioError("it has no user class that reads, such as class Reader(SSEUser)")
     if "locustfiles.rounds" not in sys.modules:
@@ -98,13 +98,15 @@ def describe(module: ModuleType) -> Description:
     return Description(question_of(module.__doc__), scenario, users)
 
 
-def _users(module: ModuleType) -> Iterator[tuple[str, str]]:
+def _users(module: ModuleType) -> dict[str, str]:
     """Transport and name of each class of the module that reads; of several for a transport, the one named first."""
     from .users import StreamUser  # brings Locust in
 
-    for name, found in reversed(vars(module).items()):
-        if isinstance(found, type) and issubclass(found, StreamUser) and not found.abstract:
-            yield _transport(found), name
+    found: dict[str, str] = {}
+    for name, each in vars(module).items():
+        if isinstance(each, type) and issubclass(each, StreamUser) and not each.abstract:
+            found.setdefault(_transport(each), name)
+    return {transport: found[transport] for transport in (*TRANSPORTS, NEGOTIATED) if transport in found}
 
 
 def _transport(user: type) -> str:
