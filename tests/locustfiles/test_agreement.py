@@ -23,15 +23,30 @@ TRIES = 5  # the machine may be busy with something else
 CLIENT = """
 import asyncio, json, sys, time
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+arrived, received = 0, ResponseHandler.data_received  # nanoseconds of the wall clock, when bytes came into this process
+
+def data_received(self, data):
+    global arrived
+    arrived = time.time_ns()
+    received(self, data)
+
+ResponseHandler.data_received = data_received
+
+async def awake():
+    # Its stamps are its own, not the kernel's: a process that has to wake up first would be late by as much as we want to find.
+    while True:
+        await asyncio.sleep(0)
 
 async def main(url, transport, count):
-    came = {}
+    came, waking = {}, asyncio.create_task(awake())
     async with aiohttp.ClientSession() as session:
         if transport == "websocket":
             async with session.ws_connect(url + "/ws?channels=compare") as socket:
                 print("ready", flush=True)
                 async for message in socket:
-                    note(json.loads(message.data), time.time_ns(), came)
+                    note(json.loads(message.data), arrived, came)
                     if len(came) == count:
                         break
         else:
@@ -39,9 +54,10 @@ async def main(url, transport, count):
                 print("ready", flush=True)
                 async for line in response.content:
                     if line.startswith(b"data:"):
-                        note([json.loads(line[5:])], time.time_ns(), came)
+                        note([json.loads(line[5:])], arrived, came)
                     if len(came) == count:
                         break
+    waking.cancel()
     print(json.dumps(came))
 
 def note(items, now, came):
