@@ -10,7 +10,7 @@
  * machine says. A resume, a poll, a reconnect and a change of wire are the same act: "read on from this position".
  *
  * The wire protocol is docs/reference/protocol.md; the types are in client.d.ts. What is served is client.min.js, which
- * tests/static/minify.py makes of this.
+ * tests/static/minify.js makes of this.
  */
 
 /** What went wrong, in the words of the protocol. `retry`: seconds to wait, null: do not come back, undefined: not said. */
