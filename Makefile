@@ -5,12 +5,12 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 BIN := .venv/bin
 
-.PHONY: run test compare lint docs client clean chromium
+.PHONY: run test compare lint docs client networks clean debian
 
 run: .venv/run  ## serve the page and the stream on port $(PORT)
 	@$(BIN)/everywire serve --host $(HOST) --port $(PORT)
 
-test: .venv/dev chromium lint  ## everything that CI checks
+test: .venv/dev debian lint  ## everything that CI checks
 	$(BIN)/python -m pytest
 
 lint: .venv/dev  ## style, types, layers
@@ -27,6 +27,10 @@ docs: .venv/dev  ## the documentation, into docs/_build/html
 
 client: .venv/dev  ## what is served of the browser client, after a change of its source; takes minutes
 	$(BIN)/node tests/static/minify.js
+
+networks: .venv/dev debian  ## ride through all networks, and make their page of the documentation
+	$(BIN)/python -m pytest tests/networks/test_matrix.py --record -k "python or chromium"
+	$(BIN)/python docs/networks_page.py
 
 clean:  ## all that the other targets made
 	rm -rf .venv tests/static/node_modules build dist docs/_build compare-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
@@ -47,9 +51,18 @@ clean:  ## all that the other targets made
 # What makes the browser client small comes from npm, all else from PyPI.
 npm = $(BIN)/npm install --prefix tests/static --no-package-lock --no-audit --no-fund --silent
 
-# The browser tests drive Debian's Chromium. Where it cannot be installed they are skipped by name.
-chromium:
+# The tests drive Debian's Chromium and proxies. What is not there and cannot be installed is skipped by name. On a machine that
+# runs services the proxies would begin to serve port 80, now and after every boot: they are installed in containers only.
+PROXIES := nginx:nginx haproxy:haproxy apache2:apache2 varnishd:varnish caddy:caddy squid:squid  # program:package
+
+debian:
 	@command -v chromium >/dev/null || { $(call debian,chromium); } || echo "no Chromium: the browser tests are skipped"
+	@packages="$(call missing,$(PROXIES))"; test -z "$$packages" || \
+		{ test ! -d /run/systemd/system && $(call debian,--no-install-recommends $$packages); } || \
+		echo "not installed, and their tests are skipped: $$packages"
+
+# The packages among $(1) whose programs are not there.
+missing = $$(PATH="$$PATH:/usr/sbin"; for each in $(1); do command -v $${each%:*} >/dev/null || printf '%s ' $${each\#*:}; done)
 
 # Install a Debian package, as root or with a sudo that does not ask.
 as_root = $$([ "$$(id -u)" = 0 ] || echo sudo -n)

@@ -7,11 +7,12 @@ import errno
 import ssl
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
-from transports.errors import EverywireError, Refusal
+from transports.errors import ConfigError, EverywireError, Refusal
 
 
 class Commands(click.Group):
@@ -115,6 +116,84 @@ def tail(url: str, channel: tuple[str, ...], **wanted: Any) -> None:
         return print_events(url, channel, **wanted)
 
     _run(work)
+
+
+@cli.command()
+@click.option("--upstream", help="The server: http://host:port, host:port or :port. A path is kept.")
+@click.option("--network", "names", default="open", show_default=True, help="A name of --list; more than one joined by +.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8100, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free port.")
+@click.option("--expose", is_flag=True, help="Yes, others than this machine shall reach it.")
+@click.option("--seed", type=int, help="Let chance be the same every time.")
+@click.option("--wire", is_flag=True, help="Print what passes.")
+@click.option(
+    "--ca", type=click.Path(dir_okay=False, path_type=Path), help="Write the authority of a network that ends TLS here."
+)
+@click.option("--list", "wanted", is_flag=True, help="Show the networks that there are.")
+def proxy(upstream: str | None, names: str, wire: bool, ca: Path | None, wanted: bool, **settings: Any) -> None:
+    """Play a bad network in front of a server. Lines on standard input change it while connections are open."""
+    from .relay import play, table
+
+    if wanted:
+        click.echo(table())
+        return
+    if upstream is None:
+        raise click.UsageError("in front of what? Say --upstream :8000")
+
+    def work() -> Any:
+        from transports.networks import Network
+
+        return play(Network(names, upstream=upstream, **settings), wire=wire, ca=ca)
+
+    _run(work)
+
+
+@cli.command()
+@click.argument("url")
+@click.option(
+    "--channel", "channels", multiple=True, help="Read this channel; a quiet one shows most. Default: everywire-doctor."
+)
+@click.option(
+    "--idle", default=20.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds of silence to try; 0: none."
+)
+@click.option(
+    "--life", default=20.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds to hold a stream; 0: a few."
+)
+@click.option("--quick", is_flag=True, help="As --idle 0 --life 0: a few seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Trust this certificate authority.")
+@click.option("--header", "headers", multiple=True, help="Send this 'Name: value' with every request.")
+@click.option("--token", envvar="EVERYWIRE_TOKEN", help="Show this token. Better: set EVERYWIRE_TOKEN.")
+def doctor(url: str, channels: tuple[str, ...], headers: tuple[str, ...], quick: bool, **wanted: Any) -> None:
+    """Tell what stands between here and the mount at URL, what it does to each transport, and which lines mend it.
+
+    Exit code: 0 the best transport works, 10 something works, 20 nothing does.
+    """
+    if quick:
+        wanted.update(idle=0.0, life=0.0)
+    if channels:
+        wanted["channels"] = channels
+    named = dict(_header(text) for text in headers)
+
+    def work() -> Any:
+        from .doctor import look
+
+        return look(url, headers=named, **wanted)
+
+    try:
+        raise SystemExit(_run(work))
+    except click.ClickException as error:
+        if isinstance(error.__cause__, ConfigError):  # what was asked for makes no sense
+            raise click.UsageError(str(error)) from error
+        raise
+
+
+def _header(text: str) -> tuple[str, str]:
+    """The name and the value of a header. Raises: click.UsageError."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip() or not text.isprintable():
+        raise click.UsageError(f"--header {text!r}: say 'Name: value'")
+    return name.strip(), value.strip()
 
 
 def _run(work: Callable[[], Any]) -> Any:

@@ -22,6 +22,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     proof: float = 5.0  # for a wire to bring an item and an answer
     answer: float = 3.0  # for a wire that works to answer a question
     slack: float = 1.0  # by which a beat may be late
+    check: float = 2.0  # until a one-way stream in charge is compared with a poll once more; then less and less often
     hidden: float = 70.0  # patience in a hidden tab, whose timers may fire once a minute
     short: float = 20.0  # a life below that is a short one
     strikes: int = 2  # short lives in a row that speak against a rung
@@ -198,6 +199,7 @@ class Wire(msgspec.Struct):
     gap: float | None = None  # seconds from item to item, smoothed
     answered: bool = False
     asked: float | None = None  # since when a question is out
+    check: float | None = None  # of a one-way stream in charge: when it is compared again
     struck: bool = False  # its end, or the suspicion, has been held against its rung
     spared: bool = False  # it was given more time after a sleep, which happens once
 

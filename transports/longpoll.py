@@ -12,7 +12,7 @@ from .items import encode_batch
 from .transport import Transport
 from .websocket import MessageReader
 
-_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?", re.ASCII)
 
 
 def parse_seconds(name: str, text: str | None, default: float, most: float) -> float:

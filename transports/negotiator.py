@@ -14,7 +14,7 @@ How it decides:
   takes over. Nothing is lost or doubled in between, because every wire reads on from the same position.
 * **Blame.** A rung is remembered as bad only when another one works at the same time. An outage blames nobody.
 * **Way back up.** Bad rungs are tried again in the background, after 30 seconds, then 60, up to 10 minutes; one must live for
-  `settle` seconds before it takes over.
+  `settle` seconds before it takes over, and for `short` if short lives were what spoke against it.
 * **Learning.** A wire that was cut while nothing came gets shorter beats; two short lives in a row speak against a rung.
 
 `TABLE` decides every pair of state and fact; the diagram in the documentation is made from it.
@@ -170,6 +170,7 @@ class _Step:
                 self._overdue(wire)
         using = self._using()
         if using is not None and s.state == "open":
+            self._check(using)
             self._listen(using)
             if s.online and not s.hidden:
                 self._retest(using)
@@ -325,10 +326,11 @@ class _Step:
                 self._alive(wire)
 
     def refuse(self, fact: Fact) -> None:
-        """HTTP said something else than yes."""
+        """HTTP said something else than yes. A 504 to one that worked is a gateway without patience: that was a cut."""
         wire = self._wire(fact)
         if isinstance(fact, Refused) and wire is not None:
-            self._over(wire, verdict_of(fact), fact)
+            cut = fact.status == 504 and outlook.was_silent(wire, self.now)
+            self._over(wire, "cut_idle" if cut else verdict_of(fact), fact)
 
     def lose(self, fact: Fact) -> None:
         """A connection ended, or was never made."""
@@ -377,7 +379,8 @@ class _Step:
         wire.phase, wire.proven, wire.due, wire.asked = "proven", self.now, None, None
         self._record(Attempt(wire.rung, wire.why, "proven", _ms(self.now - wire.began), "ok"))
         if wire.why == "retest" and self.s.state == "open":
-            wire.due = self.now + self.pace.settle  # up we go if it lives that long
+            cut = wire.rung in self.s.bad and self.s.bad[wire.rung].verdict == "cut_early"  # then that would prove nothing
+            wire.due = self.now + (self.pace.short if cut else self.pace.settle)  # up we go if it lives that long
         else:
             self._take_over(wire)
 
@@ -393,16 +396,17 @@ class _Step:
         for other in list(s.wires):
             if other is wire:
                 continue
-            promising = (
-                other.why == "wish"
-                if wire.why == "wish"
-                else other.why == "wish" or outlook.better(self.s, other.rung, wire.rung)
+            promising = other.why == "wish" or (
+                wire.why != "wish"
+                and outlook.better(s, other.rung, wire.rung)
+                and (other.why != "race" or not outlook.doubtful(s, other.rung, self.now))  # that one has to live for a while
             )
             if other.number == s.using or other.phase == "waiting" or not promising:
                 self._drop(other)
             elif other.phase != "proven" and wire.why == "race" and other.due is not None:
                 other.due = max(other.due, self.now + 1.5 * (self.now - wire.began))
         s.using, wire.due, s.state, s.ever = wire.number, None, "open", True
+        wire.check = self.now + self.pace.check if wire.rung in s.held else None
         s.rise = None if wire.why == "wish" else self.now + self.pace.retest * (0.75 + self.luck / 2)
         if wire.rung in s.bad and s.bad[wire.rung].until > 0:
             s.bad[wire.rung].until = 0.0  # it works; how long it had not is forgotten when it has lived for a while
@@ -558,6 +562,13 @@ class _Step:
         else:
             s.short.pop(wire.rung, None)
         s.doubt = Doubt(wire.rung, verdict, max(1.0, min(0.6 * idle, wire.beat)) if verdict == "cut_idle" else None)
+
+    def _check(self, using: Wire) -> None:
+        """Compare a one-way stream again: a proxy that passes a body in lumps may have passed one just in time."""
+        if using.check is not None and using.check <= self.now and not self.s.hidden:
+            using.check = self.now + min(max(self.pace.check, (self.now - using.proven) / 2), self.pace.retest_most)
+            if using.asked is None:
+                self._ask(using)
 
     def _listen(self, using: Wire) -> None:
         """Judge the silence of the wire in charge: ask and, if no answer comes, open others beside it."""

@@ -92,6 +92,11 @@ def how_it_died(state: State, wire: Wire, now: float) -> str:
     return "cut_early" if lived < state.pace.short else "ended"
 
 
+def was_silent(wire: Wire, now: float) -> bool:
+    """Whether nothing has come for a while on a proven wire: somebody on the way may have lost patience."""
+    return wire.phase == "proven" and now - wire.heard >= _QUIET_LEAST
+
+
 def next_tick(state: State, now: float) -> float | None:
     """When something is due next; None when only a fact can change anything."""
     if state.state in ("idle", "closed", "failed"):
@@ -102,6 +107,8 @@ def next_tick(state: State, now: float) -> float | None:
     using = next((wire for wire in state.wires if wire.number == state.using), None)
     if using is not None and state.state == "open":
         times.append(patience_ends(state, using))
+        if using.check is not None and not state.hidden:
+            times.append(using.check)
         if state.online and not state.hidden:
             times += [at for _, at in rises(state, using)]
             times += [forgiven_at(state, using)] if using.rung in state.bad else []

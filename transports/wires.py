@@ -224,7 +224,7 @@ class Wire:
         while True:
             asked, before = loop.time(), self.last
             async with self._get({"wait": f"{wait:g}", **query}) as response:
-                body = await _read(response)
+                body = await read(response)
             self._target.tap(self.transport.name, body)
             items = self.transport.reader().feed(body)
             if query is self._query:
@@ -275,7 +275,7 @@ class Wire:
         """Whether a poll that does not wait brings an event that this wire, given a while, does not."""
         try:
             async with _get(self._target, longpoll.TRANSPORT, self.last, {"wait": "0"}) as response:
-                items = longpoll.TRANSPORT.reader().feed(await _read(response))
+                items = longpoll.TRANSPORT.reader().feed(await read(response))
         except _RefusedError as refused:
             if refused.code:  # not served there, says our server: an answer all the same
                 return False
@@ -293,7 +293,7 @@ class Wire:
         return not self.waits and not _passed(self.last, seen[-1].id)
 
     async def _url(self, query: Mapping[str, str]) -> URL:
-        return await _url(self._target, self.transport, self.last, query)
+        return await _url(self._target, self.transport.path, _question(self._target, self.last, query))
 
     def _get(self, query: Mapping[str, str]) -> Any:
         return _get(self._target, self.transport, self.last, query)
@@ -340,7 +340,7 @@ def _sensible(retry: float | None) -> float | None:
     return None if retry is None else min(max(retry, 0.0), _BEAT_MOST)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def read(response: aiohttp.ClientResponse) -> bytes:
     """A whole body. Raises: NotEverywireError, it does not end."""
     body = bytearray()
     while part := await response.content.readany():
@@ -389,7 +389,7 @@ async def _post(target: Target, body: bytes) -> list[Reply]:
         async with target.http.post(url, data=body, headers=headers, allow_redirects=False) as response:
             if response.status != 200:
                 raise await _refused(response)
-            return [item for item in decode_batch(await _read(response)) if isinstance(item, Reply)]
+            return [item for item in decode_batch(await read(response)) if isinstance(item, Reply)]
 
 
 def hint(outcome: str) -> str:
@@ -398,29 +398,35 @@ def hint(outcome: str) -> str:
     return ". Is the URL that of the mount, such as http://127.0.0.1:8000/live?" if wrong else ""
 
 
+def _get(target: Target, transport: Transport, since: str | None, query: Mapping[str, str]) -> Any:
+    return get(target, transport.path, transport.content_type, _question(target, since, query))
+
+
 @asynccontextmanager
-async def _get(
-    target: Target, transport: Transport, since: str | None, query: Mapping[str, str]
+async def get(
+    target: Target, path: str, content_type: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """An answer whose head says that it is ours. Raises: Refusal, _RefusedError."""
-    url, headers = await _url(target, transport, since, query), await _authorization(target)
+    """An answer whose head says that it is ours. Raises: one of `BROKEN`; Refusal, our server says no."""
+    url, headers = await _url(target, path, query), {**(headers or {}), **await _authorization(target)}
     async with target.http.get(url, headers=headers, allow_redirects=False) as response:
         if response.status != 200:
             raise await _refused(response)
-        if response.content_type != transport.content_type:
+        if response.content_type != content_type:
             raise _RefusedError(
                 200, _via(response.headers), response.content_type, f"200 {response.content_type}: not an everywire answer"
             )
         yield response
 
 
-async def _url(target: Target, transport: Transport, since: str | None, query: Mapping[str, str]) -> URL:
-    """Where to read on. All that matters is in the URL, because headers get lost on the way, and it is unique,
-    because some caches ignore `no-store`.
-    """
+def _question(target: Target, since: str | None, query: Mapping[str, str]) -> dict[str, str]:
+    """What is to be read. All that matters is in the URL, because headers get lost on the way."""
     place = {"since": since} if since else {}
-    everything = {"channels": ",".join(target.channels), **place, **query, "_": uuid.uuid4().hex[:8]}
-    return URL(f"{await target.base()}/{transport.path}").with_query(everything)
+    return {"channels": ",".join(target.channels), **place, **query}
+
+
+async def _url(target: Target, path: str, query: Mapping[str, str]) -> URL:
+    """Where to ask. It is unique, because some caches ignore `no-store`."""
+    return URL(f"{await target.base()}/{path}").with_query({**query, "_": uuid.uuid4().hex[:8]})
 
 
 async def _authorization(target: Target) -> dict[str, str]:
@@ -434,7 +440,7 @@ async def _refused(response: aiohttp.ClientResponse) -> Exception:
     """
     status, path, kind, via = response.status, response.url.path, response.content_type, _via(response.headers)
     try:
-        body = msgspec.json.decode(await _read(response), type=ErrorBody)
+        body = msgspec.json.decode(await read(response), type=ErrorBody)
         if body.code not in _CODES:  # somebody else's JSON
             raise msgspec.DecodeError
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -484,8 +490,13 @@ def mount_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def open_session(headers: Mapping[str, str] | None, ca: str | None) -> Http:
-    """Connections to share, with proxies from the environment. Raises: ConfigError, when `ca` holds no authority."""
+def open_session(
+    headers: Mapping[str, str] | None, ca: str | None, *, watch: Sequence[aiohttp.ClientMiddlewareType] = ()
+) -> Http:
+    """Connections to share, with proxies from the environment. `watch`: who sees each request and its answer.
+
+    Raises: ConfigError, when `ca` holds no authority.
+    """
     try:
         tls: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca) if ca else True
     except OSError as error:  # SSLError is one
@@ -499,7 +510,7 @@ def open_session(headers: Mapping[str, str] | None, ca: str | None) -> Http:
         connector=aiohttp.TCPConnector(
             ssl=tls, limit=0
         ),  # the negotiator has a ceiling; a full pool would only look like a dead network
-        middlewares=(_no_upgrade_elsewhere,),
+        middlewares=(_no_upgrade_elsewhere, *watch),
     )
 
 

@@ -22,7 +22,8 @@ function written({ do: what, wire, rung, quiet, state, sentence, bad }) {
 
 function play({ rungs = ["websocket", "sse", "longpoll"], held = ["sse"], steps, end = {}, ...more }) {
   delete more.name;
-  let state = initial(rungs, { held, ...more });
+  // One-way streams are compared again only in the stories about that.
+  let state = initial(rungs, { held, ...more, pace: { check: 1e9, ...more.pace } });
   let now = 0;
   for (const [at, fact, expected, luck = 0.5] of steps) {
     assert.ok(at !== "due" || state.due !== null, `nothing is due before ${JSON.stringify(fact)}`);

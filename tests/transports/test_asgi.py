@@ -369,6 +369,14 @@ async def test_a_proxy_that_rewrites_the_host_keeps_no_page_of_ours_out(http) ->
         assert "Access-Control-Allow-Origin" not in response.headers
 
 
+@pytest.mark.parametrize("script", ["client.js", "tabs.js"])
+async def test_a_script_is_for_every_page_because_one_of_ours_may_seem_foreign(http, script: str) -> None:
+    headers = {"Origin": "http://live.example"}  # a module's script names it, and a proxy may have rewritten `Host`
+    async with live() as (_, url), http.get(f"{url}/{script}", headers=headers) as response:
+        assert response.status == 200
+        assert response.headers["Access-Control-Allow-Origin"] == "http://live.example"
+
+
 async def test_a_browser_is_told_that_an_allowed_page_may_see_the_answer(http) -> None:
     async with live(origins=("https://shop.example",)) as (_, url):
         headers = {"Origin": "https://shop.example"}

@@ -53,11 +53,11 @@ def show(what: f.Instruction) -> str:
 
 
 def first(story: dict[str, Any]) -> f.State:
-    """The state in which a story begins."""
+    """The state in which a story begins. One-way streams are compared again only in the stories about that."""
     return f.State(
         rungs=story.get("rungs", RUNGS),
         held=story.get("held", ["sse"]),
-        pace=msgspec.convert(story.get("pace", {}), f.Pace),
+        pace=msgspec.convert({"check": 1e9, **story.get("pace", {})}, f.Pace),
         bad=msgspec.convert(story.get("bad", {}), dict[str, f.Bad]),
         quiet=story.get("quiet"),
         quiet_until=story.get("quiet_until", 0.0),

@@ -112,7 +112,7 @@ const [STATES, ...ROWS] = GRID.trim().split("\n").map((line) => line.split(/ +/)
 
 // Every number that the negotiator goes by, in seconds; see `Pace` in facts.py.
 const PACE = {
-  gap: 0.2, gap_most: 2, proof: 5, answer: 3, slack: 1, hidden: 70, short: 20, strikes: 2, settle: 2, retest: 30,
+  gap: 0.2, gap_most: 2, proof: 5, answer: 3, slack: 1, check: 2, hidden: 70, short: 20, strikes: 2, settle: 2, retest: 30,
   retest_most: 600, memory: 600, at_once: 0.1, backoff: 0.5, backoff_most: 20, opens: 20, opens_rate: 1,
 };
 
@@ -235,6 +235,10 @@ export function step(state, fact, now, luck) {
       for (const wire of s.wires) if (s.wires.includes(wire) && past(wire.due)) overdue(wire);
       const wire = live();
       if (!wire) return;
+      if (!s.hidden && past(wire.check)) {
+        wire.check = now + min(max(pace.check, (now - wire.proven) / 2), pace.retest_most);
+        askOnce(wire);
+      }
       if (past(patienceEnds(wire))) {
         if (wire.asked === null) ask(wire);
         else suspect(wire, "no_answer");
@@ -343,7 +347,8 @@ export function step(state, fact, now, luck) {
         if (status < 300) return "wrong_content_type";
         return /50[2-4]/.test(status) ? "bad_gateway" : "refused_http";
       };
-      over(wire, status === 426 ? "upgrade_stripped" : code ? ours() : theirs());
+      const cut = status === 504 && wire.phase === "proven" && now - wire.heard >= 2;
+      over(wire, cut ? "cut_idle" : status === 426 ? "upgrade_stripped" : code ? ours() : theirs());
     },
     lose(wire) {
       over(wire, fact.how || { opening: "unreachable", proven: howItDied(wire) }[wire.phase] || "cut_early");
@@ -366,7 +371,7 @@ export function step(state, fact, now, luck) {
   const plan = (rung, due, why) => {
     const wire = {
       number: ++s.numbers, rung, why, phase: "waiting", due, began: 0, heard: 0, proven: 0, beat: 15, gap: null,
-      answered: false, asked: null, struck: false, spared: false,
+      answered: false, asked: null, check: null, struck: false, spared: false,
     };
     s.wires = [...s.wires, wire];
     return wire;
@@ -390,7 +395,7 @@ export function step(state, fact, now, luck) {
   const proven = (wire) => {
     Object.assign(wire, { phase: "proven", proven: now, due: null, asked: null });
     record(wire, wire.began, "ok");
-    if (wire.why === "retest" && s.state === "open") wire.due = now + pace.settle;
+    if (wire.why === "retest" && s.state === "open") wire.due = now + (s.bad[wire.rung]?.verdict === "cut_early" ? pace.short : pace.settle);
     else takeOver(wire);
   };
 
@@ -401,12 +406,12 @@ export function step(state, fact, now, luck) {
     if (before && !wished && !better(rung, before)) return drop(wire);
     for (const other of s.wires) {
       if (other === wire) continue;
-      const promising = other.why === "wish" || (!wished && better(other.rung, wire));
+      const promising = other.why === "wish" || (!wished && better(other.rung, wire) && !(other.why === "race" && doubtful(other.rung)));
       if (other === using() || other.phase === "waiting" || !promising) drop(other);
       else if (other.phase !== "proven" && wire.why === "race") other.due = max(other.due, now + 1.5 * (now - wire.began));
     }
     set({ using: wire.number, state: "open", ever: true, rise: wished ? null : now + pace.retest * (0.75 + luck / 2) });
-    wire.due = null;
+    Object.assign(wire, { due: null, check: s.held.includes(rung) ? now + pace.check : null });
     if (s.bad[rung]?.until > 0) {
       s.bad[rung].until = 0;
       remember();
@@ -614,7 +619,7 @@ export function step(state, fact, now, luck) {
     const times = [s.again, ...s.wires.map((wire) => wire.due)];
     const wire = live();
     if (wire) {
-      times.push(patienceEnds(wire));
+      times.push(patienceEnds(wire), s.hidden ? null : wire.check);
       if (s.online && !s.hidden) times.push(...couldRise(wire).map(risesAt), s.bad[wire.rung] ? forgivenAt(wire) : null);
     }
     const least = min(...times.filter((time) => time !== null));
