@@ -45,6 +45,8 @@ export class LiveError extends Error {
   readonly name: string;
   /** Seconds to wait; null: do not come back unchanged; undefined: not said. */
   readonly retry: number | null | undefined;
+  /** What the negotiator was told of it, if that is more. */
+  readonly cause?: unknown;
 }
 
 export interface Listeners<Data = unknown> {

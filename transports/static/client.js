@@ -9,30 +9,30 @@
  * nothing. `connect` owns what is real: the wires, one timer, the position. It tells the machine what happened, and does what the
  * machine says. A resume, a poll, a reconnect and a change of wire are the same act: "read on from this position".
  *
+ * What many pages never want is loaded when it is wanted: outbox.js publishes, polls.js is long-polling and proves streams, tabs.js shares.
+ *
  * The wire protocol is docs/reference/protocol.md; the types are in client.d.ts. What is served is client.min.js, which
  * tests/static/minify.js makes of this.
  */
 
 /** What went wrong, in the words of the protocol. `retry`: seconds to wait, null: do not come back, undefined: not said. */
 export class LiveError extends Error {
-  // `fact`: what the machine is to be told besides.
-  constructor(more) {
-    const all = { code: 0, name: "unreachable", ...more };
-    super(all.reason || all.name);
-    Object.assign(this, all);
+  // `cause`: what the machine is to be told besides.
+  constructor({ code = 0, name = "unreachable", reason, retry, cause }) {
+    super(reason || name, { cause });
+    Object.assign(this, { code, name, retry });
   }
 }
 
 const broken = (reason) => new LiveError({ reason: reason || "the connection broke" });
-const foreign = (what) => new LiveError({ name: "not_everywire", reason: `${what} is not everywire`, fact: { how: "not_ours" } });
+const foreign = (what, cause = { how: "not_ours" }) => new LiveError({ name: "not_everywire", reason: `${what} is not everywire`, cause });
 /** The server's own words: a `retry` that it leaves out is null. */
 const OURS = /^(100[01]|4[45]\d\d)$/;
 
-const said = (item) => {
-  const { code, retry } = item;
+const said = ({ code, name, reason, retry }, cause) => {
   // Other codes than ours are somebody else's.
   if (!OURS.test(code)) throw foreign("what came");
-  return new LiveError({ ...item, retry: retry >= 0 ? retry && min(retry, 86_400) : null });
+  return new LiveError({ code, name, reason, retry: retry >= 0 ? retry && min(retry, 86_400) : null, cause });
 };
 
 // ---------------------------------------------------------------------------------------------------------- readers
@@ -60,7 +60,7 @@ export function sseReader() {
     // all of its end, the next block begins with an empty line, which means nothing.
     const blocks = (rest + utf8.decode(bytes, { stream: true })).split(/\r\r|\n[\r\n]/);
     rest = blocks.pop();
-    if (rest.length > 2 ** 24) throw foreign("an endless block");
+    if (rest.length > 2 ** 24) throw foreign("what came");
     return blocks.flatMap((block) => {
       const data = block.split(/[\r\n]/).flatMap((line) => /^data(?:$|: ?)(.*)/s.exec(line)?.[1] ?? []);
       return data.length ? known(data.join("\n"), true) : [];
@@ -70,9 +70,9 @@ export function sseReader() {
 
 /** "k3f9.1042" -> { epoch: "k3f9", offset: 1042 }, or null for what is no position. */
 export function parsePosition(text) {
-  const [, epoch, digits] = /^([A-Za-z0-9]{1,16})\.(0|[1-9][0-9]{0,15})$/.exec(text) ?? [];
+  const [, epoch, digits] = /^([a-z\d]{1,16})\.(0|[1-9]\d{0,15})$/i.exec(text) ?? [];
   // From there on JavaScript takes some numbers for others.
-  return +digits < 2 ** 53 ? { epoch, offset: +digits } : null;
+  return digits < 2 ** 53 ? { epoch, offset: +digits } : null;
 }
 
 /** Which life of the log a position is of. */
@@ -108,7 +108,8 @@ shown       unveil  wake       wake    wake         wake    -      -
 prefer      -       wish       wish    wish         wish    -      -
 `;
 
-const [STATES, ...ROWS] = GRID.trim().split("\n").map((line) => line.split(/ +/));
+// The first column has no head.
+const [, STATES, ...ROWS] = GRID.split("\n").map((line) => line.split(/ +/));
 
 // Every number that the negotiator goes by, in seconds; see `Pace` in facts.py.
 const PACE = {
@@ -116,7 +117,7 @@ const PACE = {
   retest_most: 600, memory: 600, at_once: 0.1, backoff: 0.5, backoff_most: 20, opens: 20, opens_rate: 1,
 };
 
-const { min, max, round } = Math;
+const { min, max, trunc } = Math;
 
 const LABELS = { websocket: "WebSocket", sse: "SSE", longpoll: "long-polling" };
 
@@ -143,13 +144,13 @@ const VERDICTS = {
   remembered_bad: "did not work here before",
 };
 
-// Verdicts that may only mean that the server was just starting: they are looked at once more before they count.
-const SOFT = ["unreachable", "bad_gateway", "tls_error", "timeout_open", "no_answer", "buffered", "cut_early", "not_ours", "ended"];
+// What these say is sure. Other verdicts may only mean that the server was just starting: they are looked at once more before they count.
+const SURE = /refused|stripped|portal|wrong|disabled|unsupported|idle/;
 
 const label = (rung) => LABELS[rung] ?? rung;
 const capital = (text) => text.replace(/^./u, (first) => first.toUpperCase());
 /** The wire of that number. */
-const numbered = (s, number) => s.wires.find((wire) => wire.number === number);
+const numbered = (wires, number) => wires.find((wire) => wire.number === number);
 
 
 /** What a verdict says of a rung. A login page says nothing of it. */
@@ -160,23 +161,17 @@ const words = ({ rung, verdict, status, via }) => {
 
 /** How things stand, in one sentence. */
 const describe = (s) => {
-  const { code, rungs } = s;
-  switch (s.state) {
-    case "idle":
-      return "Not connected yet.";
-    case "open": {
-      const { rung } = numbered(s, s.using);
-      const first = rungs.find((each) => each === rung || s.bad[each]);
-      return `Live over ${label(rung)}${first === rung ? "" : `: ${words({ rung: first, ...s.bad[first] })}`}.`;
-    }
-    case "offline":
-      return s.rest ? `${capital(s.rest)}.` : "This device is offline; going on when it is back.";
-    case "closed":
-      return code ? "Closed by the server." : "Closed.";
-    case "failed":
-      return `Refused: ${s.cause} (${code} ${s.name}).`;
+  const { code, state } = s;
+  if (state === "idle") return "Not connected yet.";
+  if (state === "open") {
+    const { rung } = numbered(s.wires, s.using);
+    const first = s.rungs.find((each) => each === rung || s.bad[each]);
+    return `Live over ${label(rung)}${first === rung ? "" : `: ${words({ rung: first, ...s.bad[first] })}`}.`;
   }
-  if (s.again !== null) return `${capital(cause(s))}; trying again in ${(round(s.delay * 10) / 10).toFixed(1)} s.`;
+  if (state === "offline") return s.rest ? `${capital(s.rest)}.` : "This device is offline; going on when it is back.";
+  if (state === "closed") return `Closed${code ? " by the server" : ""}.`;
+  if (state === "failed") return `Refused: ${s.cause} (${code} ${s.name}).`;
+  if (s.again !== null) return `${capital(cause(s))}; trying again in ${(trunc(s.delay * 10 + 0.5) / 10).toFixed(1)} s.`;
   const trying = s.wires.filter((wire) => wire.phase !== "waiting" && wire.number !== s.using).map((wire) => label(wire.rung));
   const over = [...new Set(trying)].join(" and ");
   return `${s.ever ? "Reconnecting" : "Connecting"}${over && ` over ${over}`}.`;
@@ -204,8 +199,9 @@ export function initial(rungs, more) {
 /** What follows from `fact` -> [state, instructions]. `now`: seconds since 1970; `luck`: from 0 to below 1. */
 export function step(state, fact, now, luck) {
   // The given state stays as it is; attempts are never changed, and stay the same for who looks for new ones.
-  const s = { ...structuredClone(state), attempts: state.attempts };
-  const { pace } = s;
+  const s = structuredClone(state);
+  s.attempts = state.attempts;
+  const { pace } = state;
   // What an end may bring with it.
   const { code = 0, name = "", reason = "", retry = null } = fact;
   let out = [];
@@ -213,7 +209,9 @@ export function step(state, fact, now, luck) {
   // Those that are about a wire get it.
   const rules = {
     begin() {
-      set({ state: "connecting", opens: pace.opens, opens_at: now });
+      s.state = "connecting";
+      s.opens = pace.opens;
+      s.opens_at = now;
       for (const rung in s.bad) {
         const bad = s.bad[rung];
         bad.until = min(bad.until, now + max(pace.memory, pace.retest_most));
@@ -253,24 +251,35 @@ export function step(state, fact, now, luck) {
     connect() { s.online = true; },
     part() { s.online = false; },
     afresh() {
-      set({ online: true, rest: "", rounds: 0, short: {}, doubt: null, failed: {} });
+      s.online = true;
+      s.rest = "";
+      s.rounds = 0;
+      s.short = {};
+      s.doubt = null;
+      s.failed = {};
       if (!fact.same && (Object.keys(s.bad)[0] || s.quiet !== null)) {
-        set({ bad: {}, quiet: null, quiet_until: 0 });
+        s.bad = {};
+        s.quiet = null;
+        s.quiet_until = 0;
         remember();
       }
       const wire = live();
       if (wire) {
         ask(wire);
         if (!fact.same) for (const rung of couldRise(wire)) start(rung, "retest");
-      } else if (s.wanted > now) set({ state: trying(), again: s.wanted, delay: s.wanted - now });
-      else {
-        dropAll();
+      } else {
         s.state = trying();
-        race();
+        s.again = s.wanted;
+        if (s.wanted > now) s.delay = s.wanted - now;
+        else {
+          dropAll();
+          race();
+        }
       }
     },
     lie_low() {
-      set({ online: false, rest: reason });
+      s.online = false;
+      s.rest = reason;
       for (const wire of s.wires) if (fact.let_go || wire !== using()) drop(wire);
       if (!live()) pause(pace.backoff_most);
     },
@@ -388,7 +397,10 @@ export function step(state, fact, now, luck) {
     }
     s.opens -= 1;
     const quiet = s.doubt?.quiet ?? (s.quiet_until > now ? s.quiet : null);
-    Object.assign(wire, { phase: "opening", began: now, heard: now, due: now + proof(), beat: min(quiet ?? s.beat, s.beat) });
+    wire.phase = "opening";
+    wire.began = wire.heard = now;
+    wire.due = now + proof();
+    wire.beat = min(quiet ?? s.beat, s.beat);
     order("open", wire, { rung: wire.rung, quiet });
   };
 
@@ -410,7 +422,10 @@ export function step(state, fact, now, luck) {
       if (other === using() || other.phase === "waiting" || !promising) drop(other);
       else if (other.phase !== "proven" && wire.why === "race") other.due = max(other.due, now + 1.5 * (now - wire.began));
     }
-    set({ using: wire.number, state: "open", ever: true, rise: wished ? null : now + pace.retest * (0.75 + luck / 2) });
+    s.using = wire.number;
+    s.state = "open";
+    s.ever = true;
+    s.rise = wished ? null : now + pace.retest * (0.75 + luck / 2);
     Object.assign(wire, { due: null, check: s.held.includes(rung) ? now + pace.check : null });
     if (s.bad[rung]?.until > 0) {
       s.bad[rung].until = 0;
@@ -423,20 +438,21 @@ export function step(state, fact, now, luck) {
   };
 
   const settleBlame = (wire) => {
-    const { doubt } = s;
+    const doubt = s.doubt;
     s.doubt = null;
     if (doubt && doubt.rung !== wire.rung && s.short[doubt.rung] >= pace.strikes) {
       delete s.failed[doubt.rung];
       blame(doubt.rung, doubt.verdict);
     }
     if (doubt && doubt.quiet !== null) {
-      set({ quiet: doubt.quiet, quiet_until: now + pace.memory });
+      s.quiet = doubt.quiet;
+      s.quiet_until = now + pace.memory;
       remember();
     }
     for (const rung in s.failed) {
       const verdict = s.failed[rung];
       if (!better(rung, wire)) continue;
-      if (!SOFT.includes(verdict) || s.bad[rung]) blame(rung, verdict);
+      if (SURE.test(verdict) || s.bad[rung]) blame(rung, verdict);
       else if (wire.why !== "wish" && !tried(rung)) start(rung, "race");
     }
   };
@@ -450,12 +466,16 @@ export function step(state, fact, now, luck) {
     else if (fact.final) {
       leave(wire, verdict);
       dropAll();
-      set({ state: code === 1000 ? "closed" : "failed", cause: reason, code, name });
+      s.state = code === 1000 ? "closed" : "failed";
+      s.cause = reason;
+      s.code = code;
+      s.name = name;
     } else if (wait && (using() ?? wire) === wire) {
       leave(wire, "refused");
       dropAll();
       const seconds = max(retry, 0.01);
-      set({ cause: reason, wanted: now + seconds });
+      s.cause = reason;
+      s.wanted = now + seconds;
       pause(seconds);
     } else if (wait && beside) {
       leave(wire, "refused");
@@ -483,7 +503,7 @@ export function step(state, fact, now, luck) {
   };
 
   const gone = (wire, verdict) => {
-    const { state: was } = s;
+    const was = s.state;
     const other = using();
     leave(wire, verdict);
     if (wire === other) {
@@ -516,7 +536,9 @@ export function step(state, fact, now, luck) {
     const waiting = hasten && rest.find((wire) => wire.phase === "waiting");
     if (waiting) open(waiting);
     if (rest[0]) return;
-    set({ rounds: s.rounds + 1, doubt: null, short: {} });
+    s.rounds += 1;
+    s.doubt = null;
+    s.short = {};
     dropAll();
     const most = min(pace.backoff_most, pace.backoff * 2 ** min(s.rounds - 1, 10));
     pause(max(luck * most, s.retry));
@@ -557,13 +579,16 @@ export function step(state, fact, now, luck) {
   const alive = (wire) => {
     if (wire !== using()) return;
     if (s.state === "open") {
-      const { failed } = s;
+      const failed = s.failed;
       s.failed = {};
       for (const rung in failed) blame(rung, failed[rung]);
     } else if (!(s.short[wire.rung] >= pace.strikes)) {
       for (const other of s.wires) if (other !== wire && other.why !== "wish") drop(other);
       wire.struck = false;
-      set({ state: "open", again: null, doubt: null, failed: {}, cause: "" });
+      s.state = "open";
+      s.again = s.doubt = null;
+      s.failed = {};
+      s.cause = "";
     }
   };
 
@@ -590,13 +615,12 @@ export function step(state, fact, now, luck) {
   };
 
   const remember = () => {
-    const { bad, quiet, quiet_until } = s;
-    out = [...out.filter((each) => each.do !== "remember"), { do: "remember", bad, quiet, quiet_until }];
+    out = [...out.filter((each) => each.do !== "remember"), { do: "remember", bad: s.bad, quiet: s.quiet, quiet_until: s.quiet_until }];
   };
 
   // ---- small questions
 
-  const using = () => numbered(s, s.using);
+  const using = () => numbered(s.wires, s.using);
   const live = () => s.state === "open" && using();
   const past = (time) => time !== null && time <= now;
   const better = (rung, than) => s.rungs.indexOf(rung) < s.rungs.indexOf(than.rung);
@@ -622,7 +646,7 @@ export function step(state, fact, now, luck) {
       times.push(patienceEnds(wire), s.hidden ? null : wire.check);
       if (s.online && !s.hidden) times.push(...couldRise(wire).map(risesAt), s.bad[wire.rung] ? forgivenAt(wire) : null);
     }
-    const least = min(...times.filter((time) => time !== null));
+    const least = min(...times.map((time) => time ?? Infinity));
     return least < Infinity ? max(now, least) : null;
   };
   const measure = (seconds) => {
@@ -632,8 +656,12 @@ export function step(state, fact, now, luck) {
 
   // ---- and small deeds
 
-  const set = (more) => { Object.assign(s, more); };
-  const clear = () => { set({ again: null, wanted: null, retry: 0, failed: {}, cause: "" }); };
+  const clear = () => {
+    s.again = s.wanted = null;
+    s.retry = 0;
+    s.failed = {};
+    s.cause = "";
+  };
   const order = (what, wire, more) => { out.push({ do: what, wire: wire.number, ...more }); };
   const ask = (wire) => {
     wire.asked = now;
@@ -642,7 +670,7 @@ export function step(state, fact, now, luck) {
   // One question at a time.
   const askOnce = (wire) => wire.asked ?? ask(wire);
   const record = ({ rung, why, phase }, since, verdict, { status = 0, via = "", reason = "" } = fact) => {
-    s.attempts = [...s.attempts, { rung, why, phase, ms: round((now - since) * 1000), verdict, status, via, reason }].slice(-30);
+    s.attempts = [...s.attempts, { rung, why, phase, ms: trunc((now - since) * 1000 + 0.5), verdict, status, via, reason }].slice(-30);
   };
   const leave = (wire, verdict) => {
     record(wire, wire.proven || wire.began, verdict);
@@ -661,36 +689,39 @@ export function step(state, fact, now, luck) {
     s.again = null;
   };
 
-  const rule = ROWS.find(([kind]) => kind === fact.fact)[STATES.indexOf(s.state) + 1];
-  const meant = numbered(s, fact.wire);
+  const rule = ROWS.find((row) => row[0] === fact.fact)[STATES.indexOf(s.state)];
+  const meant = numbered(s.wires, fact.wire);
   if (rule !== "-" && (meant ? meant.phase !== "waiting" : !("wire" in fact))) rules[rule](meant);
-  set({ sentence: describe(s), due: nextTick() });
-  const { state: is, sentence } = s;
-  if (is !== state.state || sentence !== state.sentence) out.push({ do: "announce", state: is, sentence });
-  return [s, out];
+  s.due = nextTick();
+  const next = { ...s };
+  const sentence = (next.sentence = describe(next));
+  if (next.state !== state.state || sentence !== state.sentence) out.push({ do: "announce", state: next.state, sentence });
+  return [next, out];
 }
 
 // ------------------------------------------------------------------------------------------- what connections are made of
 
 /** A close code without a `bye`: 44xx means "change something", but for three that only mean "later". */
-const ended = (code, reason) => {
-  const retry = /^44(?!08|29|30)/.test(code) ? null : undefined;
-  return Object.assign(broken(reason), code >= 4000 && { code, name: "closed", retry });
-};
+const ended = (code, reason) =>
+  code < 4000 ? broken(reason) : new LiveError({ code, name: "closed", reason, retry: /^44(?!08|29|30)/.test(code) ? null : undefined });
 
 /** A refusal in our words, or whatever a proxy on the way had to say. */
 const refusal = async (response) => {
   const { ok, headers } = response;
   const status = response.status || 302;
   const html = !!headers.get("content-type")?.startsWith("text/html");
-  const fact = { fact: "refused", status, via: headers.get("server") ?? headers.get("via") ?? "", html };
-  if (ok) return Object.assign(foreign("the answer"), { fact });
+  const cause = { fact: "refused", status, via: headers.get("server") ?? headers.get("via") ?? "", html };
+  if (ok) return foreign("the answer", cause);
   const body = await response.json().catch(() => null);
-  // The status of a path that is not served there is not the one of its code: no final word, another wire may do.
   // Other codes than ours are somebody else's JSON.
-  if (OURS.test(body?.code)) return Object.assign(said(body), { fact }, body.code === 4400 && status !== 400 && { retry: undefined });
+  if (OURS.test(body?.code)) {
+    const error = said(body, cause);
+    // The status of a path that is not served there is not the one of its code: no final word, another wire may do.
+    if (body.code === 4400 && status !== 400) error.retry = undefined;
+    return error;
+  }
   const retry = min(headers.get("retry-after"), 600) || undefined;
-  return new LiveError({ reason: `the way answered ${status}`, retry, fact });
+  return new LiveError({ reason: `the way answered ${status}`, retry, cause });
 };
 
 const fired = (signal, more) => signal.aborted || new Promise((done) => signal.addEventListener("abort", done, more));
@@ -711,16 +742,21 @@ const within = async (seconds, parent, work) => {
 
 const sleep = (seconds, parent) => seconds > 0 && within(seconds, parent, fired);
 
-// Whether the server said so, and not the network.
-/** The items of an answer. */
-const itemsOf = async (response) => known(await (await response).text());
+// Browsers remember that a URL could not be loaded: the next try has another one.
+let again = "";
+let misses = 0;
 
-const spoke = (error) => error instanceof LiveError && error.code > 0;
+/** A module of ours, one of those that are loaded when they are needed: it is tried until that works, or `signal` fires. */
+const load = async (name, signal) => {
+  for (let pause = 0; !signal.aborted; await sleep(++pause, signal)) {
+    const part = await within(10, signal, () => import(`./${name}.js${again}`).catch(() => 0));
+    if (part.run) return part;
+    again = `?${++misses}`;
+  }
+};
 
 // A wire was opened while we stood nowhere, and begins behind where another one has put us meanwhile.
 const LATER = {};
-
-const JSON_TYPE = "application/json";
 
 const unique = () => crypto.getRandomValues(new Uint32Array(3)).join("");
 
@@ -741,24 +777,21 @@ const call = (given, work) => {
 
 // ---------------------------------------------------------------------------------------------------------- connect
 
-// Characters of commands in one request or frame, at the most: each may be three bytes of the server's 64 KiB.
-const FRAME = 20_000;
-
 /** Opens a stream of events and keeps it open. See client.d.ts for the options and for what comes back. */
 export function connect(mount, options = {}) {
   const { channels = [], transport = "auto", token, queue: room = 100, random = Math.random, log } = options;
   if (!Array.isArray(channels) || !channels[0]) throw new TypeError("channels is a list of names");
-  if (transport !== "auto" && !LABELS[transport]) throw new TypeError(`no transport named '${transport}'`);
+  const rungs = transport === "auto" ? Object.keys(LABELS) : [transport];
+  if (!LABELS[rungs[0]]) throw new TypeError(`no transport named '${transport}'`);
   const { fetch = globalThis.fetch, WebSocket = globalThis.WebSocket } = options;
   // Seconds for the answer to a POST; events that a `for await` loop may be behind.
-  const { post: patience = 10, lag = 10_000, ...pace } = options.pace ?? {};
+  const { lag = 10_000, ...pace } = options.pace ?? {};
   const { document: page, navigator, location } = globalThis;
   const root = (url) => new URL(`${url}`.replace(/\/*$/, "/"), location?.href);
   const fixed = typeof mount === "function" ? "" : root(mount) && mount;
   const key = `everywire:${fixed}`;
   const place = `${key}:${channels}`;
-  const auto = transport === "auto";
-  const memory = () => auto && (options.memory ?? globalThis.localStorage);
+  const memory = () => rungs[1] && (options.memory ?? globalThis.localStorage);
 
   const listeners = new Set();
   const closing = new AbortController();
@@ -769,9 +802,11 @@ export function connect(mount, options = {}) {
   // Per channel, the position through which its loss has been told.
   const lost = new Map();
   const facts = [];
-  let position = options.since ?? (options.resume ? perhaps(() => parsePosition(sessionStorage.getItem(place)) && sessionStorage.getItem(place)) : null);
-  let [outbox, rouser] = [[], new AbortController()];
-  let telling, flushing, lagging, asleep, renewed, failure, timer, reported;
+  // What is published, until it is acknowledged.
+  const letters = new Set();
+  const before = options.resume ? perhaps(() => sessionStorage.getItem(place)) : null;
+  let position = options.since ?? (parsePosition(before) && before);
+  let telling, lagging, asleep, renewed, failure, timer, reported, outbox;
   // What the clock on the wall is ahead of the one that never goes back: now, and as we count.
   const ahead = () => Date.now() - performance.now();
   let wall = ahead();
@@ -783,10 +818,13 @@ export function connect(mount, options = {}) {
   // Anybody may have written there: only what makes sense is believed.
   const kept = perhaps(() => {
     const { bad, quiet, quiet_until } = JSON.parse(memory().getItem(key));
-    const sound = ([, { verdict, until, retest, delay }]) => Object.hasOwn(VERDICTS, verdict) && until > clock() && retest + delay > 0;
-    return { bad: Object.fromEntries(Object.entries(bad).filter(sound)), ...(quiet > 0 && quiet_until > 0 && { quiet, quiet_until }) };
+    for (const rung in bad) {
+      const { verdict, until, retest, delay } = bad[rung];
+      if (!Object.hasOwn(VERDICTS, verdict) || !(until > clock() && retest + delay > 0)) delete bad[rung];
+    }
+    return { bad: { ...bad }, ...(quiet > 0 && quiet_until > 0 && { quiet, quiet_until }) };
   });
-  let state = initial(auto ? Object.keys(LABELS) : [transport], { held: ["sse"], pace, ...kept });
+  let state = initial(rungs, { held: ["sse"], pace, ...kept });
 
   const guard = (fn, detail) => {
     try {
@@ -855,9 +893,9 @@ export function connect(mount, options = {}) {
       if (resting()) return rest();
       // What was found out since a wire last worked: only then it is sure that the server was told.
       const { attempts } = state;
-      const news = attempts.slice(attempts.indexOf(reported) + 1).filter(({ verdict }) => verdict !== "ok");
-      const tried = news.slice(-5).map((each) => `${each.rung}.${each.verdict}`).join() || null;
-      read(wire, rung, quiet, { why: numbered(state, wire).why, tried, beat: rung === "longpoll" ? null : quiet });
+      const news = attempts.slice(attempts.indexOf(reported) + 1).flatMap((each) => each.verdict === "ok" ? [] : `${each.rung}.${each.verdict}`);
+      const tried = news.slice(-5).join() || null;
+      read(wire, rung, quiet, { why: numbered(state.wires, wire).why, tried, beat: rung === "longpoll" ? null : quiet });
     },
     close({ wire }) {
       wires.get(wire)?.cutter.abort();
@@ -865,7 +903,8 @@ export function connect(mount, options = {}) {
     },
     ask({ wire: number }) {
       const wire = wires.get(number);
-      if (!wire?.send) return wire && check(wire);
+      // On some nothing can be sent: they are compared with a poll.
+      if (!wire?.send) return wire && load("polls", wire.signal).then((polls) => polls?.compare(wire, handle, passed, within, state.rtt));
       wire.replies.set(++refs, () => (wire.tell("item"), wire.tell("answered")));
       ping(wire, refs);
     },
@@ -874,16 +913,14 @@ export function connect(mount, options = {}) {
       if (rung !== inCharge) say("transport", { transport: (inCharge = rung) });
     },
     announce({ state: name, sentence }) {
-      if (name === "open") rouser.abort();
       const change = { state: name, transport: inCharge, sentence };
-      if (name === "failed") failure = new LiveError({ code: state.code, name: state.name, reason: state.cause, retry: null });
-      if (/closed|failed/.test(name)) {
-        end();
-        emit("state", change);
-      } else say("state", change);
+      if (name === "failed") failure = new LiveError({ ...state, reason: state.cause, cause: null, retry: null });
+      const last = /closed|failed/.test(name);
+      if (last) end();
+      (last ? emit : say)("state", change);
     },
     remember(order) {
-      perhaps(() => memory().setItem(key, JSON.stringify(order)));
+      perhaps(() => memory().setItem(key, JSON.stringify({ ...order, do: undefined })));
     },
   };
 
@@ -891,7 +928,6 @@ export function connect(mount, options = {}) {
 
   const end = () => {
     closing.abort(failure ?? new LiveError({ code: 1000, name: "closed", retry: null }));
-    rouser.abort();
     for (const queue of loops) queue.ring?.();
   };
 
@@ -901,7 +937,7 @@ export function connect(mount, options = {}) {
     websocket: (wire) => reach("ws", wire.query, (url, bearer) => new Promise((_, reject) => {
       const { signal } = wire;
       signal.throwIfAborted();
-      if (!WebSocket) throw new LiveError({ name: "unsupported", fact: { how: "unsupported" } });
+      if (!WebSocket) throw new LiveError({ name: "unsupported", cause: { how: "unsupported" } });
       // No header can be sent with it: the token goes as one more subprotocol, which the server never chooses.
       const more = bearer ? [`everywire.token.${base64url(bearer)}`] : [];
       const socket = new WebSocket(url.replace(/^http/, "ws"), ["everywire.v1.json", ...more]);
@@ -935,25 +971,15 @@ export function connect(mount, options = {}) {
     })),
 
     async sse(wire) {
+      // They will be wanted to prove it.
+      load("polls", wire.signal);
       const body = (await wire.get("sse", "text/event-stream")).body.getReader();
       const read = sseReader();
       for (let part; !(part = await body.read()).done; ) wire.take(read(part.value));
     },
 
     async longpoll(wire) {
-      // The first poll does not wait: its answer proves the wire. After that a poll is silent for a beat, as any wire is.
-      // `spare`: polls that may be made in a row; then it is 20 a second.
-      for (let wait = 0, spare = 100, last = 0; ; wait = min(wire.quiet ?? 60, state.beat, 60)) {
-        const asked = clock();
-        spare = min(100, spare + (asked - last) * 20) - 1;
-        last = asked;
-        const items = await wire.poll({ wait });
-        wire.tell("answered");
-        wire.take(items);
-        // Nothing, and sooner than asked for: without a pause a server that cannot wait would have us spin.
-        const early = items.every((item) => item.type === "beat") ? min(wait, 1) : 0;
-        await sleep(max(early, -spare / 20) - clock() + asked, wire.signal);
-      }
+      await (await load("polls", wire.signal)).run(wire, clock, sleep, () => state.beat);
     },
   };
 
@@ -971,14 +997,14 @@ export function connect(mount, options = {}) {
         wire.query = { channels };
         return response;
       },
-      poll: (more) => itemsOf(wire.get("poll", JSON_TYPE, more)),
+      poll: async (more) => known(await (await wire.get("poll", "application/json", more)).text()),
       take: (items) => take(wire, items),
     };
     wires.set(number, wire);
     try {
       // Tabs share what HTTP/1.x is short of: a browser opens six connections to a server, but many more WebSockets.
-      if (options.share && rung !== "websocket") await (await import("./tabs.js")).shared(wire, WIRES[rung], place, await call(mount, (base) => root(base).origin));
-      else await WIRES[rung](wire);
+      const direct = WIRES[rung];
+      await (options.share && rung !== "websocket" ? (await load("tabs", signal)).run(wire, direct, place, await call(mount, root)) : direct(wire));
       throw broken();
     } catch (error) {
       cutter.abort();
@@ -998,7 +1024,7 @@ export function connect(mount, options = {}) {
   const request = (path, query, type, init) => reach(path, query, async (url, bearer) => {
       const headers = bearer ? { Authorization: `Bearer ${bearer}` } : {};
       const response = await fetch(url, { cache: "no-store", redirect: "manual", headers, ...init });
-      if (!response.ok || !response.headers.get("content-type")?.startsWith(type)) throw await refusal(response);
+      if (!response.ok || !response.headers.get("content-type")?.startsWith(type)) throw pardon(await refusal(response));
       return response;
     });
 
@@ -1014,9 +1040,9 @@ export function connect(mount, options = {}) {
   const over = (wire, error) => {
     if (!wires.delete(wire.number)) return;
     wire.cutter.abort();
-    const { code, name, message: reason, retry = null, fact } = pardon(error);
+    const { code, name, message: reason, retry = null, cause } = pardon(error);
     say("error", error);
-    tell("closed", { wire: wire.number, ...(code && { code, name, reason }), retry, final: error.retry === null, ...fact });
+    tell("closed", { wire: wire.number, ...(code && { code, name, reason }), retry, final: error.retry === null, ...cause });
   };
 
   /**
@@ -1042,37 +1068,15 @@ export function connect(mount, options = {}) {
     wire.tell("item", { beat });
   };
 
-  /** The question for a wire on which nothing can be sent: has it brought all that there is? A poll beside it knows. */
-  const check = async (wire) => {
-    let target;
-    const behind = () => !!target && !passed(target, wire.last);
-    try {
-      const items = await wire.poll({ wait: 0, since: wire.last ?? position });
-      const news = items.filter(({ type }) => /event|lost/.test(type));
-      target = news.at(-1)?.id;
-      // What is gone there may be on its way here: the wire will tell.
-      if (news.every(({ type }) => type === "event")) for (const item of news) if (!wire.signal.aborted) handle(item);
-      // It has a while to bring it too.
-      await within(max(1, 4 * state.rtt), wire.signal, () => new Promise((done) => {
-        wire.moved = () => behind() || done();
-        wire.moved();
-      }));
-    } catch (error) {
-      // Whatever our server says is an answer; from the network's troubles nothing follows.
-      if (!spoke(error)) return;
-    }
-    wire.tell("answered", { behind: behind() });
-  };
-
   /** Whether we have had it. */
   const repeated = (id) => passed(id, position);
 
   /** What each item means to the position, and who is told. Throws when the wire, if it came by one, is of no more use. */
   const handle = (item, wire) => {
-    const { type, id, channel } = item;
-    if (type !== "bye" && !parsePosition(id)) throw foreign("what came");
-    const repeat = repeated(id);
+    const { type, id, channel, reason, after, through } = item;
     if (type === "bye") throw said(item);
+    if (!parsePosition(id)) throw foreign("what came");
+    const repeat = repeated(id);
     if (type === "hello") {
       // Our position got lost on the way: reading on would be a gap that nobody declares.
       if (position !== null && item.resumed === "fresh" && !repeat)
@@ -1081,27 +1085,28 @@ export function connect(mount, options = {}) {
       renewed = false;
     } else if (type === "lost") {
       // From another life of the log, or ahead of it, we go to where the server says, backwards too; once, if several wires
-      // say so.
-      // Gone there, but another wire had brought it.
-      if (item.reason === "evicted" && repeated(item.through)) return;
-      // Another wire has said so, and we have gone back already.
-      if (item.reason === "future" && !repeated(item.after)) return;
-      if (!repeat || (item.reason !== "evicted" && passed(item.after, position))) {
+      // say so. What is gone there another wire may have brought; and another wire may have said so, and we have gone back already.
+      const gone = reason === "evicted";
+      if (gone ? repeated(through) : reason === "future" && !repeated(after)) return;
+      if (!repeat || (!gone && passed(after, position))) {
         const before = epoch(position);
         position = id;
         // Wires that were opened in the log's former life may still bring items of it: they must not.
-        const reason = "the log began anew";
+        const anew = "the log began anew";
         if (before && before !== epoch(id))
-          for (const other of wires.values())
-            if (other !== wire) over(other, new LiveError(state.state === "open" && other.number !== state.using ? { code: 1001, reason, retry: 0 } : { reason, fact: { how: "ended", reason } }));
+          for (const other of wires.values()) {
+            const beside = state.state === "open" && other.number !== state.using;
+            const why = beside ? { code: 1001, reason: anew, retry: 0 } : { reason: anew, cause: { how: "ended", reason: anew } };
+            if (other !== wire) over(other, new LiveError(why));
+          }
       }
       // One who came back before the end of a loss is told of it again: only what is new goes on to the page.
-      const told = item.reason === "future" ? null : lost.get(channel);
-      if (passed(item.through, told)) return;
-      lost.set(channel, item.through);
-      say("lost", passed(item.after, told) ? { ...item, after: told } : item);
+      const told = reason === "future" ? null : lost.get(channel);
+      if (passed(through, told)) return;
+      lost.set(channel, through);
+      say("lost", passed(after, told) ? { ...item, after: told } : item);
     } else if (!repeat) {
-      if (position !== null && epoch(id) !== epoch(position)) throw foreign("another log");
+      if (position !== null && epoch(id) !== epoch(position)) throw foreign("another stream");
       position = id;
       if (type === "beat") return;
       for (const queue of loops) {
@@ -1118,80 +1123,13 @@ export function connect(mount, options = {}) {
 
   const resting = () => {
     if (asleep) return "this page is put to sleep";
-    return lagging && "this reader is too far behind; going on when it has caught up";
+    return lagging && "this page is behind; going on when it has caught up";
   };
   const rest = () => tell("offline", { let_go: true, reason: resting() });
   const goOn = () => tell("online", { same: true });
 
   const hear = (target, type, fn) => target?.addEventListener?.(type, fn, { signal: closed });
   const save = () => options.resume && position && perhaps(() => sessionStorage.setItem(place, position));
-
-  // ---- publishing
-
-  /** Sends what waits, in order, one request at a time, until it is acknowledged; the key makes a second try harmless. */
-  const flush = async () => {
-    if (flushing) return;
-    flushing = true;
-    // What is published in one turn goes up in one request.
-    await null;
-    for (let [failures, most] = [0, 50]; outbox[0] && !closed.aborted; ) {
-      // As many as fit: below the server's limit, which for a frame that is too large ends the wire.
-      let size = 0;
-      const end = outbox.findIndex(({ text }, i) => i === most || ((size += text.length) > FRAME && i > 0));
-      const batch = outbox.slice(0, end < 0 ? most : end);
-      const small = batch[1] || batch[0].text.length <= FRAME;
-      let error = null;
-      try {
-        // After a POST that did not come through it is a WebSocket's turn, if one works.
-        for (const [i, reply] of (await send(batch, failures % 2 && small ? wires.get(state.using) : null)).entries()) {
-          const refused = reply.ok ? null : said(reply);
-          if (typeof refused?.retry === "number") error = refused;
-          else settle(batch[i], refused, reply.id);
-        }
-        [failures, most] = [0, 50];
-      } catch (thrown) {
-        error = spoke(thrown) ? pardon(thrown) : broken("the server could not be reached");
-        // Of several, perhaps not all are refused.
-        if (error.retry === null && batch[1]) most = 1;
-        else if (error.retry === null) settle(batch[0], error);
-      }
-      if (!error || error.retry === null) continue;
-      const { pace } = state;
-      const wait = max(error.retry ?? random() * min(pace.backoff_most, pace.backoff * 2 ** failures++), 0.1);
-      for (const each of outbox) if (clock() + wait > each.deadline) settle(each, error);
-      await sleep(wait, (rouser = new AbortController()).signal);
-    }
-    for (const each of outbox) settle(each, closed.reason);
-    flushing = false;
-  };
-
-  const settle = (letter, error, id) => {
-    outbox = outbox.filter((each) => each !== letter);
-    if (error) letter.reject(error);
-    else letter.resolve(id);
-  };
-
-  /** Sends commands -> their replies in order. */
-  const send = async (batch, wire) => {
-    const body = `[${batch.map(({ text }) => text)}]`;
-    const upTheWire = () => {
-      const replies = batch.map(({ ref }) => new Promise((done) => wire.replies.set(ref, done)));
-      wire.send(body);
-      return Promise.all(replies);
-    };
-    const post = (signal) =>
-      itemsOf(request("commands", {}, JSON_TYPE, { method: "POST", body: new Blob([body], { type: JSON_TYPE }), signal }));
-    const seconds = min(patience, batch[0].deadline - clock());
-    try {
-      const replies = await (wire?.send ? within(seconds, wire.signal, upTheWire) : within(seconds, closed, post));
-      if (replies.length !== batch.length) throw foreign("the answer");
-      if (!wire) tell("http_ok");
-      return replies;
-    } catch (error) {
-      if (!wire) tell(spoke(error) ? "http_ok" : "http_failed");
-      throw error;
-    }
-  };
 
   // ---- what the page has of it
 
@@ -1234,15 +1172,19 @@ export function connect(mount, options = {}) {
       }
     },
 
-    async publish(channel, data, { key = unique(), timeout = 100 } = {}) {
-      if (closed.aborted) throw closed.reason;
-      if (outbox.length >= room) throw new LiveError({ name: "queue_full", reason: `${room} wait already` });
-      const ref = ++refs;
-      const text = JSON.stringify({ do: "publish", ref, channel, data, key });
-      return new Promise((resolve, reject) => {
-        outbox.push({ ref, text, deadline: clock() + timeout, resolve, reject });
-        flush();
-      });
+    // It waits here, and outbox.js takes it up.
+    async publish(channel, data, { key, timeout = 100 } = {}) {
+      closed.throwIfAborted();
+      if (letters.size >= room) throw new LiveError({ name: "queue_full", reason: `${room} wait already` });
+      const letter = { channel, data: JSON.stringify(data), key, deadline: clock() + timeout };
+      letters.add(letter);
+      await within(timeout, closed, () => new Promise((done) => {
+        letter.done = done;
+        (outbox ??= load("outbox", closed)).then((part) => part?.run(post));
+      }));
+      letters.delete(letter);
+      if (letter.id) return letter.id;
+      throw closed.reason ?? letter.error ?? broken("the server could not be reached");
     },
 
     switch(rung) {
@@ -1262,13 +1204,16 @@ export function connect(mount, options = {}) {
     },
   };
 
+  // What outbox.js works with.
+  const post = { letters, live, options, closed, clock, within, request, said, tell, wire: () => wires.get(state.using) };
+
   // After the caller's own line: its listeners hear everything.
   (async () => {
     await null;
     if (page?.hidden) tell("hidden");
     if (navigator?.onLine === false) tell("offline");
     tell("start");
-    hear(globalThis, "online", () => (rouser.abort(), tell("online")));
+    hear(globalThis, "online", () => tell("online"));
     hear(globalThis, "offline", () => tell("offline"));
     hear(globalThis, "pagehide", () => ((asleep = true), save(), rest()));
     hear(globalThis, "pageshow", ({ persisted }) => persisted && ((asleep = false), goOn()));

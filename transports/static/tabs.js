@@ -21,10 +21,10 @@ function short(origin) {
  * Runs `wire`, by `direct` or by what another tab reads, until it throws how that ended.
  *
  *   wire: as in client.js; direct: what opens the connection; place: what is read, the same for all tabs that read the same;
- *   origin: of the server.
+ *   root: the URL of the mount.
  */
-export async function shared(wire, direct, place, origin) {
-  if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel || !short(origin)) return direct(wire);
+export async function run(wire, direct, place, root) {
+  if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel || !short(root.origin)) return direct(wire);
   const { signal } = wire;
   const name = `${place} ${wire.rung}`;
   const channel = new BroadcastChannel(name);
