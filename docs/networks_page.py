@@ -30,7 +30,7 @@ They are played by name, in tests, from the command line and in the comparison, 
 {networks}
 
 Where a name has a number, another one may stand there (`latency-350ms`, `idle-cut-30s`, `narrow-64kbit`), or none for the
-usual one (`latency`). Names can be joined: `latency-200ms+no-upgrade`.
+usual one (`latency`); but `buffering` alone is a network of its own. Names can be joined: `latency-200ms+no-upgrade`.
 
 ## What comes of them
 
@@ -43,7 +43,8 @@ in milliseconds, in the run from which this page was made, on a busy machine of 
 In `captive-portal` and `login-redirect` somebody logs in after eight seconds. Until then every request is answered by
 somebody else; the client says so, and asks a few times more, less and less often. In `tls-inspection` the client trusts the
 network's certificate; one that does not says "found no certificate that it trusts". In `proxy-407` it has a user and a
-password.
+password. In `h2-edge` the Python client speaks HTTP/1.1, as its library does; the browser speaks HTTP/2. Where a name
+says `idle`, the stream pauses: 10 seconds in every 18.
 
 ## Real middleboxes
 
@@ -72,7 +73,7 @@ def _results(rows: list[dict[str, Any]], story: str) -> str:
 
 
 def _lines(rows: list[dict[str, Any]], story: bool) -> Iterator[str]:
-    """A network's lines: one for both clients where they do not differ in what they should do."""
+    """A network's lines, one a client."""
     for place, row in enumerate(rows):
         first = "" if row["first"] is None else f"{row['first'] * 1000:,.0f} ms"
         told = [row["story"] if place == 0 else ""] if story else []

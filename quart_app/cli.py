@@ -154,7 +154,11 @@ def proxy(upstream: str | None, names: str, wire: bool, ca: Path | None, wanted:
     "--channel", "channels", multiple=True, help="Read this channel; a quiet one shows most. Default: everywire-doctor."
 )
 @click.option(
-    "--idle", default=20.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds of silence to try; 0: none."
+    "--idle",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0, 3600),
+    help="Seconds of silence to try, up to the server's beat; 0: none.",
 )
 @click.option(
     "--life", default=20.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds to hold a stream; 0: a few."
@@ -192,7 +196,7 @@ def _header(text: str) -> tuple[str, str]:
     """The name and the value of a header. Raises: click.UsageError."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip() or not text.isprintable():
-        raise click.UsageError(f"--header {text!r}: say 'Name: value'")
+        raise click.UsageError("--header: say 'Name: value'")  # what was said may be a secret
     return name.strip(), value.strip()
 
 

@@ -18,7 +18,7 @@ from transports.evidence import label
 
 _TICK: Final = 0.25  # seconds from one look of the live line to the next
 _WIDTH: Final = 78  # columns of it
-_COLUMNS: Final = ("handshake", "proof", "buffering", "idle", "life")
+_COLUMNS: Final = ("handshake", "proof", "buffering", "life", "idle")
 _COLOURS: Final = {"ok": "green", "bad": "red", "unknown": "bright_black"}
 _HEADINGS: Final = {0: "green", 10: "yellow", 20: "red"}
 
@@ -112,7 +112,7 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _cells(row: Row) -> list[Cell]:
-    return [row.handshake, row.proof, row.buffering, row.idle, row.life]
+    return [row.handshake, row.proof, row.buffering, row.life, row.idle]
 
 
 def _cell(cell: Cell) -> str:
@@ -139,7 +139,7 @@ def _mends(found: Report) -> Iterator[str]:
     names = list(dict.fromkeys(mend.server for mend in found.mends if mend.server != "client"))
     if len(names) > 1:
         yield ""
-        yield f"These lines mend it, in whichever of {', '.join(names)} stands in the way:"
+        yield f"These lines should mend it, in whichever of {', '.join(names)} stands in the way:"
     for mend in found.mends:
         yield from ["", click.style(_place(mend), bold=True), *(f"    {line}" for line in mend.lines)]
     if any("BACKEND" in line for mend in found.mends for line in mend.lines):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
 import threading
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Literal, TextIO
+from urllib.parse import urlsplit
 
 import click
 
@@ -28,11 +32,14 @@ def table() -> str:
 
 
 async def play(network: Network, *, wire: bool, ca: Path | None) -> None:
-    """Play a network until it is interrupted."""
-    async with network as url:
+    """Play a network until it is interrupted. Raises: ClickException, it cannot begin."""
+    if ca is not None:
+        _save(network, ca)
+    async with AsyncExitStack() as stack:
+        url = await _enter(network, stack)
         _say_where(network, url)
         if ca is not None:
-            click.echo(f"  trust {network.save_authority(ca)} to get through", err=True)
+            click.echo(f"  trust {ca} to get through", err=True)
         watch = asyncio.create_task(_print(network)) if wire else None
         try:
             async for line in _lines(sys.stdin):
@@ -41,6 +48,24 @@ async def play(network: Network, *, wire: bool, ca: Path | None) -> None:
         finally:
             if watch is not None:
                 watch.cancel()
+
+
+def _save(network: Network, ca: Path) -> None:
+    try:
+        network.save_authority(ca)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {ca}: {error.strerror}") from error
+
+
+async def _enter(network: Network, stack: AsyncExitStack) -> str:
+    where = urlsplit(network.proxy or network.url).netloc
+    try:
+        return await stack.enter_async_context(network)
+    except OSError as error:
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror  # asyncio's own words repeat the address
+        hint = " Another --port may be free." if number == errno.EADDRINUSE else ""
+        raise click.ClickException(f"cannot listen on {where}: {why}.{hint}") from error
 
 
 def _say_where(network: Network, url: str) -> None:
@@ -63,7 +88,8 @@ def _obey(network: Network, line: str) -> None:
             network.switch(line)
             click.echo(f"{network.profile.name}: {network.profile.does}", err=True)
     except ConfigError as error:
-        click.echo(str(error), err=True)
+        near = get_close_matches(line, _CUTS, 1)
+        click.echo(f"{error}{f' (or the command {near[0]!r}?)' if near else ''}", err=True)
 
 
 async def _lines(source: TextIO | None) -> AsyncIterator[str]:

@@ -57,8 +57,7 @@ class Middlebox:
     program: str
     config: str | Path
     story: str  # what real thing it stands for
-    python: str  # the transport that a client ends on
-    chromium: str
+    wins: str  # the transport that a client ends on
     proxy: bool = False  # a forward proxy
     user: str = ""  # `user:password`, to be let through
     tls: bool = False  # HTTPS at the edge, with HTTP/2
@@ -333,24 +332,21 @@ _ALL = (
         program="nginx",
         config="server { listen 80; location / { proxy_pass http://127.0.0.1:8000; } }",
         story="nginx as its beginner's guide has it: HTTP/1.0 to the server, and no upgrade",
-        python="sse",
-        chromium="sse",
+        wins="sse",
     ),
     Middlebox(
         name="nginx",
         program="nginx",
         config=DEPLOY / "nginx.conf",
         story="nginx as we recommend it",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
     ),
     Middlebox(
         name="nginx-h2",
         program="nginx",
         config=DEPLOY / "nginx.conf",
         story="the same, over HTTPS: HTTP/2 for all but WebSocket, which nginx knows over HTTP/1.1 only",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
         tls=True,
     ),
     Middlebox(
@@ -359,16 +355,14 @@ _ALL = (
         config="gzip_proxied any; gzip_types *; gzip_min_length 0;\n"
         "server { listen 80; location / { proxy_pass http://127.0.0.1:8000; } }",
         story="nginx that compresses all there is, no matter what `no-transform` says",
-        python="sse",
-        chromium="sse",
+        wins="sse",
     ),
     Middlebox(
         name="nginx-buffering",
         program="nginx",
         config="server { listen 80; location / { proxy_pass http://127.0.0.1:8000; proxy_ignore_headers X-Accel-Buffering; } }",
         story="nginx that holds back what streams, though it is asked not to",
-        python="longpoll",
-        chromium="longpoll",
+        wins="longpoll",
     ),
     Middlebox(
         name="nginx-short",
@@ -377,24 +371,21 @@ _ALL = (
         " proxy_http_version 1.1; proxy_set_header Host $http_host;"
         ' proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade"; } }',
         story="nginx that cuts what is silent for 5 s",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
     ),
     Middlebox(
         name="haproxy",
         program="haproxy",
         config=DEPLOY / "haproxy.cfg",
         story="HAProxy as we recommend it",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
     ),
     Middlebox(
         name="haproxy-h2",
         program="haproxy",
         config=DEPLOY / "haproxy.cfg",
         story="the same, over HTTPS: HTTP/2 for everything, browsers' WebSockets too",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
         tls=True,
     ),
     Middlebox(
@@ -402,64 +393,56 @@ _ALL = (
         program="haproxy",
         config="listen live\n bind :80\n timeout client 5s\n timeout server 5s\n timeout tunnel 5s\n server s 127.0.0.1:8000",
         story="HAProxy that cuts what is silent for 5 s",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
     ),
     Middlebox(
         name="haproxy-no-upgrade",
         program="haproxy",
         config="listen live\n bind :80\n http-request del-header Upgrade\n server s 127.0.0.1:8000",
         story="a gateway that lets no upgrade through",
-        python="sse",
-        chromium="sse",
+        wins="sse",
     ),
     Middlebox(
         name="apache-default",
         program="apache2",
         config="<VirtualHost *:80>\nProxyPass / http://127.0.0.1:8000/\n</VirtualHost>",
         story="Apache with one line of mod_proxy: no upgrade",
-        python="sse",
-        chromium="sse",
+        wins="sse",
     ),
     Middlebox(
         name="apache",
         program="apache2",
         config=DEPLOY / "apache.conf",
         story="Apache as we recommend it",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
     ),
     Middlebox(
         name="varnish-default",
         program="varnishd",
         config='vcl 4.1;\nbackend default { .host = "127.0.0.1"; .port = "8000"; }',
         story="Varnish with the address of its server and nothing else",
-        python="sse",
-        chromium="sse",
+        wins="sse",
     ),
     Middlebox(
         name="varnish",
         program="varnishd",
         config=DEPLOY / "varnish.vcl",
         story="Varnish as we recommend it",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
     ),
     Middlebox(
         name="caddy",
         program="caddy",
         config="\n:80 {\n\treverse_proxy 127.0.0.1:8000\n}",
         story="Caddy without HTTPS",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
     ),
     Middlebox(
         name="caddy-h2",
         program="caddy",
         config=DEPLOY / "Caddyfile",
         story="Caddy as everybody runs it: HTTPS and HTTP/2",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
         tls=True,
     ),
     Middlebox(
@@ -467,8 +450,7 @@ _ALL = (
         program="squid",
         config="",
         story="an office's Squid with Debian's rules: CONNECT to port 443 only, and no upgrade",
-        python="sse",
-        chromium="sse",
+        wins="sse",
         proxy=True,
     ),
     Middlebox(
@@ -477,8 +459,7 @@ _ALL = (
         config="auth_param basic program /usr/lib/squid/basic_ncsa_auth /etc/squid/users\n"
         "acl known proxy_auth REQUIRED\nhttp_access deny !known",
         story="an office's Squid that wants to know who comes",
-        python="sse",
-        chromium="sse",
+        wins="sse",
         proxy=True,
         user="reader:secret",
     ),
@@ -487,8 +468,7 @@ _ALL = (
         program="squid",
         config="acl SSL_ports port 443",
         story="the same two, on the way to a site with HTTPS: nothing that is inside CONNECT can be held back",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
         proxy=True,
         site="nginx-h2",
     ),
@@ -497,8 +477,7 @@ _ALL = (
         program="squid",
         config=DEPLOY / "squid.conf",
         story="an office's Squid that allows what we ask for",
-        python="websocket",
-        chromium="websocket",
+        wins="websocket",
         proxy=True,
     ),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -20,8 +21,9 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
-from playwright.async_api import Browser, Frame, Page, ProxySettings
+from playwright.async_api import ProxySettings
 
+from tests.browser.conftest import ARGS, chromium, executable
 from tests.documents import ROOT
 from tests.middleboxes import BOXES, Middlebox
 from tests.restrictions import answer
@@ -40,34 +42,47 @@ _LOGS_IN = 8.0  # seconds after which somebody logs in to a network that wants i
 _BURST, _SILENCE = 8.0, 10.0  # seconds, of the channel that pauses: longer than idle connections are suffered to live
 _STAGGER = 0.25  # seconds from the start of one ride to that of the next
 _PATIENCE = 60.0  # seconds beyond a ride's own, for all to come
+_LOST = 180.0  # seconds until a frame that tells nothing is given up
 
 _PAGE = b"""<!doctype html><html lang="en"><title>ride</title><script type="module">
 import { connect } from "/live/client.js";
-globalThis.ride = (channel, since, last) => new Promise((done) => {
-  const began = performance.now(), got = [], lost = [];
-  const said = new Set();
+// It speaks with the server of the rides directly, whatever network its own stream goes through.
+const [home, number] = location.hash.slice(1).split("|");
+const say = async (what, told) =>
+  (await fetch(`${home}/${what}/${number}`, { method: "POST", body: JSON.stringify(told ?? null) })).json();
+if (number) {
+  const { channel, since, last } = await say("ready");
+  const began = performance.now(), got = [], lost = [], said = new Set();
   let first = null;
   const live = connect("/live", { channels: [channel], since });
-  globalThis.live = live;
   live.on("state", (state) => said.add(state.sentence));
   live.on("lost", (item) => lost.push(item));
-  live.on("event", (event) => {
-    first ??= performance.now() - began;
-    got.push(event.data);
-    if (event.data === last) done();
+  await new Promise((done) => {
+    setTimeout(done, 110_000);
+    live.on("event", (event) => {
+      first ??= (performance.now() - began) / 1000;
+      got.push(event.data);
+      if (event.data === last) done();
+    });
   });
-  globalThis.outcome = () => ({ first, got, lost: lost.length, said: [...said], evidence: live.evidence });
-});
-globalThis.ready = true;
+  const { evidence } = live;
+  live.close();
+  await say("done", { first, got, lost: lost.length, said: [...said], evidence });
+}
 </script>"""
 
 
-_FRAME = """(url) => {
+_HALL = b"""<!doctype html><html lang="en"><title>rides</title>
+<style>iframe { width: 40px; height: 40px; border: 0 }</style><!-- a browser slows down the timers of frames that nobody sees -->
+<script type="module">
+const frames = await (await fetch("/frames")).json();
+for (const url of frames) {
   const frame = document.createElement("iframe");
   frame.src = url;
   document.body.append(frame);
-  return frame;
-}"""
+  await new Promise((done) => setTimeout(done, STAGGER));
+}
+</script>""".replace(b"STAGGER", str(_STAGGER * 1000).encode())
 
 
 class Outcome(msgspec.Struct):
@@ -109,7 +124,7 @@ def rides(client: Client) -> list[Ride]:
         Ride(each.name, client, each.wins or "websocket", max(SECONDS, each.settles + 5), "idle" in each.name)
         for each in NETWORKS.values()
     ]
-    real = [Ride(name, client, getattr(box, client), SECONDS, name.endswith("-short")) for name, box in BOXES.items()]
+    real = [Ride(name, client, box.wins, SECONDS, name.endswith("-short")) for name, box in BOXES.items()]
     return [msgspec.structs.replace(each, seconds=max(each.seconds, 40.0)) if each.pauses else each for each in [*ours, *real]]
 
 
@@ -120,6 +135,7 @@ class Road:
         self.options = Options(channels=("steady", "pauses"), history_count=4_000)
         self.hub = Hub(self.options)
         self.url = ""
+        self.boarded: list[Boarded] = []
         self._endpoints = Endpoints(self.hub)
         self._count = {"steady": 0, "pauses": 0}
         self._last: dict[str, str] = {}  # the ids of the last events
@@ -163,10 +179,52 @@ class Road:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http" and not scope["path"].startswith("/live"):
-            await receive()
-            await answer(send, 200, b"text/html", _PAGE)
+            await self._page(scope["path"], receive, send)
         else:
             await self._endpoints({**scope, "root_path": "/live"}, receive, send)
+
+    async def _page(self, path: str, receive: Any, send: Any) -> None:
+        body, message = b"", await receive()
+        while body := body + message.get("body", b""):
+            if not message.get("more_body"):
+                break
+            message = await receive()
+        match path.strip("/").split("/"):
+            case ["ready", number]:
+                told: Any = self.boarded[int(number)].begin(self)
+            case ["done", number]:
+                told = self.boarded[int(number)].went.set_result(json.loads(body))
+            case ["frames"]:
+                told = [
+                    f"{each.way.url}/#{self.url}|{place}" for place, each in enumerate(self.boarded) if each.way.proxy is None
+                ]
+            case ["hall"]:
+                return await answer(send, 200, b"text/html", _HALL)
+            case _:
+                return await answer(send, 200, b"text/html", _PAGE)
+        return await answer(send, 200, b"application/json", json.dumps(told).encode(), (b"access-control-allow-origin", b"*"))
+
+
+class Boarded:
+    """A ride of a browser's that waits for its frame, and then for what it tells."""
+
+    def __init__(self, ride: Ride, way: Way, network: Network | None) -> None:
+        self.ride, self.way, self.network = ride, way, network
+        self.wanted = range(0)
+        self.went: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    def begin(self, road: Road) -> dict[str, Any]:
+        """The page is loaded: from here on the network is the one that is meant."""
+        channel, since, first, last = road.begin(self.ride)
+        self.wanted = range(first, last + 1)
+        if self.network is not None:
+            _become(self.network, self.ride)
+        return {"channel": channel, "since": since, "last": last}
+
+    async def outcome(self) -> Outcome:
+        """What came of it. Raises: TimeoutError, its frame never told."""
+        async with asyncio.timeout(_LOST):
+            return _outcome(self.ride, self.network, await self.went, self.wanted)
 
 
 @asynccontextmanager
@@ -249,58 +307,37 @@ async def _follow_elsewhere(asked: dict[str, Any], proxy: str) -> dict[str, Any]
     return json.loads(said)
 
 
-async def ride_chromium(ride: Ride, road: Road, network: Network | None, page: Frame) -> Outcome:
-    """With the browser client, on a page that was loaded before the network became a bad one."""
-    channel, since, first, last = road.begin(ride)
-    if network is not None:
-        _become(network, ride)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_limit(ride)):
-            await page.evaluate("([channel, since, last]) => ride(channel, since, last)", [channel, since, last])
-    went = await page.evaluate("outcome()")
-    await page.evaluate("live.close()")
-    went["first"] = None if went["first"] is None else went["first"] / 1000
-    return _outcome(ride, network, went, range(first, last + 1))
+@asynccontextmanager
+async def _hall(url: str) -> AsyncIterator[None]:
+    """A browser with a page that holds a frame for each way; they are of one site, and so of one process.
 
-
-class Hall:
-    """One page, with a frame for each way: all of them are of one site, and so of one process."""
-
-    def __init__(self, browser: Browser, url: str) -> None:
-        self._browser, self._url = browser, url
-        self._page: Page | None = None
-
-    async def frame(self, way: Way) -> Frame:
-        """A page of the server's, loaded by this way. A proxy is a setting of a whole browser context."""
-        if way.proxy is not None:
-            page = await self._new(_proxy(way))
-            await page.goto(f"{way.url}/")
-            frame: Frame | None = page.main_frame
-        else:
-            if self._page is None:
-                self._page = await self._new(None)
-                await self._page.goto(f"{self._url}/")
-            added = await self._page.evaluate_handle(_FRAME, f"{way.url}/")
-            element = added.as_element()
-            frame = element and await element.content_frame()
-        assert frame is not None
-        await frame.wait_for_function("globalThis.ready", polling=50)  # no frames are painted for what nobody sees
-        return frame
-
-    async def _new(self, proxy: ProxySettings | None) -> Page:
-        context = await self._browser.new_context(proxy=proxy, ignore_https_errors=True)
-        return await context.new_page()  # the browser closes it
+    It is driven by nothing but its pages: to be told of every frame of dozens of WebSockets would be more work than all the rest.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        process = await asyncio.create_subprocess_exec(
+            executable(),
+            *(*ARGS, "--headless", "--ignore-certificate-errors", f"--user-data-dir={directory}", f"{url}/hall"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            await process.wait()
 
 
 def _proxy(way: Way) -> ProxySettings | None:
     if way.proxy is None:
         return None
     parts = urlsplit(way.proxy)
-    settings = ProxySettings(server=f"http://{parts.hostname}:{parts.port}", bypass="<-loopback>")
-    if parts.username:
-        settings |= ProxySettings(server=settings["server"], username=parts.username, password=parts.password or "")
-        settings["bypass"] = "<-loopback>"
-    return settings
+    server, bypass = f"http://{parts.hostname}:{parts.port}", "<-loopback>"
+    if parts.username is None:
+        return ProxySettings(server=server, bypass=bypass)
+    return ProxySettings(server=server, bypass=bypass, username=parts.username, password=parts.password or "")
 
 
 def _outcome(ride: Ride, network: Network | None, went: dict[str, Any], wanted: range) -> Outcome:
@@ -324,22 +361,27 @@ def _outcome(ride: Ride, network: Network | None, went: dict[str, Any], wanted: 
     )
 
 
-async def ride_all(client: Client, browser: Browser | None = None, only: Sequence[str] = ()) -> list[Outcome]:
+async def ride_all(client: Client, only: Sequence[str] = ()) -> list[Outcome]:
     """All rides of a client, side by side. All ways stand before the first begins."""
     chosen = [ride for ride in rides(client) if not only or ride.network in only]
-
-    async def later(place: int, ride: Ride, road: Road, way: Way, network: Network | None, frame: Frame | None) -> Outcome:
-        await asyncio.sleep(place * _STAGGER)
-        return await (ride_python(ride, road, way, network) if frame is None else ride_chromium(ride, road, network, frame))
-
     async with Road().open() as road, AsyncExitStack() as stack:
-        hall = None if browser is None else Hall(browser, road.url)
-        ready = []
-        for ride in chosen:
-            way, network = await stack.enter_async_context(way_through(ride.network, road.url))
-            frame = None if hall is None else await hall.frame(way)
-            ready.append((ride, road, way, network, frame))
-        return await asyncio.gather(*(later(place, *each) for place, each in enumerate(ready)))
+        ways = [(ride, *await stack.enter_async_context(way_through(ride.network, road.url))) for ride in chosen]
+        if client == "python":
+            return await asyncio.gather(*(_later(place, *each, road) for place, each in enumerate(ways)))
+        road.boarded = [Boarded(*each) for each in ways]
+        await stack.enter_async_context(_hall(road.url))
+        browser = await stack.enter_async_context(chromium())
+        for place, (_, way, _) in enumerate(ways):
+            if way.proxy is not None:  # a setting of a whole browser context
+                context = await browser.new_context(proxy=_proxy(way), ignore_https_errors=True)
+                page = await context.new_page()
+                await page.goto(f"{way.url}/#{road.url}|{place}")
+        return await asyncio.gather(*(each.outcome() for each in road.boarded))
+
+
+async def _later(place: int, ride: Ride, way: Way, network: Network | None, road: Road) -> Outcome:
+    await asyncio.sleep(place * _STAGGER)
+    return await ride_python(ride, road, way, network)
 
 
 if __name__ == "__main__":

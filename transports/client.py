@@ -314,8 +314,10 @@ class _Token:
         self._asking = asyncio.Lock()  # wires that race want one answer
 
     async def get(self) -> str | None:
+        if self._known is not None or not callable(self._source):
+            return self._known
         async with self._asking:
-            if self._known is None and callable(self._source):
+            if self._known is None:
                 given = self._source()
                 self._known = await given if inspect.isawaitable(given) else given
             return self._known

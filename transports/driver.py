@@ -26,6 +26,7 @@ Log: TypeAlias = Callable[[dict[str, Any]], None]
 
 _ROOM: Final = 1000  # items that wait to be taken; then the wires wait
 _SLEPT: Final = 2.0  # seconds by which the clock on the wall went on while the process did not
+_SOON: Final = 0.005  # seconds until what a wire saw is told to the negotiator
 _TRIED_MOST: Final = 5  # verdicts told to the server with one request
 _BASE: Final = time.time() - time.monotonic()
 
@@ -75,7 +76,7 @@ class Driver:
         self._wires: dict[int, Wire] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._questions: dict[asyncio.Task[None], int] = {}  # those under way -> the wire that they are about
-        self._facts: deque[facts.Fact] = deque()
+        self._facts: deque[tuple[float, facts.Fact]] = deque()  # those that were not told yet, and when they came up
         self._telling = False
         self._timer: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
@@ -96,11 +97,15 @@ class Driver:
     async def start(self) -> None:
         """Begin, with what the memory knows of this network."""
         self._mount = await self._target.base()
-        self._network = network_name(self._mount)
-        if self._memory is not None and (known := self._memory.get(self._network)) is not None:
-            self.state.bad = {rung: msgspec.structs.replace(bad) for rung, bad in known.bad.items()}
-            self.state.quiet, self.state.quiet_until = known.quiet, known.quiet_until
+        if self._memory:  # an empty one knows no network
+            self._look_around()
+            if (known := self._memory.get(self._network)) is not None:
+                self.state.bad = {rung: msgspec.structs.replace(bad) for rung, bad in known.bad.items()}
+                self.state.quiet, self.state.quiet_until = known.quiet, known.quiet_until
         self.tell(facts.Start())
+        if not self._network:
+            await asyncio.sleep(0)  # it costs a while to look where we are: the first wire goes before
+            self._look_around()
 
     async def stop(self) -> None:
         """Close everything, and wait until it is closed."""
@@ -123,27 +128,39 @@ class Driver:
 
     def tell(self, fact: facts.Fact) -> None:
         """Tell the negotiator, and do what it says. A fact that comes up meanwhile waits for its turn."""
-        self._facts.append(fact)
+        self._note(fact)
+        self._drain()
+
+    def _tell_soon(self, fact: facts.Fact) -> None:
+        """As `tell`, but the negotiator has time, and the reader has none: the event that he waits for comes next, and a question
+        now would compete with it.
+        """
+        self._note(fact)
+        asyncio.get_running_loop().call_later(_SOON, self._drain)
+
+    def _note(self, fact: facts.Fact) -> None:
+        now = _now()
+        ahead = time.time() - now
+        if ahead - self._lag > _SLEPT and not isinstance(fact, facts.Start):
+            self._facts.append((now, facts.Shown()))  # back from a sleep
+        self._lag = ahead
+        self._facts.append((now, fact))
+
+    def _drain(self) -> None:
         if self._telling:
             return
         self._telling = True
         try:
             while self._facts:
-                self._step(self._facts.popleft())
-            if self.state.due is not None and self.state.due <= _now():  # the timer may wait long behind so many facts
-                self._step(facts.Tick())
+                self._step(*self._facts.popleft())
+            if self.state.due is not None and self.state.due <= (now := _now()):  # the timer may wait long behind so many facts
+                self._step(now, facts.Tick())
         finally:
             self._telling = False
             self._set_timer(self.state.due)
 
-    def _step(self, fact: facts.Fact) -> None:
-        now, luck = _now(), random.random()
-        ahead = time.time() - now
-        if ahead - self._lag > _SLEPT and not isinstance(fact, facts.Start | facts.Shown):
-            self._lag = ahead
-            self._facts.appendleft(fact)
-            fact = facts.Shown()  # back from a sleep
-        self._lag = ahead
+    def _step(self, now: float, fact: facts.Fact) -> None:
+        luck = random.random()
         self._call(self._hooks.log, {"now": now, "luck": luck, "fact": fact})
         self.state, instructions = step(self.state, fact, now, luck)
         if self.state.state == "failed" and self.failure is None:
@@ -172,14 +189,19 @@ class Driver:
     # ----------------------------------------------------------------------------------------------------------- the wires
 
     def _open(self, order: facts.Open) -> None:
-        network = network_name(self._mount)
-        if network != self._network:  # another café: what was learnt in the last one does not hold here
-            self._network = network
-            self._facts.append(facts.Online())
+        if order.wire > 1:  # `start` looks for the first
+            self._look_around()
         why = next((wire.why for wire in self.state.wires if wire.number == order.wire), "race")
         wire = self._wire(order, {"why": why, **self._tried()})
         task = self._tasks[order.wire] = asyncio.create_task(self._run(wire, order))
         task.add_done_callback(lambda _: self._tasks.pop(order.wire, None))
+
+    def _look_around(self) -> None:
+        """See which network this is: in another café, what was learnt in the last one does not hold."""
+        network = network_name(self._mount)
+        if self._network not in ("", network):
+            self._note(facts.Online())
+        self._network = network
 
     def _wire(self, order: facts.Open, query: dict[str, str]) -> Wire:
         wire = self._wires[order.wire] = Wire(
@@ -190,7 +212,7 @@ class Driver:
             quiet=order.quiet,
             beat=self.state.beat,
             query=query,
-            tell=self.tell,
+            tell=self._tell_soon,
             take=self._take,
             room=self._wait_for_room,
         )
@@ -274,7 +296,8 @@ class Driver:
     def _ask(self, wire: Wire) -> None:
         """Put a question to a wire, beside its reading. One that waits for us has answered it."""
         if wire.waits:
-            self._facts += [facts.Item(wire.number), facts.Answered(wire.number)]
+            self._note(facts.Item(wire.number))
+            self._note(facts.Answered(wire.number))
             return
 
         async def asking() -> None:

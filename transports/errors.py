@@ -56,7 +56,8 @@ class MissingExtraError(EverywireError, ImportError):
     """A part was used whose libraries are not installed; the message is the line that installs them."""
 
     def __init__(self, extra: str, library: str) -> None:
-        super().__init__(f"{library} is not installed. Install it with:  pip install 'everywire[{extra}]'")
+        line = f"pip install 'everywire[{extra}]'  (in a checkout: pip install -e '.[{extra}]')"
+        super().__init__(f"{library} is not installed. Install it with:  {line}")
 
 
 class Refusal(EverywireError):  # noqa: N818 - it is an answer, and the word of the protocol

@@ -194,6 +194,7 @@ class Wire(msgspec.Struct):
     due: float | None = None  # when the phase has lasted too long; for one that waits, when to open it
     began: float = 0.0  # when it was opened
     heard: float = 0.0  # when the last item came
+    still: float = 0.0  # seconds, the longest silence that it has survived
     proven: float = 0.0  # when
     beat: float = BEAT  # seconds, the longest silence
     gap: float | None = None  # seconds from item to item, smoothed

@@ -193,7 +193,7 @@ def decode_batch(body: bytes | str) -> list[Item]:
         raise _not_ours(body) from error
     try:
         raws = _raws_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _not_ours(body) from error
     return [item for raw in raws if (item := decode_item(raw)) is not None]
 

@@ -19,7 +19,7 @@ _OUTSIDE: Final = ("192.0.2.1", 9)  # a documentation address (RFC 5737): a data
 
 
 class Memory(Protocol):
-    """Where a client keeps what it learnt. A `dict` will do."""
+    """Where a client keeps what it learnt. A `dict` will do. One that is empty, and so false, is not asked."""
 
     def get(self, network: str, /) -> Remember | None:
         """What was kept for `network`; None for nothing."""

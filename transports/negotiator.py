@@ -289,7 +289,7 @@ class _Step:
         passed, wire.heard = self.now - wire.heard, self.now
         if wire.phase == "proven":
             wire.gap = passed if wire.gap is None else 0.8 * wire.gap + 0.2 * passed
-            wire.asked = None
+            wire.still, wire.asked = max(wire.still, passed), None
             self._alive(wire)
         elif wire.phase in ("opening", "opened"):
             wire.phase = "heard"
@@ -564,11 +564,13 @@ class _Step:
         s.doubt = Doubt(wire.rung, verdict, max(1.0, min(0.6 * idle, wire.beat)) if verdict == "cut_idle" else None)
 
     def _check(self, using: Wire) -> None:
-        """Compare a one-way stream again: a proxy that passes a body in lumps may have passed one just in time."""
+        """Compare a one-way stream again: a proxy that passes a body in lumps may have passed one just in time. That no answer
+        comes is no suspicion as long as beats do.
+        """
         if using.check is not None and using.check <= self.now and not self.s.hidden:
             using.check = self.now + min(max(self.pace.check, (self.now - using.proven) / 2), self.pace.retest_most)
             if using.asked is None:
-                self._ask(using)
+                self.out.append(Ask(using.number))
 
     def _listen(self, using: Wire) -> None:
         """Judge the silence of the wire in charge: ask and, if no answer comes, open others beside it."""

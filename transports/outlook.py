@@ -8,7 +8,8 @@ from typing import Final
 
 from .facts import State, Wire
 
-_QUIET_LEAST: Final = 2.0  # seconds without an item before a cut may have been for silence
+_QUIET_LEAST: Final = 4.0  # seconds without an item before a cut may have been for silence; a stall is often shorter
+_RECORD: Final = 0.8  # of the longest silence that a wire has survived: about as long as that, or longer
 
 
 def better(state: State, rung: str, than: str) -> bool:
@@ -31,8 +32,10 @@ def rises(state: State, using: Wire) -> list[tuple[str, float]]:
 
 
 def forgiven_at(state: State, using: Wire) -> float:
-    """When a wire has lived so long that how often its rung had failed is forgotten."""
-    return using.proven + 3 * state.pace.short
+    """When a wire has lived so long that how often its rung had failed is forgotten. One-way streams may be held back without
+    anybody seeing it, as long as there is nothing to be held back.
+    """
+    return using.proven + (state.pace.memory if using.rung in state.held else 3 * state.pace.short)
 
 
 def doubtful(state: State, rung: str, now: float) -> bool:
@@ -83,18 +86,17 @@ def patience_ends(state: State, wire: Wire) -> float:
 
 
 def how_it_died(state: State, wire: Wire, now: float) -> str:
-    """The verdict on a proven wire that ended: `cut_idle` if nothing had come for about as long as it may take, `cut_early` for a
-    short life, else `ended`.
+    """The verdict on a proven wire that ended: `cut_idle` if it had never survived such a silence, or if nothing had come for
+    about as long as it may take, `cut_early` for a short life, else `ended`.
     """
-    idle, lived = now - wire.heard, now - wire.proven
-    if idle >= _QUIET_LEAST and (idle >= 0.7 * wire.beat or idle >= lived - 1):
+    if was_silent(wire, now) or now - wire.heard >= max(_QUIET_LEAST, 0.7 * wire.beat):
         return "cut_idle"
-    return "cut_early" if lived < state.pace.short else "ended"
+    return "cut_early" if now - wire.proven < state.pace.short else "ended"
 
 
 def was_silent(wire: Wire, now: float) -> bool:
-    """Whether nothing has come for a while on a proven wire: somebody on the way may have lost patience."""
-    return wire.phase == "proven" and now - wire.heard >= _QUIET_LEAST
+    """Whether nothing has come on a proven wire for longer than it ever survived: somebody on the way may have lost patience."""
+    return wire.phase == "proven" and now - wire.heard >= max(_QUIET_LEAST, _RECORD * wire.still)
 
 
 def next_tick(state: State, now: float) -> float | None:

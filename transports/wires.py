@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import re
+import secrets
 import ssl
 import sys
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -57,7 +58,8 @@ _POLL_BURST, _POLL_RATE = 100, 20.0  # polls in a row, polls a second: what pile
 _POLL_FULL: Final = 20  # items; a poll that brought so many does not count: there is something to catch up with
 PUBLISH_TRY: Final = 10.0  # seconds for one answer to a publish; then it is sent again, with the same key
 _MESSAGE_MAX: Final = 16 << 20  # bytes of one WebSocket message; a batch of ours has some 256 KiB
-_WS_CLOSE: Final = 1.0  # seconds for the other side to close a WebSocket that we have closed
+_NO_LIMIT: Final = aiohttp.ClientTimeout(total=None)  # the negotiator has a time for each phase
+_WS_CLOSE: Final = aiohttp.ClientWSTimeout(ws_close=1.0)  # seconds for the other side to close a WebSocket that we have closed
 _RETRY_MOST: Final = 600.0  # seconds that a middlebox may ask for; our own server may ask for more
 _CODES: Final = frozenset({1000, 1001, *range(4400, 4600)})  # ours, of this version and of later ones
 _LATER: Final = frozenset({Code.SILENT, Code.RATE_LIMITED, Code.TOO_SLOW})  # 44xx that do not ask for a change
@@ -181,7 +183,7 @@ class Wire:
             await self._url({**extra, **self._query}),
             protocols=[self.transport.content_type],
             max_msg_size=_MESSAGE_MAX,
-            timeout=aiohttp.ClientWSTimeout(ws_close=_WS_CLOSE),
+            timeout=_WS_CLOSE,
             headers=await _authorization(self._target),
         )
         self._socket = socket
@@ -426,7 +428,7 @@ def _question(target: Target, since: str | None, query: Mapping[str, str]) -> di
 
 async def _url(target: Target, path: str, query: Mapping[str, str]) -> URL:
     """Where to ask. It is unique, because some caches ignore `no-store`."""
-    return URL(f"{await target.base()}/{path}").with_query({**query, "_": uuid.uuid4().hex[:8]})
+    return URL(f"{await target.base()}/{path}").with_query({**query, "_": secrets.token_hex(4)})
 
 
 async def _authorization(target: Target) -> dict[str, str]:
@@ -443,7 +445,7 @@ async def _refused(response: aiohttp.ClientResponse) -> Exception:
         body = msgspec.json.decode(await read(response), type=ErrorBody)
         if body.code not in _CODES:  # somebody else's JSON
             raise msgspec.DecodeError
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         where = f" redirects to {response.headers['location']}" if "location" in response.headers else ""
         reason = f"HTTP {status} {kind} at {path}{where}{f' from {via}' if via else ''}"
         return _RefusedError(status, via, kind, reason, retry=_retry_after(response))
@@ -485,9 +487,24 @@ def _passed(last: str | None, place: str) -> bool:
 
 def mount_url(url: str) -> str:
     """The URL of a mount without the slash at its end. Raises: ConfigError, when it can never be one."""
-    if not url.startswith(("http://", "https://")) or not urlsplit(url).hostname or "?" in url or "#" in url:
-        raise ConfigError(f"{url!r} is not the URL of a mount, such as http://127.0.0.1:8000/live")
-    return url.rstrip("/")
+    try:
+        parts = urlsplit(url)
+        parsed = URL(url)
+        good = parsed.scheme in ("http", "https") and bool(parts.hostname) and bool(parsed.host) and parts.port != 0
+        good = good and "?" not in url and "#" not in url and url.isprintable() and " " not in url
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # of the port, of brackets, of a name's labels (a UnicodeError is one)
+        good = False
+    if not good:
+        raise ConfigError(f"{_shown(url)!r} is not the URL of a mount, such as http://127.0.0.1:8000/live")
+    return f"{parts.scheme}{url[len(parts.scheme) :]}".rstrip("/")
+
+
+def _shown(url: str) -> str:
+    """A URL, or what was meant to be one, without what may be a user and a password."""
+    head, _, rest = url.rpartition("@")
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://", head)
+    return (scheme[0] if scheme else "") + (f"…@{rest}" if head else rest)
 
 
 def open_session(
@@ -506,7 +523,7 @@ def open_session(
         # HTTP_PROXY and the like. To look for them costs half a millisecond a request, so it is done only where there are any;
         # elsewhere than on Linux they may also be set where only a look can tell.
         trust_env=any(proxies()) or sys.platform != "linux",
-        timeout=aiohttp.ClientTimeout(total=None),  # the negotiator has a time for each phase
+        timeout=_NO_LIMIT,
         connector=aiohttp.TCPConnector(
             ssl=tls, limit=0
         ),  # the negotiator has a ceiling; a full pool would only look like a dead network

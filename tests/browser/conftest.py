@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-_ARGS = (
+ARGS = (
     "--no-sandbox",  # containers that run tests as root have no user to fall back to
     "--disable-gpu",
     "--disable-quic",
@@ -84,14 +84,19 @@ async def browser() -> AsyncIterator[Browser]:
         yield browser
 
 
+def executable() -> str:
+    """Debian's Chromium. Where there is none the test is skipped; in CI that is a failure."""
+    path = shutil.which("chromium")
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no chromium; Debian has it as a package")
+    return path
+
+
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """Debian's Chromium. Where there is none the test is skipped; in CI that is a failure."""
-    executable = shutil.which("chromium")
-    if executable is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no chromium; Debian has it as a package")
+    """The same, driven by Playwright."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=executable, args=_ARGS)
+        browser = await playwright.chromium.launch(executable_path=executable(), args=ARGS)
         yield browser
         await browser.close()
 

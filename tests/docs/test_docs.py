@@ -136,8 +136,13 @@ def test_the_fields_of_a_transport_are_those_of_the_code() -> None:
 
 def test_the_layers_name_every_file() -> None:
     listed = " ".join(row[1] for row in rows(ROOT / "CONTRIBUTING.md", "## The architecture in one picture"))
-    files = {path.name for path in (ROOT / "transports").glob("*.py")} - {"__init__.py"}
+    files = {path.name for path in (ROOT / "transports").rglob("*.py")} - {"__init__.py"}
     assert set(re.findall(r"`(\w+\.py)`", listed)) == files
+
+
+def test_the_page_of_networks_is_made_of_the_table_and_of_what_was_recorded() -> None:
+    made = runpy.run_path(str(DOCS / "networks_page.py"))
+    assert made["PAGE"].read_text() == made["page"](), "run `make networks`, or `python docs/networks_page.py`"
 
 
 # --- the examples of the protocol

@@ -17,8 +17,8 @@ TOGETHER = 5  # networks that are looked at side by side
 EXPECTED = {
     "open": ("ok ok ok", [], 0),
     "no-upgrade": ("upgrade_stripped ok ok", ["upgrade"], 10),
-    "upgrade-swallowed": ("no_answer ok ok", ["upgrade"], 10),
-    "upgrade-cut": ("cut_early ok ok", ["upgrade"], 10),
+    "upgrade-swallowed": ("no_answer ok ok", ["inspected", "inspection"], 10),
+    "upgrade-cut": ("cut_early ok ok", ["inspected"], 10),
     "buffering": ("upgrade_stripped buffered ok", ["upgrade", "buffering"], 10),
     "buffering-4k": ("upgrade_stripped buffered ok", ["upgrade", "buffering"], 10),
     "gzip-buffer": ("upgrade_stripped buffered ok", ["upgrade", "buffering", "compressed"], 10),

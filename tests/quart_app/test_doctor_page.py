@@ -76,12 +76,18 @@ def test_a_port_that_nobody_listens_on_is_20(url: str) -> None:
         ["http://127.0.0.1/live?x"],
         ["--idle", "1", "http://127.0.0.1/live"],
         ["--header", "x", "http://127.0.0.1/live"],
+        ["--header", "Authorization Bearer hidden", "http://127.0.0.1/live"],
+        ["--header", "Bad Name: hidden", "http://127.0.0.1/live"],
+        ["--token", "hidden\nx", "http://127.0.0.1/live"],
+        ["--idle", "nan", "http://127.0.0.1/live"],
+        ["http://reader:hidden@127.0.0.1:99999/live"],
     ],
 )
 def test_what_is_not_understood_is_2(arguments: list[str]) -> None:
     done = doctor(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Error: " in done.stderr
+    assert "hidden" not in done.stderr
 
 
 @pytest.mark.real

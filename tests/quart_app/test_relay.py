@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -53,8 +54,9 @@ async def test_a_line_on_its_input_changes_the_network_under_open_connections() 
         async with connect(url, ["a"], memory={}) as stream:
             await hub.publish("a", 1)
             assert (await anext(stream)).data == 1
-            process.stdin.write(b"nonsense\nno-upgrade\ncut\n")
-            await said(process, "there is no network 'nonsense'")
+            process.stdin.write(b"nonsense\ncutt\nno-upgrade\ncut\n")
+            await said(process, "there is no network 'nonsense'; `everywire proxy --list` shows all\n")
+            await said(process, "(or the command 'cut'?)\n")
             await said(process, "no-upgrade: ")
             await said(process, "cut: 1 connections")
             await hub.publish("a", 2)
@@ -99,7 +101,10 @@ def test_the_list_names_every_network() -> None:
         ([], 2, "--upstream"),
         (["--upstream", "ftp://x"], 1, "no server to lead to"),
         (["--upstream", ":1", "--network", "bogus"], 1, "no network 'bogus'"),
-        (["--upstream", ":1", "--host", "0.0.0.0"], 1, "say expose"),
+        (["--upstream", ":1", "--host", "0.0.0.0"], 1, "--expose"),
+        (["--upstream", ":1", "--network", "no-upgrad"], 1, "the nearest is no-upgrade"),
+        (["--upstream", ":1", "--host", "192.0.2.1", "--expose"], 1, "cannot listen on 192.0.2.1:0: "),
+        (["--upstream", ":1", "--network", "tls-inspection", "--ca", "/nowhere/x"], 1, "cannot write /nowhere/x: No such"),
         (["--upstream", ":1", "--ca", "x.pem"], 1, "does not end TLS"),
     ],
 )
@@ -107,3 +112,13 @@ def test_what_makes_no_sense_is_refused(arguments: list[str], code: int, words: 
     done = CliRunner().invoke(cli, ["proxy", "--port", "0", *arguments])
     assert done.exit_code == code
     assert words in done.output
+    assert "everywire plays" not in done.output
+
+
+@pytest.mark.parametrize("names", ["open", "proxy-407", "h2-edge"])
+def test_a_port_that_is_taken(names: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = CliRunner().invoke(cli, ["proxy", "--upstream", ":1", "--network", names, "--port", port])
+    assert done.exit_code == 1
+    assert done.output == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use. Another --port may be free.\n"

@@ -339,6 +339,33 @@ describe("WebSocket", () => {
     for (const [i, { at }] of pinged.entries()) if (i) assert.ok(at - pinged[i - 1].at >= 24);
   });
 
+  test("is not asked again and again in a silence: one answer is good until the beat is missing", async () => {
+    const pace = { ...PACE, answer: 0.05 };
+    const log = [];
+    let answered;
+    const done = new Promise((resolve) => { answered = resolve; });
+    const WebSocket = fakeWebSocket((socket) => {
+      socket.say(hello(0));
+      let n = 0;
+      const timer = setInterval(() => {
+        if (++n === 3) clearInterval(timer);
+        socket.say(event(n));
+      }, 1010); // the machine is told that items come, but not of each
+    });
+    follow("http://server.example/live", {
+      transport: "websocket", WebSocket, pace,
+      log(entry) {
+        log.push(entry);
+        const items = log.filter(({ fact }) => fact.fact === "item").length;
+        if (entry.fact.fact === "answered" && items > 4) setImmediate(answered);
+      },
+    });
+    await done;
+    let state = initial(["websocket"], { held: ["sse"], pace });
+    for (const { fact, now, luck } of log) [state] = step(state, fact, now, luck);
+    assert.ok(state.due - log.at(-1).now > 10, `asked again after ${state.due - log.at(-1).now} s`);
+  });
+
   test("a frame that is not ours ends the wire", async () => {
     const WebSocket = fakeWebSocket((socket) => socket.onmessage?.({ data: "welcome to another server" }));
     const { heard, until } = follow("http://server.example/live", { transport: "websocket", WebSocket });

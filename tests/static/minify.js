@@ -290,10 +290,12 @@ function packed(text, known) {
     const common = LETTERS.find((name) => left.every((one) => fits(one, name)));
     for (const one of left) names[one] = common ?? SHORT.find((name) => fits(one, name));
   }
-  const label = ({ keys }) => keys.toSorted().join();
-  for (const list of lists) {
-    const order = known.orders?.[label(list)]?.map((key) => list.keys.indexOf(key));
-    if (order && new Set(order).size === list.keys.length && !order.includes(-1)) list.order = order;
+  const alike = Map.groupBy(lists, ({ keys }) => keys.toSorted().join());
+  for (const [keys, some] of alike) {
+    some.forEach((list, i) => {
+      const order = known.orders?.[keys]?.[i];
+      if (order) list.order = order.split(",").map((key) => list.keys.indexOf(key));
+    });
   }
 
   let roll = 1;
@@ -337,7 +339,8 @@ function packed(text, known) {
   const size = () => deflateRawSync(print(it), { level: 9 }).length;
   const keep = () => {
     known.names = Object.fromEntries([...kin].map(([name, some]) => [name, some.map((one) => names[one])]));
-    known.orders = Object.fromEntries(lists.map((list) => [label(list), list.order.map((place) => list.keys[place])]));
+    const written = ({ keys, order }) => order.map((place) => keys[place]).join();
+    known.orders = Object.fromEntries([...alike].map(([keys, some]) => [keys, some.map(written)]));
     return [now, print(it)];
   };
   let now = size();

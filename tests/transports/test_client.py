@@ -238,6 +238,13 @@ async def test_a_page_that_is_not_ours_is_told_as_what_it_is() -> None:
         assert "websocket" in str(failed.value)
 
 
+async def test_an_answer_that_is_nested_beyond_all_measure_is_one_that_is_not_ours() -> None:
+    async with answering(lambda head: http(403, "application/json", '{"x":' + "[" * 50_000)) as (url, _):
+        with pytest.raises(ConnectionFailedError, match="HTTP 403"):
+            async with connect(url, ["a"], connect_timeout=0.5):
+                pass
+
+
 async def test_a_server_that_says_nothing_is_given_up_for_the_next_transport() -> None:
     async with (
         answering(
@@ -249,7 +256,7 @@ async def test_a_server_that_says_nothing_is_given_up_for_the_next_transport() -
         connect(url, ["a"], pace=Pace(proof=0.05, gap=0.02)) as stream,
     ):
         assert stream.transport == "longpoll"
-        await until(lambda: list(stream.evidence.bad) == ["websocket", "sse"])
+        await until(lambda: set(stream.evidence.bad) == {"websocket", "sse"})
         assert stream.sentence == "Live over long-polling: WebSocket was not answered."
 
 

@@ -16,6 +16,7 @@ from tests.transports.conftest import BRISK, replay
 from transports import Code, ConnectionFailedError, EventsLostError, Hub, Options, Pace, QueueFullError, Refusal
 from transports.asgi import Endpoints
 from transports.client import Stream, connect
+from transports.facts import Online
 from transports.testing import serving, until
 
 QUICK = Pace(proof=0.3, gap=0.05, retest=0.1, retest_most=0.4, settle=0.05, at_once=0.02, backoff=0.05, backoff_most=0.2)
@@ -94,6 +95,30 @@ async def test_what_one_client_learnt_the_next_one_knows() -> None:
         assert "ws" not in network.asked
         async with connect(url, ["a"], memory=memory, transport="sse") as stream:
             assert not stream.evidence.bad, "who wants one transport only needs no memory"
+
+
+async def test_in_another_cafe_what_was_learnt_in_the_last_one_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    where, memory, log = ["home"], {}, []
+    monkeypatch.setattr("transports.driver.network_name", lambda _: where[0])
+    async with (
+        restricted({"ws": "refuse"}) as (_, _, url),
+        connect(url, ["a"], pace=QUICK, memory=memory, log=log.append) as stream,
+    ):
+        await until(lambda: "websocket" in stream.evidence.bad)
+        assert Online() not in [step["fact"] for step in log]
+        assert list(memory) == ["home"]
+        where[0] = "café"
+        await until(lambda: Online() in [step["fact"] for step in log])
+        await until(lambda: "café" in memory and "websocket" in memory["café"].bad)
+
+
+async def test_a_first_try_that_fails_is_no_other_network() -> None:
+    log: list[dict] = []
+    with pytest.raises(ConnectionFailedError):
+        async with connect("http://127.0.0.1:9/live", ["a"], pace=QUICK, memory={}, log=log.append, connect_timeout=0.3):
+            pass
+    assert len(log) > 3
+    assert Online() not in [step["fact"] for step in log]
 
 
 async def test_when_the_block_is_lifted_it_comes_back_up_and_nothing_is_lost() -> None:

@@ -52,10 +52,11 @@ def walk(seed: int) -> list[str]:
     return steps
 
 
-async def changed(stream: Stream) -> None:
-    """Until another transport is in charge, or the wires are others."""
-    before = stream.transport, len(stream.evidence.attempts), stream.evidence.attempts[-1]
-    await until(lambda: before != (stream.transport, len(stream.evidence.attempts), stream.evidence.attempts[-1]))
+async def switch(stream: Stream, to: str) -> None:
+    """Ask for `to`, until another transport is in charge, or the wires are others."""
+    before = stream.transport, stream.evidence.attempts
+    stream.switch(to)
+    await until(lambda: before != (stream.transport, stream.evidence.attempts))
 
 
 async def publish(hub: Hub, numbers: range) -> None:
@@ -74,8 +75,7 @@ async def drive(hub: Hub, stream: Stream, seed: int) -> set[tuple[str, str]]:
         await publish(hub, range(sent, at))
         rest = asyncio.create_task(publish(hub, range(at, sent + part)))
         while stream.transport != to:  # a cut may come in between: say it again
-            stream.switch(to)
-            await changed(stream)
+            await switch(stream, to)
         await rest
         sent += part
         seen.add((before, to))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ _BEAT: Final = 1.0  # seconds; no server beats faster
 _BEATS: Final = 3  # that show how they come
 _SHORT: Final = (_BEATS + 1.5) * _BEAT  # seconds for them
 _LEAST: Final = 3.0  # seconds; a shorter window shows nothing
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # of a header (RFC 9110 5.6.2)
 _BROKEN: Final = ("unreachable", "tls_error", "timeout_open")
 
 
@@ -55,14 +57,15 @@ async def examine(
         tell: called with a probe's name when it begins, and with its name and True when it is done.
 
     Raises:
-        ConfigError: `url` is none of a mount, `ca` holds no authority, a window is too short, or there is a token and a user.
+        ConfigError: `url` is none of a mount, `ca` holds no authority, a window is too short, there is a token and a user, or
+            a header, a token or a proxy of the environment is none.
     """
     for name, window in (("idle", idle), ("life", life)):
-        if window and window < _LEAST:
+        if window and not window >= _LEAST:  # nor is it NaN
             raise ConfigError(f"{name}={window:g}: at least {_LEAST:g} seconds, or 0 for none")
-    if token is not None and urlsplit(url).username is not None:
-        raise ConfigError("a token, or a user in the URL: a request has room for one of them")
-    place = Place(mount_url(url), list(channels), headers or {}, token, ca, patience)
+    mount = mount_url(url)
+    _check(mount, channels, headers or {}, token)
+    place = Place(mount, list(channels), headers or {}, token, ca, patience)
     seen = Observations(
         probes.without_password(place.url),
         list(channels),
@@ -75,6 +78,20 @@ async def examine(
     return seen
 
 
+def _check(mount: str, channels: Sequence[str], headers: Mapping[str, str], token: str | None) -> None:
+    """Raises: ConfigError, which shows no secret."""
+    if token is not None and urlsplit(mount).username is not None:
+        raise ConfigError("a token, or a user in the URL: a request has room for one of them")
+    if token is not None and not token.isprintable():
+        raise ConfigError("the token has characters in it that no header can have, such as a line's end")
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name) or not value.isprintable():
+            raise ConfigError("a header is a name, of letters, digits and -, and a value on one line")
+    if not all(channels):
+        raise ConfigError("a channel without a name")
+    probes.check_proxies(mount)
+
+
 class _Examination:
     """One look at everything, which fills `seen`."""
 
@@ -85,9 +102,13 @@ class _Examination:
         """First whether there is anybody, then all the rest at once."""
         await self._together(self._negotiate(), self._position(), self._ask("post", probes.ping), self._edge(), self._tls())
         first = [self.seen.asked[name].ended for name in ("negotiate", "position", "post")]
+        if self.place.url.startswith("http:") and all(ended is not None and not ended.code for ended in first):
+            self.seen.secure = await probes.secure(self.place)
         if all(ended is not None and ended.verdict in _BROKEN for ended in first):
             return
         await self._together(self._origin(), self._deflate(), *self._trials())
+        if self.seen.broke_together:
+            await self._later()
 
     async def _together(self, *work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -111,6 +132,14 @@ class _Examination:
 
     async def _position(self) -> None:
         self.seen.since = await self._ask("position", probes.position) or ""
+
+    async def _later(self) -> None:
+        """Whether it is still the same server, whose positions begin alike."""
+        self.tell("later", False)
+        asked, place = await probes.ask(self.place, "later", probes.position)
+        gone = asked.ended is not None and asked.ended.verdict in (*_BROKEN, "bad_gateway")
+        self.seen.later = "" if gone else place
+        self.tell("later", True)
 
     async def _origin(self) -> None:
         """As a page of the same server asks, whose browser does not say `Sec-Fetch-Site` (over plain HTTP none does)."""

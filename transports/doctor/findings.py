@@ -78,6 +78,9 @@ def _findings(seen: Observations, rows: list[Row]) -> Iterator[Finding]:
         yield whole
         return
     best = _best(seen, rows)
+    if seen.restarted:
+        text = "Everything ended at the same moment: was the server restarted? Run this again to learn of silence and life."
+        yield Finding("restart", text, True)
     for rung, fault in _faults(seen, rows):
         row = next(each for each in rows if each.transport == rung)
         yield Finding(fault, f"{_capital(row.words)}.", row is best, [rung])
@@ -93,6 +96,8 @@ def _whole(seen: Observations, rows: list[Row]) -> Finding | None:
     if verdicts & _FREE or "buffered" in verdicts:
         return None
     names = [row.transport for row in rows]
+    if seen.secure:
+        return Finding("https", "Does that port speak HTTPS? Say https:// in the URL.", True, names)
     negotiate = seen.asked.get("negotiate")
     if negotiate is not None and negotiate.ended is not None and negotiate.ended.verdict == "disabled":
         text = f"everywire answers, but serves nothing at {seen.url}. Is the URL that of the mount, such as {_mount(seen)}?"
@@ -128,7 +133,9 @@ def _foreign(seen: Observations, statuses: set[int], names: list[str]) -> Findin
     if ended is None or not statuses & {200, 400, 401, 403, 404, 405}:
         return None
     if statuses & {401, 403} and not statuses & {404, 405}:
-        return Finding("blocked", f"{_answered(seen)} with {min(statuses & {401, 403})}: it lets nobody through.", True, names)
+        status, path = min(statuses & {401, 403}), urlsplit(seen.url).path or "/"
+        text = f"{_answered(seen)} with {status}: it lets nobody through. Whoever runs it would have to allow {path}."
+        return Finding("blocked", text, True, names)
     text = f"What answers at {seen.url} is not everywire ({ended.reason}). Is the URL that of the mount, such as {_mount(seen)}?"
     return Finding("not_everywire", text, True, names)
 
@@ -154,8 +161,10 @@ def _faults(seen: Observations, rows: list[Row]) -> Iterator[tuple[str, str]]:
             case "cut_idle" | "no_answer" if row.proof.state == "ok":
                 same = row.life.state == "bad" or any(abs(each - (row.idle.seconds or 0.0)) < SAME for each in lives)
                 yield row.transport, "life" if same else "idle"
-            case _:
-                yield row.transport, "upgrade" if row.transport not in ONE_WAY and row.transport in STREAMS else "blocked"
+            case _ if not _both_ways(row):
+                yield row.transport, "blocked"
+            case _:  # opened, and then dead: the upgrade is not what is missing
+                yield row.transport, "inspected" if row.handshake.state == "ok" else "upgrade"
 
 
 def _holding(seen: Observations) -> str:
@@ -191,6 +200,9 @@ def _asides(seen: Observations, rows: list[Row]) -> Iterator[Finding]:
         if trial is not None and seen.since and trial.resumed == "fresh":
             text = f"{_capital(label(row.transport))} loses the position on the way: nothing can be resumed."
             yield Finding("resume", text, True, [row.transport])
+    if any(row.handshake.state == "ok" and row.proof.state == "bad" and _both_ways(row) for row in rows):
+        over = "Over HTTPS it could not." if seen.url.startswith("http:") else "It must have ended TLS: look at the certificate."
+        yield Finding("inspection", f"WebSockets are let through and then looked into, or so it seems. {over}", False)
     if seen.trials and seen.deflate is None and any(row.transport == "websocket" and row.verdict in _FREE for row in rows):
         yield Finding("deflate", "A WebSocket that offers compression, as those of browsers do, does not get through.", True)
     yield from _stream_asides(seen, any(row.transport == "sse" and row.verdict == "buffered" for row in rows))
@@ -381,6 +393,10 @@ def _unreachable(seen: Observations) -> str:
     ended = first_ending(seen)
     cause = _CAUSES.get(ended.cause, ended.reason) if ended is not None else "there was no answer"
     return f"The server could not be reached: {cause}."
+
+
+def _both_ways(row: Row) -> bool:
+    return row.transport in STREAMS and row.transport not in ONE_WAY
 
 
 def _capital(text: str) -> str:

@@ -1,12 +1,17 @@
 """Mends: the lines that let a stream pass, for the servers that people put in front of theirs. They are data.
 
-In the lines `{mount}` is the path of the mount, `{host}` and `{port}` are of its URL, and BACKEND is for whoever pastes
-them to fill in: the `address:port` at which everywire listens. A line takes the place of one that is there already and
-begins alike.
+In the lines `{mount}` is the path of the mount, `{pattern}` the same as a regular expression, `{host}` and `{port}` are of
+its URL, and BACKEND is for whoever pastes them to fill in: the `address:port` at which everywire listens. A line takes the
+place of one that is there already and begins alike.
+
+What is pasted must open nothing but the way to the mount: no line lifts a check that somebody else has made, such as for a
+password. Where that is what is in the way (`blocked`), only its owner can tell whether it should be; but for a Squid, whose
+usual rules forbid ports and not people.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -40,6 +45,11 @@ _CADDY_PROXY: Final = """reverse_proxy {mount}/* BACKEND {
     }
 }"""
 
+_NGINX_LOCATION: Final = "the location that has the proxy_pass"
+_NGINX_HEADERS: Final = f"{_NGINX_LOCATION}; copy to it each proxy_set_header from outside of it: they are void there now"
+_VARNISH: Final = "the VCL, behind your own checks in vcl_recv"
+_SQUID: Final = "squid.conf, in place of the two http_access lines that begin alike"
+
 _TABLE: Final = (
     _Lines(
         "nginx",
@@ -53,26 +63,32 @@ _TABLE: Final = (
     _Lines(
         "nginx",
         "upgrade",
-        "the location that has the proxy_pass",
+        _NGINX_HEADERS,
         """proxy_http_version 1.1;
 proxy_set_header Upgrade $http_upgrade;
 proxy_set_header Connection $everywire_connection;
 proxy_set_header Host $http_host;""",
     ),
-    _Lines("nginx", "host", "the location that has the proxy_pass", "proxy_set_header Host $http_host;"),
-    _Lines("nginx", "buffering", "the location that has the proxy_pass", "proxy_buffering off;\ngzip off;"),
-    _Lines("nginx", "compression compressed", "the location that has the proxy_pass", "gzip off;"),
+    _Lines("nginx", "host", _NGINX_HEADERS, "proxy_set_header Host $http_host;"),
+    _Lines("nginx", "buffering", _NGINX_LOCATION, "proxy_buffering off;\ngzip off;"),
+    _Lines("nginx", "compression compressed", _NGINX_LOCATION, "gzip off;"),
     _Lines(
         "nginx",
         "idle life",
-        "the location that has the proxy_pass",
+        _NGINX_LOCATION,
         f"proxy_read_timeout {_PATIENCE}s;\nproxy_send_timeout {_PATIENCE}s;\nsend_timeout {_PATIENCE}s;",
     ),
     _Lines(
         "HAProxy",
-        "upgrade host blocked",
-        "the frontend and the backend, before other http-request lines",
-        "http-request allow if { path_beg {mount}/ }",
+        "upgrade",
+        "each http-request line that deletes or sets Upgrade or Connection, at its end",
+        "unless { path {mount}/ws }",
+    ),
+    _Lines(
+        "HAProxy",
+        "host",
+        "each http-request line that deletes or sets Host, at its end",
+        "unless { path_beg {mount}/ }",
     ),
     _Lines("HAProxy", "buffering", "the backend", "option http-no-delay"),
     _Lines("HAProxy", "compression compressed", "where compression is", "compression type text/html text/css text/javascript"),
@@ -85,14 +101,16 @@ proxy_set_header Host $http_host;""",
         f"ProxyPass {{mount}}/ http://BACKEND{{mount}}/ upgrade=websocket flushpackets=on timeout={_PATIENCE}",
     ),
     _Lines("Apache", "idle life", "the VirtualHost", f"Timeout {_PATIENCE}"),
-    _Lines("Apache", "buffering compression compressed", "the VirtualHost", 'SetEnvIf Request_URI "^{mount}/" no-gzip no-brotli'),
+    _Lines(
+        "Apache", "buffering compression compressed", "the VirtualHost", 'SetEnvIf Request_URI "^{pattern}/" no-gzip no-brotli'
+    ),
     _Lines("Apache", "host", "the VirtualHost", "ProxyPreserveHost On"),
     _Lines(
         "Varnish",
         "upgrade",
-        "the VCL, after the backends and before other subs",
+        _VARNISH,
         """sub vcl_recv {
-    if (req.http.Upgrade ~ "(?i)websocket") {
+    if (req.url ~ "^{pattern}/ws(\\?|$)" && req.http.Upgrade ~ "(?i)^websocket$") {
         return (pipe);
     }
 }
@@ -106,14 +124,14 @@ sub vcl_pipe {
     _Lines(
         "Varnish",
         "buffering compression compressed",
-        "the VCL, after the backends and before other subs",
+        _VARNISH,
         """sub vcl_recv {
-    if (req.url ~ "^{mount}/" && !req.http.Upgrade) {
+    if (req.url ~ "^{pattern}/" && !req.http.Upgrade) {
         return (pass);
     }
 }
 sub vcl_backend_response {
-    if (bereq.url ~ "^{mount}/") {
+    if (bereq.url ~ "^{pattern}/") {
         set beresp.do_stream = true;
         set beresp.do_gzip = false;
         set beresp.uncacheable = true;
@@ -124,7 +142,7 @@ sub vcl_backend_response {
     _Lines(
         "Varnish",
         "idle/sse idle/longpoll life/sse life/longpoll",
-        "the VCL, after the backends and before other subs",
+        _VARNISH,
         f"""sub vcl_backend_fetch {{
     set bereq.first_byte_timeout = {_PATIENCE}s;
     set bereq.between_bytes_timeout = {_PATIENCE}s;
@@ -146,19 +164,15 @@ sub vcl_backend_response {
     ),
     _Lines(
         "Squid",
-        "upgrade",
-        "squid.conf, before the first http_access line",
-        "acl SSL_ports port {port}\nhttp_upgrade_request_protocols websocket allow all",
+        "upgrade blocked",
+        _SQUID,
+        """acl everywire_host dstdomain -n {host}
+acl everywire_port port {port}
+acl everywire all-of everywire_host everywire_port
+http_access deny !Safe_ports !everywire
+http_access deny CONNECT !SSL_ports !everywire""",
     ),
-    _Lines(
-        "Squid",
-        "blocked",
-        "squid.conf, before the first http_access line",
-        """acl everywire dstdomain {host}
-acl SSL_ports port {port}
-acl Safe_ports port {port}
-http_access allow everywire""",
-    ),
+    _Lines("Squid", "upgrade", _SQUID, "http_upgrade_request_protocols websocket allow everywire"),
     _Lines("Squid", "idle life", "squid.conf", "read_timeout 15 minutes\nclient_lifetime 1 day"),
     _Lines(
         "client",
@@ -192,7 +206,8 @@ def mends(faults: Collection[str], servers: Iterable[str], url: str) -> list[Men
 def _filled(lines: str, url: str) -> list[str]:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    values = {"{mount}": parts.path.rstrip("/"), "{host}": parts.hostname or "", "{port}": str(port)}
+    mount = parts.path.rstrip("/")
+    values = {"{mount}": mount, "{pattern}": re.escape(mount), "{host}": parts.hostname or "", "{port}": str(port)}
     for name, value in values.items():
         lines = lines.replace(name, value)
     return lines.splitlines()

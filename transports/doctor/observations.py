@@ -13,6 +13,8 @@ import msgspec
 
 _TEXT: Final = 200  # characters kept of a header's value or of a reason
 _HEADERS: Final = 40  # headers kept of an answer
+_MOMENT: Final = 1.0  # seconds between ends that are one
+_TOGETHER: Final = 2  # transports; fewer can break for a reason of their own
 
 SILENCE_SLACK: Final = 2.0  # seconds by which a beat may be late after a long silence
 
@@ -90,10 +92,19 @@ class Trial(msgspec.Struct):
         return max([0.0, self.opened or 0.0, *(each.came for each in self.arrivals), *(each.began for each in self.heads)])
 
     @property
+    def broke(self) -> float | None:
+        """When it broke that had been well; None if it did not. One that the server ended with a word did not."""
+        if self.first is None or (self.ended is not None and self.ended.code):
+            return None
+        again = [each.began + each.took for each in self.heads if not each.status and each.began + each.took > _MOMENT]
+        return min(again, default=None) if again or self.ended is None else self.ended.at
+
+    @property
     def lateness(self) -> list[float]:
         """By how much each beat came later than the fastest of them, in seconds."""
-        beats = [each.came - each.at for each in self.arrivals if each.at]
-        return [round(each - min(beats), 4) for each in beats]
+        beats = [each.came - each.at for each in self.arrivals if each.kind == "beat" and each.at]
+        fastest = min(beats, default=0.0)
+        return [round(each - fastest, 4) for each in beats]
 
 
 class Asked(msgspec.Struct):
@@ -132,10 +143,28 @@ class Observations(msgspec.Struct):
     edge: str = ""  # what was answered to a request that nobody can understand
     tls: Tls | None = None
     deflate: bool | None = None  # whether a WebSocket is compressed if the client offers it; None: not known
+    secure: bool = False  # whether TLS is spoken where plain HTTP was tried, and not answered by us
+    later: str | None = None  # the position once all had ended at one moment; "": nobody was there; None: not asked
 
     def trial(self, rung: str, kind: str) -> Trial | None:
         """What was seen of it, if it was tried."""
         return self.trials.get(f"{rung} {kind}")
+
+    @property
+    def broke_together(self) -> bool:
+        """Whether every wire that was still there at some moment broke then, those of several transports."""
+        moments = {name: moment for name, trial in self.trials.items() if (moment := trial.broke) is not None}
+        if len({self.trials[name].rung for name in moments}) < _TOGETHER:
+            return False
+        first, last = min(moments.values()), max(moments.values())
+        return last - first < _MOMENT and all(name in moments or trial.took < first for name, trial in self.trials.items())
+
+    @property
+    def restarted(self) -> bool:
+        """Whether they broke together, and behind that there was another server, or none."""
+        if self.later is None or not self.broke_together:
+            return False
+        return not self.later or (bool(self.since) and self.later.rpartition(".")[0] != self.since.rpartition(".")[0])
 
     def heads(self) -> Iterator[Head]:
         """The heads of all answers."""

@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from .. import facts, wires
-from ..errors import NotEverywireError, Refusal
+from ..errors import ConfigError, NotEverywireError, Refusal
 from ..evidence import verdict_of
 from ..items import Beat, Event, Hello, Item
 from ..longpoll import TRANSPORT as POLL
@@ -31,6 +31,7 @@ PROOF: Final = facts.Pace().proof  # seconds for an item and an answer, as the n
 _EDGE_TIME: Final = 3.0  # seconds for an answer to nonsense
 _EDGE_BYTES: Final = 4096
 _BODY: Final = 65_536  # bytes of an answer that are looked at
+_TIME_MOST: Final = 1e11  # seconds since 1970; what a server says beyond is not believed
 _HEADS: Final = 20  # answers of one probe that are written down
 
 
@@ -163,7 +164,7 @@ def _take(seen: Trial, items: Sequence[Item], began: float, moved: asyncio.Event
     for item in items:
         if isinstance(item, Hello):
             seen.beat, seen.resumed = item.beat, printable(item.resumed, 20)
-        sent = item.at if isinstance(item, Beat | Event) else 0.0
+        sent = item.at if isinstance(item, Beat | Event) and 0.0 < item.at < _TIME_MOST else 0.0
         if len(seen.arrivals) < _BODY:
             seen.arrivals.append(Arrival(item.kind, now, sent))
     moved.set()
@@ -244,7 +245,7 @@ async def negotiate(target: wires.Target, headers: Mapping[str, str] | None = No
     async with wires.get(target, "negotiate", "application/json", {}, headers) as response:
         try:
             offer = msgspec.json.decode(await wires.read(response), type=_Offer)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotEverywireError(f"negotiate: {error}") from error
     return [printable(each.name, 40) for each in offer.transports[:20]], offer.beat
 
@@ -309,6 +310,17 @@ async def tls(place: Place) -> Tls | None:
     return None
 
 
+async def secure(place: Place) -> bool:
+    """Whether TLS is spoken at a port where plain HTTP was tried."""
+    parts = urlsplit(place.url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    with suppress(*wires.BROKEN, ValueError):
+        async with asyncio.timeout(min(_EDGE_TIME, place.patience)):
+            async with _connection(place._replace(url=f"https://{host}:{parts.port or 80}/"), _trusting()):
+                return True
+    return False
+
+
 def _trusting() -> ssl.SSLContext:
     """Trusts everybody, to see who he is. No secret is told to him."""
     context = ssl.create_default_context()
@@ -350,6 +362,24 @@ def proxy_of(url: str) -> str:
     """The proxy that the environment names for `url`; "" for none."""
     parts = urlsplit(url)
     return "" if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme, "")
+
+
+def check_proxies(url: str) -> None:
+    """Whether aiohttp can make sense of the proxies of the environment; it looks at all of them, for whatever `url`.
+
+    Raises: ConfigError, which shows none: what is not understood may be a password.
+    """
+    if proxy_bypass(urlsplit(url).hostname or ""):
+        return
+    for scheme in ("http", "https", "ws", "wss"):
+        proxy = getproxies().get(scheme, "")
+        try:
+            parts = urlsplit(proxy)
+            good = not proxy or bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+        except ValueError:
+            good = False
+        if not good:
+            raise ConfigError(f"{scheme.upper()}_PROXY is not the URL of an HTTP proxy, such as http://proxy:3128")
 
 
 def without_password(url: str) -> str:

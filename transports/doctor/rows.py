@@ -36,8 +36,8 @@ class Row(msgspec.Struct, frozen=True):
     handshake: Cell
     proof: Cell
     buffering: Cell
-    idle: Cell
     life: Cell
+    idle: Cell
 
 
 def row_of(seen: Observations, rung: str) -> Row:
@@ -51,6 +51,8 @@ def row_of(seen: Observations, rung: str) -> Row:
         buffering = buffering_of(trial) if rung in STREAMS else Cell("ok", words="")
         life = _life(seen, trial) if rung in STREAMS else Cell("unknown")
         idle, silent = _idle(seen, rung)
+        if seen.restarted:  # which says nothing of the way
+            life, idle = Cell("unknown"), Cell("unknown")
         verdict = _first_bad((buffering, "buffered"), (life, "cut_early" if trial.ended else "no_answer"), (idle, silent))
     else:
         buffering = life = idle = Cell("unknown")
@@ -58,7 +60,7 @@ def row_of(seen: Observations, rung: str) -> Row:
     said = _words(rung, verdict, trial.ended, life if life.state == "bad" else idle)
     if verdict == "no_answer" and trial.first is not None and rung in ONE_WAY and proof.state == "bad":
         said = f"{said}: items come, but polls that ask after them are not answered"
-    return Row(rung, verdict, said, handshake, proof, buffering, idle, life)
+    return Row(rung, verdict, said, handshake, proof, buffering, life, idle)
 
 
 def _first_bad(*cells: tuple[Cell, str]) -> str:

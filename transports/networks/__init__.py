@@ -6,7 +6,8 @@
         ...  # clients that go to `url` get no WebSocket
 
 Reading path: `profiles.py` (the table), `behaviours.py` (what they do), `pieces.py` (HTTP and WebSocket bytes taken apart),
-`proxy.py` (the relay), `record.py` (what passed).
+`proxy.py` (who is let in), `connection.py` and `lane.py` (what happens to it), `edge.py` (HTTP/2 in front of it),
+`record.py` (what passed).
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ class Authority:
         self._authority = trustme.CA()
         self._certificate = self._authority.issue_cert(*names)
 
-    def server(self) -> ssl.SSLContext:
-        """For a listener: HTTP/1.1 over TLS."""
+    def server(self, *, http2: bool = False) -> ssl.SSLContext:
+        """For a listener: HTTP/1.1 over TLS and, if asked for, HTTP/2."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
         self._certificate.configure_cert(context)
         return context
 

@@ -97,8 +97,8 @@ class Behaviour:
 
     late: ClassVar[bool] = False
 
-    def admits(self, life: Life, now: float) -> bool:
-        """Whether a new connection may be made."""
+    def admits(self, life: Life) -> bool:
+        """Whether a connection may begin."""
         return True
 
     def request(self, head: Head) -> Head | Answer:
@@ -377,9 +377,9 @@ class Away(Behaviour):
     lasts: float
     every: float = _DAY
 
-    def admits(self, life: Life, now: float) -> bool:
+    def admits(self, life: Life) -> bool:
         """See `Behaviour`."""
-        gone = now - life.began - self.after
+        gone = life.opened - life.began - self.after
         return gone < 0 or gone % self.every >= self.lasts
 
     def cut(self, life: Life) -> Cut:

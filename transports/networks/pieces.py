@@ -21,6 +21,7 @@ _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 _BARE: Final = frozenset({204, 304})  # statuses without a body (RFC 9112 6.3)
 _VERSIONS: Final = (b"HTTP/1.1", b"HTTP/1.0")
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+_HANDSHAKE: Final = b"\x16\x03"  # how TLS begins, in all its versions (RFC 8446 5.1)
 _STRAY: Final = re.compile(rb"[\r\n\0]")  # where some would see the end of a line, and others not
 
 
@@ -114,6 +115,8 @@ class Head:
         if b"transfer-encoding" in names:
             if b"content-length" in names:
                 raise FramingError("both Content-Length and Transfer-Encoding (RFC 9112 6.1)")
+            if b"HTTP/1.0" in self.start:
+                raise FramingError("Transfer-Encoding in HTTP/1.0, which knows none (RFC 9112 6.1)")
             if (coding := self.get(b"transfer-encoding")) != b"chunked":
                 raise FramingError(f"a transfer coding that is not known: {coding[:40]!r}")
             return -1
@@ -170,6 +173,11 @@ class Splitter:
         """Whether no body is under way."""
         return self._part == self._head
 
+    @property
+    def heading(self) -> bool:
+        """Whether a head has begun, and has not ended."""
+        return self.between and bool(self._buffer)
+
     def _cut(self, size: int) -> bytes:
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]
@@ -184,11 +192,15 @@ class Splitter:
         return None if place < 0 else self._cut(place + len(mark))
 
     def _head(self) -> Iterable[Piece] | None:
+        if self._methods is None and self._buffer.startswith(_HANDSHAKE):  # it would wait for an answer for ever
+            raise FramingError("TLS, where plain HTTP is spoken: the URL begins with http://")
         if (raw := self._to(b"\r\n\r\n", _HEAD_MOST)) is None:
             return None
         head = Head.parse(raw)
         if (head.start[0] in _VERSIONS) != (self._methods is not None):
             raise FramingError(f"an answer in place of a request, or the other way round: {raw[:80]!r}")
+        if self._methods is None and sum(name.lower() == b"host" for name, _ in head.headers) > 1:
+            raise FramingError("more than one Host (RFC 9112 3.2)")
         length = 0 if self._bare(head) else head.length()
         pieces = [Piece("head", raw, bodied=length != 0 and self._methods is not None)]
         if length is None and self._methods is not None:
@@ -225,7 +237,7 @@ class Splitter:
     def _chunk_line(self) -> Iterable[Piece] | None:
         if (line := self._to(b"\r\n", _LINE_MOST)) is None:
             return None
-        size = line.partition(b";")[0].strip()
+        size = line.removesuffix(b"\r\n").partition(b";")[0].rstrip(b" \t")
         if not size or len(size) > 15 or not _HEX.issuperset(size) or _STRAY.search(line, 0, len(line) - 2):
             raise FramingError(f"no chunk: {line[:40]!r}")
         self._line = line

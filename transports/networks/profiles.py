@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import ConfigError
 from .behaviours import (
@@ -35,6 +36,7 @@ from .behaviours import (
 
 _LADDER: Final = ("websocket", "sse", "longpoll", "")  # best first; nothing works last
 _MOST: Final = 1_000_000
+_SHORT: Final = 20  # seconds; a client holds a life below that against a transport
 _NUMBER: Final = re.compile(r"(?<=-)\d{1,7}(?=[a-z]+$)")
 _LOGIN: Final = "http://login.invalid/"  # a name that never resolves (RFC 2606)
 
@@ -52,6 +54,7 @@ class Profile:
         tls: clients speak TLS to it, and its certificate is its own.
         forward: clients do not go to it for the server: it is the proxy that they are told to use.
         settles: seconds after which the choice should have been made, where that takes longer than to connect.
+        http2: clients may speak HTTP/2 to it, over TLS. The behaviours come behind that, for each of its streams.
     """
 
     name: str
@@ -62,6 +65,10 @@ class Profile:
     tls: bool = False
     forward: bool = False
     settles: float = 0.0
+    http2: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tls", self.tls or self.http2)
 
 
 _NO_UPGRADE: Final = StripUpgrade()
@@ -212,26 +219,50 @@ _TABLE: Final = (
         (_NO_UPGRADE,),
         tls=True,
     ),
+    Profile(
+        "h2-edge",
+        "A CDN or a load balancer: HTTP/2 to the browser, HTTP/1.1 to the server.",
+        "TLS and HTTP/2 end here. Each stream has a connection of its own to the server, a WebSocket too.",
+        "websocket",
+        http2=True,
+    ),
 )
 
 NETWORKS: Final[Mapping[str, Profile]] = MappingProxyType({profile.name: profile for profile in _TABLE})
 """Every named network."""
 
-_NUMBERED: Final[Mapping[str, Callable[[int], tuple[Behaviour, ...]]]] = {
-    "buffering-4k": lambda kib: (_NO_UPGRADE, Hold(kib * 1024)),
-    "idle-cut-5s": lambda seconds: (CutIdle(seconds),),
-    "request-cut-10s": lambda seconds: (CutRequest(seconds),),
-    "reset-every-7s": lambda seconds: (CutOld(seconds),),
-    "latency-200ms": lambda milliseconds: (Delay(milliseconds / 1000),),
-    "narrow-256kbit": lambda kbit: (Narrow(kbit * 125),),
-    "restart-3s": lambda seconds: (Away(5, seconds),),
+
+class _Numbered(NamedTuple):
+    does: str
+    behaviours: Callable[[int], tuple[Behaviour, ...]]
+    lives: bool = False  # the number is the seconds that a connection lives
+
+
+_NUMBERED: Final[Mapping[str, _Numbered]] = {
+    "buffering-4k": _Numbered(
+        "A body passes whenever {} KiB of it have come. No upgrade.", lambda kib: (_NO_UPGRADE, Hold(kib * 1024))
+    ),
+    "idle-cut-5s": _Numbered("A connection on which nothing moves for {} s is closed.", lambda seconds: (CutIdle(seconds),)),
+    "request-cut-10s": _Numbered(
+        "A connection is closed {} s after a request on it began; a WebSocket is one.",
+        lambda seconds: (CutRequest(seconds),),
+        True,
+    ),
+    "reset-every-7s": _Numbered("Each connection is reset when it is {} s old.", lambda seconds: (CutOld(seconds),), True),
+    "latency-200ms": _Numbered("Each piece travels half of {} ms each way.", lambda ms: (Delay(ms / 1000),)),
+    "narrow-256kbit": _Numbered("{} kbit a second pass, each way of each connection.", lambda kbit: (Narrow(kbit * 125),)),
+    "restart-3s": _Numbered(
+        "5 s after the first connection all are reset, and none can be made for {} s.", lambda seconds: (Away(5, seconds),)
+    ),
 }
 """Those that can be had with another number."""
 
 
 def network(names: str) -> Profile:
     """The network of that name, or of those names, joined by `+`. Raises: ConfigError, there is none."""
-    first, *others = [_one(name.strip()) for name in names.split("+")]
+    first, *others = parts = [_one(name.strip()) for name in names.split("+")]
+    if any(each.forward for each in parts) and any(each.tls or each.http2 for each in parts):
+        raise ConfigError(f"{names}: a forward proxy is told by its address, and speaks plain HTTP here")
     whole = first
     for other in others:
         whole = Profile(
@@ -243,6 +274,7 @@ def network(names: str) -> Profile:
             whole.tls or other.tls,
             whole.forward or other.forward,
             max(whole.settles, other.settles),
+            whole.http2 or other.http2,
         )
     return whole
 
@@ -254,10 +286,11 @@ def _one(name: str) -> Profile:
         known, base = NETWORKS[usual], _NUMBER.sub("", usual)
         if name == base.rpartition("-")[0] and name not in NETWORKS:
             return known
-        number = _NUMBER.search(name)
-        if number is not None and _NUMBER.sub("", name) == base and 0 < int(number[0]) <= _MOST:
-            was = _NUMBER.search(usual)
-            assert was is not None  # noqa: S101 - all in this table have one
-            does = f"{known.does} Here with {name[number.start() :]} instead of {usual[was.start() :]}."
-            return Profile(name, known.story, does, known.wins, made(int(number[0])), settles=known.settles)
-    raise ConfigError(f"there is no network {name!r}; there are {', '.join(NETWORKS)}")
+        found = _NUMBER.search(name)
+        if found is not None and _NUMBER.sub("", name) == base and 0 < (number := int(found[0])) <= _MOST:
+            long = made.lives and number >= _SHORT
+            wins, settles = ("websocket", 0.0) if long else (known.wins, known.settles)
+            return Profile(name, known.story, made.does.format(number), wins, made.behaviours(number), settles=settles)
+    near = get_close_matches(name, NETWORKS, 1)
+    nearest = f"the nearest is {near[0]}, and " if near else ""
+    raise ConfigError(f"there is no network {name!r}; {nearest}`everywire proxy --list` shows all")

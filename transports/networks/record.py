@@ -1,4 +1,7 @@
-"""Record: what passed through a network, as it was on the client's side: what a client sent, and what came to it."""
+"""Record: what passed through a network, as it was on the client's side: what a client sent, and what came to it.
+
+Where an edge is in front (`h2-edge`), it is the relay's side of that: each stream is a connection, in HTTP/1.1.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,9 @@ export class LiveError extends Error {
   // `cause`: what the machine is to be told besides.
   constructor({ code = 0, name = "unreachable", reason, retry, cause }) {
     super(reason || name, { cause });
-    Object.assign(this, { code, name, retry });
+    this.code = code;
+    this.name = name;
+    this.retry = retry;
   }
 }
 
@@ -235,7 +237,7 @@ export function step(state, fact, now, luck) {
       if (!wire) return;
       if (!s.hidden && past(wire.check)) {
         wire.check = now + min(max(pace.check, (now - wire.proven) / 2), pace.retest_most);
-        askOnce(wire);
+        if (wire.asked === null) order("ask", wire);
       }
       if (past(patienceEnds(wire))) {
         if (wire.asked === null) ask(wire);
@@ -321,6 +323,7 @@ export function step(state, fact, now, luck) {
       wire.heard = now;
       if (wire.phase === "proven") {
         wire.gap = wire.gap === null ? passed : 0.8 * wire.gap + 0.2 * passed;
+        wire.still = max(wire.still, passed);
         wire.asked = null;
         alive(wire);
       } else if (wire.phase !== "heard") {
@@ -335,7 +338,8 @@ export function step(state, fact, now, luck) {
       // Not a number, where nothing was asked: it is neither more nor less than any.
       const waited = now - (wire.asked ?? NaN);
       measure(waited);
-      Object.assign(wire, { asked: null, answered: !behind });
+      wire.asked = null;
+      wire.answered = !behind;
       if (wire.phase === "heard") {
         if (behind) giveUp(wire, "buffered");
         else proven(wire);
@@ -356,8 +360,7 @@ export function step(state, fact, now, luck) {
         if (status < 300) return "wrong_content_type";
         return /50[2-4]/.test(status) ? "bad_gateway" : "refused_http";
       };
-      const cut = status === 504 && wire.phase === "proven" && now - wire.heard >= 2;
-      over(wire, cut ? "cut_idle" : status === 426 ? "upgrade_stripped" : code ? ours() : theirs());
+      over(wire, status === 504 && wasSilent(wire) ? "cut_idle" : status === 426 ? "upgrade_stripped" : code ? ours() : theirs());
     },
     lose(wire) {
       over(wire, fact.how || { opening: "unreachable", proven: howItDied(wire) }[wire.phase] || "cut_early");
@@ -379,7 +382,7 @@ export function step(state, fact, now, luck) {
   // It makes another list, as `forget` does: loops over the one before are not disturbed.
   const plan = (rung, due, why) => {
     const wire = {
-      number: ++s.numbers, rung, why, phase: "waiting", due, began: 0, heard: 0, proven: 0, beat: 15, gap: null,
+      number: ++s.numbers, rung, why, phase: "waiting", due, began: 0, heard: 0, proven: 0, still: 0, beat: 15, gap: null,
       answered: false, asked: null, check: null, struck: false, spared: false,
     };
     s.wires = [...s.wires, wire];
@@ -405,7 +408,9 @@ export function step(state, fact, now, luck) {
   };
 
   const proven = (wire) => {
-    Object.assign(wire, { phase: "proven", proven: now, due: null, asked: null });
+    wire.phase = "proven";
+    wire.proven = now;
+    wire.due = wire.asked = null;
     record(wire, wire.began, "ok");
     if (wire.why === "retest" && s.state === "open") wire.due = now + (s.bad[wire.rung]?.verdict === "cut_early" ? pace.short : pace.settle);
     else takeOver(wire);
@@ -426,7 +431,8 @@ export function step(state, fact, now, luck) {
     s.state = "open";
     s.ever = true;
     s.rise = wished ? null : now + pace.retest * (0.75 + luck / 2);
-    Object.assign(wire, { due: null, check: s.held.includes(rung) ? now + pace.check : null });
+    wire.due = null;
+    wire.check = s.held.includes(rung) ? now + pace.check : null;
     if (s.bad[rung]?.until > 0) {
       s.bad[rung].until = 0;
       remember();
@@ -561,10 +567,8 @@ export function step(state, fact, now, luck) {
   };
 
   const howItDied = (wire) => {
-    const idle = now - wire.heard;
-    const lived = now - wire.proven;
-    if (idle >= 2 && (idle >= 0.7 * wire.beat || idle >= lived - 1)) return "cut_idle";
-    return lived < pace.short ? "cut_early" : "ended";
+    if (wasSilent(wire) || now - wire.heard >= max(4, 0.7 * wire.beat)) return "cut_idle";
+    return now - wire.proven < pace.short ? "cut_early" : "ended";
   };
 
   const suspect = (wire, verdict, sure) => {
@@ -598,7 +602,10 @@ export function step(state, fact, now, luck) {
         if (wire.asked !== null) continue;
         wire.heard = now;
         ask(wire);
-      } else if (!/waiting|proven/.test(wire.phase) && !wire.spared) Object.assign(wire, { spared: true, due: now + pace.proof });
+      } else if (!/waiting|proven/.test(wire.phase) && !wire.spared) {
+        wire.spared = true;
+        wire.due = now + pace.proof;
+      }
     }
   };
 
@@ -628,7 +635,8 @@ export function step(state, fact, now, luck) {
   const couldRise = (wire) =>
     s.rungs.filter((rung) => wire.why !== "wish" && better(rung, wire) && !tried(rung) && !(rung in s.failed));
   const risesAt = (rung) => s.bad[rung]?.retest ?? s.rise;
-  const forgivenAt = (wire) => wire.proven + 3 * pace.short;
+  const forgivenAt = (wire) => wire.proven + (s.held.includes(wire.rung) ? pace.memory : 3 * pace.short);
+  const wasSilent = (wire) => wire.phase === "proven" && now - wire.heard >= max(4, 0.8 * wire.still);
   const doubtful = (rung) => s.short[rung] >= pace.strikes || s.bad[rung]?.until > now;
   const trying = () => s.ever ? "reconnecting" : "connecting";
   const proof = () => max(pace.proof, min(10 * s.rtt, 4 * pace.proof)) * min(1 + 0.5 * s.rounds, 4);
@@ -872,7 +880,7 @@ export function connect(mount, options = {}) {
     while (facts[0]) turn(facts.shift());
     telling = false;
     clearTimeout(timer);
-    if (state.due !== null) timer = setTimeout(tell, min(max((state.due - clock()) * 1000 + 1, 0), 1e9), "tick");
+    if (state.due) timer = setTimeout(tell, min(max((state.due - clock()) * 1000 + 1, 0), 1e9), "tick");
   };
 
   const turn = ([now, fact]) => {
@@ -904,8 +912,8 @@ export function connect(mount, options = {}) {
     ask({ wire: number }) {
       const wire = wires.get(number);
       // On some nothing can be sent: they are compared with a poll.
-      if (!wire?.send) return wire && load("polls", wire.signal).then((polls) => polls?.compare(wire, handle, passed, within, state.rtt));
-      wire.replies.set(++refs, () => (wire.tell("item"), wire.tell("answered")));
+      if (!wire?.send) return wire && load("polls", wire.signal).then((polls) => polls?.compare(wire, handle, passed, within));
+      wire.replies.set(++refs, () => wire.tell("answered"));
       ping(wire, refs);
     },
     deliver({ rung }) {
@@ -1030,7 +1038,7 @@ export function connect(mount, options = {}) {
 
   /** The token may just be too old: one more try at once, with another, before it is the last word. */
   const pardon = (error) => {
-    if (error.code === 4401 && error.retry === null && typeof token === "function" && !renewed) {
+    if (error.code === 4401 && error.retry === null && token?.call && !renewed) {
       renewed = true;
       error.retry = 0;
     }
@@ -1053,19 +1061,20 @@ export function connect(mount, options = {}) {
     let beat = 0;
     for (const item of items) {
       if (wire.signal.aborted) return;
-      if (item.type === "reply") wire.replies.get(item.ref)?.(item);
-      else {
-        handle(item, wire);
-        wire.last = item.id;
-        if (item.beat >= 0.05 && item.beat <= 86_400) beat = item.beat;
-      }
+      if (item.type === "reply") continue;
+      handle(item, wire);
+      wire.last = item.id;
+      if (item.beat >= 0.05 && item.beat <= 86_400) beat = item.beat;
     }
     wire.moved?.();
     // The machine wants to know that something comes, not of everything.
     const now = clock();
-    if (!items[0] || (!beat && now - wire.heard < min(1, state.beat / 2))) return;
-    wire.heard = now;
-    wire.tell("item", { beat });
+    if (items[0] && (beat || !(now - wire.heard < min(1, state.beat / 2)))) {
+      wire.heard = now;
+      wire.tell("item", { beat });
+    }
+    // What came back has come down before: an item behind its answer would look as if more were on the way.
+    for (const item of items) wire.replies.get(item.ref)?.(item);
   };
 
   /** Whether we have had it. */
@@ -1222,5 +1231,6 @@ export function connect(mount, options = {}) {
   return live;
 }
 
+/** As UTF-8, and without what has a meaning in a subprotocol. `unescape` is of old, and everywhere. */
 const base64url = (text) =>
-  btoa(String.fromCharCode(...new TextEncoder().encode(text))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  btoa(unescape(encodeURIComponent(text))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");

@@ -28,9 +28,9 @@ export async function run(wire, clock, sleep, beat) {
  * Has `wire` brought all that there is? A poll beside it knows, and the machine is told.
  *
  *   handle(item): takes an item, whichever wire brought it; passed(id, position): whether what is at `id` is known at `position`;
- *   within(seconds, signal, work): bounds a wait; rtt: seconds of a round trip.
+ *   within(seconds, signal, work): bounds a wait.
  */
-export async function compare(wire, handle, passed, within, rtt) {
+export async function compare(wire, handle, passed, within) {
   let target;
   const behind = () => !!target && !passed(target, wire.last);
   try {
@@ -40,7 +40,7 @@ export async function compare(wire, handle, passed, within, rtt) {
     // What is gone there may be on its way here: the wire will tell.
     if (news.every(({ type }) => type === "event")) for (const item of news) if (!wire.signal.aborted) handle(item);
     // It has a while to bring it too.
-    await within(Math.max(1, 4 * rtt), wire.signal, () => new Promise((done) => {
+    await within(1, wire.signal, () => new Promise((done) => {
       wire.moved = () => behind() || done();
       wire.moved();
     }));

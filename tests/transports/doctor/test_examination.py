@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import socket
 import ssl
 from base64 import b64encode
@@ -55,7 +57,7 @@ async def bare(reply: bytes) -> AsyncIterator[str]:
 NETWORKS = (
     ({}, "ok ok ok", [], 0),
     ({"ws": "refuse"}, "refused_http ok ok", ["upgrade"], 10),
-    ({"ws": "swallow"}, "no_answer ok ok", ["upgrade"], 10),
+    ({"ws": "swallow"}, "no_answer ok ok", ["inspected", "inspection"], 10),
     ({"sse": "hold"}, "ok buffered ok", ["buffering"], 0),
     ({"sse": "swallow"}, "ok buffered ok", ["buffering"], 0),
     ({"sse": "login"}, "ok captive_portal ok", ["blocked"], 0),
@@ -167,12 +169,15 @@ async def test_a_mount_that_is_none_gets_a_hint() -> None:
         b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n{"transports":[{"name":9}]}',
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n\xff\xff",
         b"HTTP/1.1 200 OK\r\nServer: \x1b[2Jevil\x9b\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b"[" * 50_000,
+        b'HTTP/1.1 403 No\r\nContent-Type: application/json\r\n\r\n{"x":' + b"[" * 50_000,
+        b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{"transports":[{"name":"\xff\xff"}]}',
         b"HTTP/1.1 302 Found\r\nLocation: http://[::1/\x1b]\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nDate: Sat, 99 Foo 99999 99:99:99 GMT\r\nAge: 99999999999999999999\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
     ],
-    ids=range(11),
+    ids=range(14),
 )
 async def test_whatever_answers_is_told_of_and_moves_no_terminal(reply: bytes) -> None:
     async with bare(reply) as url:
@@ -183,11 +188,86 @@ async def test_whatever_answers_is_told_of_and_moves_no_terminal(reply: bytes) -
 
 
 @pytest.mark.parametrize(
-    "wanted", [{"idle": 1.0}, {"life": 2.0}, {"ca": "/dev/null"}, {"url": "http://me:x@127.0.0.1:1/live", "token": "t"}]
+    "wanted",
+    [
+        {"idle": 1.0},
+        {"idle": math.nan},
+        {"life": 2.0},
+        {"ca": "/dev/null"},
+        {"url": "http://me:hidden@127.0.0.1:1/live", "token": "t"},
+        {"token": "hidden\nx"},
+        {"headers": {"Bad Name": "hidden"}},
+        {"headers": {"X-Key": "hidden\r\nX: y"}},
+        {"channels": [""]},
+    ],
 )
 async def test_what_makes_no_sense_is_refused(wanted: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as refused:
         await look(**{"url": "http://127.0.0.1:1/live", **wanted})
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["u:hidden@127.0.0.1:3128", "http://u:hidden@127.0.0.1:99999", "http://u:a/hidden@x:1", "socks5://x"]
+)
+async def test_a_proxy_that_is_none_is_refused_and_not_shown(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(ConfigError) as refused:
+        await look("http://shop.example/live")
+    assert "HTTP_PROXY" in str(refused.value)
+    assert "hidden" not in str(refused.value)
+
+
+async def test_times_that_are_none_are_not_believed() -> None:
+    """They would be more than can be reckoned with."""
+    items = [{"type": "hello", "v": 1, "id": "e.1", "connection": "c", "channels": ["x"], "resumed": "exact", "beat": 1}]
+    items += [{"type": "beat", "id": "e.1", "at": at} for at in (1e308, -1e308, 1.0, 1.0, 1.0)]
+    stream = "".join(f"data: {json.dumps(item)}\n\n" for item in items)
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            sse = scope["path"].endswith("sse")
+            kind, body = (b"text/event-stream", stream) if sse else (b"application/json", json.dumps(items[:2]))
+            await answer(send, 200, kind, body.encode())
+
+    async with serving(app) as url:
+        found = await look(url)
+    arrivals = found.observations.trials["sse beats"].arrivals
+    assert [each.at for each in arrivals if each.kind == "beat"] == [0.0, 0.0, 1.0, 1.0, 1.0]
+
+
+async def test_a_server_that_is_restarted_is_not_taken_for_a_network_that_cuts() -> None:
+    """Another one takes its place, whose positions begin otherwise."""
+    upstream: list[str] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = upstream[-1].removeprefix("http://").split(":")
+        with suppress(OSError):
+            there, to = await asyncio.open_connection(host, int(port))
+            alive.extend((writer, to))
+
+            async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+                with suppress(OSError):
+                    while data := await source.read(65_536):
+                        sink.write(data)
+                sink.close()
+
+            await asyncio.gather(pump(reader, to), pump(there, writer))
+
+    alive: list[asyncio.StreamWriter] = []
+    async with restricted() as old, restricted() as new:
+        upstream.append(old)
+        server = await asyncio.start_server(pass_on, "127.0.0.1", 0)
+        async with server:
+            looking = asyncio.create_task(look(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", idle=20.0, life=20.0))
+            await asyncio.sleep(6.0)
+            upstream.append(new)
+            for each in alive:
+                each.transport.abort()
+            found = await asyncio.wait_for(looking, 15.0 + 3 * PATIENCE)
+    assert [(each.fault, each.grave) for each in found.findings] == [("restart", True)]
+    assert "was the server restarted?" in found.sentence
+    assert (found.exit, found.mends) == (10, [])
 
 
 async def test_what_is_no_url_is_refused() -> None:
@@ -224,6 +304,12 @@ async def test_tls_on_a_plain_port_is_told() -> None:
     async with restricted() as url:
         found = await look(url.replace("http:", "https:"))
     assert found.sentence.endswith("Does that port speak plain HTTP?")
+
+
+async def test_plain_http_on_a_port_with_tls_is_told(authority: dict[str, str]) -> None:
+    async with restricted(tls={"certfile": authority["cert"], "keyfile": authority["key"]}) as url:
+        found = await look(url.replace("https:", "http:"))
+    assert (found.exit, found.sentence) == (20, "Nothing works here. Does that port speak HTTPS? Say https:// in the URL.")
 
 
 async def test_secrets_are_sent_and_never_shown() -> None:

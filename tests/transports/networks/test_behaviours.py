@@ -72,7 +72,7 @@ def payload(wire: bytes) -> bytes:
 
 def test_the_usual_is_that_everything_passes() -> None:
     usual = Behaviour()
-    assert usual.admits(life(), 1.0)
+    assert usual.admits(life())
     assert usual.request(GET) is GET
     assert usual.stage(down=True, luck=lambda: 0.5) is None
     assert usual.cut(life()) is None
@@ -274,7 +274,7 @@ def test_when_connections_are_cut() -> None:
 def test_what_is_there_is_forgotten_once() -> None:
     assert Forget(8).cut(life(opened=107.9)) == Cut(108.0, "forget")
     assert Forget(8).cut(life(opened=108.0)) is None
-    assert Forget(8).admits(life(opened=108.0), 108.0)
+    assert Forget(8).admits(life(opened=108.0))
 
 
 @settings(max_examples=50, deadline=None)
@@ -283,13 +283,13 @@ def test_who_is_away_admits_nobody_and_resets_what_is_open(after: int, lasts: in
     away = Away(after, lasts, every)
     begins = [100 + after + n * every for n in range(60)]
     now = 100 + opened
-    assert away.admits(life(), now) == (not any(begin <= now < begin + lasts for begin in begins))
+    assert away.admits(life(opened=now)) == (not any(begin <= now < begin + lasts for begin in begins))
     assert away.cut(life(opened=now)) == Cut(min(begin for begin in begins if begin >= now), "reset")
 
 
 def test_who_was_away_once_is_there_for_a_day() -> None:
     away = Away(5, 3)
-    assert [away.admits(life(), 100.0 + t) for t in (4.9, 5, 7.9, 8, 80_000)] == [True, False, False, True, True]
+    assert [away.admits(life(opened=100.0 + t)) for t in (4.9, 5, 7.9, 8, 80_000)] == [True, False, False, True, True]
     assert away.cut(life(opened=100.0)).at == 105.0
     assert away.cut(life(opened=108.0)).at > 86_000
 

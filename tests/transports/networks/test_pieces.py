@@ -329,6 +329,9 @@ BAD_REQUESTS = [
     b"GET / HTTP/1.1\r\nX : a\r\n\r\n",
     b"GET / HTTP/1.1\r\nContent Length: 3\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n\r\n",
+    b"\x16\x03\x01\x02",
+    b"GET / HTTP/1.1\r\nHost: x\r\nhost: x\r\n\r\n",
+    b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
     *(
         b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n"
         for framing in [
@@ -376,6 +379,10 @@ BAD_REQUESTS = [
             b"0\r\n\rX\r\n\r\n",
             b"0\r\nno colon\r\n\r\n",
             b"3" + b" " * 1_100 + b"\r\n",
+            b" 3\r\n",
+            b"\x0b3\r\n",
+            b"3\x0c\r\n",
+            b"3\x0b;a\r\n",
         ]
     ),
 ]
@@ -401,6 +408,7 @@ def test_what_could_be_read_in_two_ways_is_not_read_at_all(raw: bytes, cuts: lis
         b"HTTP/3 200 OK\r\n\r\n",
         b"HTTP/1.1 200 O\rK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
     ids=repr,
 )

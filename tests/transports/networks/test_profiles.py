@@ -17,14 +17,14 @@ def test_each_network_tells_what_it_is(profile: Profile) -> None:
         assert text[0].isupper() or text[0].isdigit()
         assert text.endswith(".")
     assert profile.wins in (*TRANSPORTS, "")
-    assert profile.behaviours or profile.name == "open"
+    assert profile.behaviours or profile.http2 or profile.name == "open"
 
 
 def test_there_are_those_that_the_design_names() -> None:
     assert list(NETWORKS) == [
         *("open", "no-upgrade", "upgrade-swallowed", "upgrade-cut", "buffering", "buffering-4k", "gzip-buffer", "idle-cut-5s"),
         *("request-cut-10s", "reset-every-7s", "half-open", "latency-200ms", "narrow-256kbit", "flaky", "restart-3s", "one-byte"),
-        *("http10", "captive-portal", "login-redirect", "proxy-407", "tls-inspection"),
+        *("http10", "captive-portal", "login-redirect", "proxy-407", "tls-inspection", "h2-edge"),
     ]
     with pytest.raises(TypeError):
         NETWORKS["mine"] = NETWORKS["open"]  # type: ignore[index]
@@ -49,15 +49,16 @@ def test_another_number(name: str, behaviours: tuple[object, ...]) -> None:
     assert [vars(each) for each in made.behaviours] == [vars(each) for each in behaviours]
     assert [type(each) for each in made.behaviours] == [type(each) for each in behaviours]
     usual = next(each for each in NETWORKS.values() if each.name.rpartition("-")[0] == name.rpartition("-")[0])
-    assert (made.story, made.wins, made.settles) == (usual.story, usual.wins, usual.settles)
-    number = name.rpartition("-")[2]
-    assert made.does == f"{usual.does} Here with {number} instead of {usual.name.rpartition('-')[2]}."
+    long = name == "reset-every-60s"  # long enough for a WebSocket to be worth it
+    assert (made.story, made.wins, made.settles) == (usual.story, *(("websocket", 0) if long else (usual.wins, usual.settles)))
+    number = "".join(letter for letter in name if letter.isdigit())
+    assert f" {number} " in f" {made.does}"
 
 
 @pytest.mark.parametrize("usual", _NUMBERED)
 def test_the_table_says_what_its_number_makes(usual: str) -> None:
     number = int("".join(letter for letter in usual if letter.isdigit()))
-    assert [vars(each) for each in _NUMBERED[usual](number)] == [vars(each) for each in NETWORKS[usual].behaviours]
+    assert [vars(each) for each in _NUMBERED[usual].behaviours(number)] == [vars(each) for each in NETWORKS[usual].behaviours]
 
 
 @pytest.mark.parametrize("usual", _NUMBERED)
@@ -117,5 +118,11 @@ def test_what_wins_in_two_networks_is_the_worse_of_both(one: str, other: str) ->
     ],
 )
 def test_there_is_none_of_that_name(names: str) -> None:
-    with pytest.raises(ConfigError, match=r"there is no network .*; there are open, no-upgrade, "):
+    with pytest.raises(ConfigError, match=r"there is no network .*; .*`everywire proxy --list` shows all"):
         network(names)
+
+
+@pytest.mark.parametrize(("name", "near"), [("no-upgrad", "no-upgrade"), ("h2edge", "h2-edge"), ("latency-200", "latency-200ms")])
+def test_who_mistypes_a_name_is_told_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"no network '{name}'; the nearest is {near}, "):
+        network(f"open+{name}")

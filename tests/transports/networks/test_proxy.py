@@ -6,6 +6,7 @@ import gzip
 import random
 import socket
 import ssl
+import struct
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -551,18 +552,27 @@ async def test_tls_inspection_shows_a_certificate_of_its_own(tmp_path: Path) -> 
         assert await side.reset()
 
 
-@jumping
-async def test_a_handshake_that_nobody_goes_on_with_ends_with_the_network() -> None:
-    async with playing("tls-inspection") as play:
-        client = await play.client()
-        client.says(b"\x16\x03\x01")
-        await asyncio.sleep(1)  # by the jumping clock
-    assert await client.reader.read() == b""
+@pytest.mark.parametrize("names", ["tls-inspection", "h2-edge"])
+def test_a_handshake_that_nobody_goes_on_with_ends_in_time_and_with_the_network(names: str) -> None:
+    @jumping
+    async def play_it() -> None:
+        async with playing(names) as play:
+            client, began = await play.client(), now()
+            client.says(b"\x16\x03\x01")
+            assert await client.rest() == b""
+            assert now() - began == pytest.approx(5)
+            silent, begun = await play.client(), await play.client()
+            begun.says(b"\x16\x03\x01")
+            await asyncio.sleep(1)  # by the jumping clock
+        assert await silent.rest() == await begun.rest() == b""
+        assert now() - began == pytest.approx(6)
+
+    play_it()
 
 
-def test_every_network_of_the_table_has_been_played_here() -> None:
-    """By name: whoever adds a network to the table sees that it needs a test."""
-    here = Path(__file__).read_text()
+def test_every_network_of_the_table_has_been_played() -> None:
+    """By name, here or beside: whoever adds a network to the table sees that it needs a test."""
+    here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path.stem != "test_profiles")
     assert [name for name in NETWORKS if f'"{name}"' not in here] == []
 
 
@@ -759,6 +769,56 @@ async def test_the_end_of_one_side_is_told_to_the_other() -> None:
         await ended(play)
 
 
+@pytest.mark.parametrize("names", ["open", "latency-2000ms", "buffering", "http10"])
+def test_a_client_that_says_no_more_gets_its_answer(names: str) -> None:
+    @jumping
+    async def play_it() -> None:
+        async with playing(names) as play:
+            client = await play.client()
+            client.says(GET)
+            client.writer.write_eof()
+            side = await play.server.side()
+            await side.head()
+            assert await side.silent(1)
+            side.says(OK)
+            assert (await client.rest()).endswith(b"\r\n\r\nok")
+            assert await side.rest() == b"", "and no other will come"
+            await ended(play)
+
+    play_it()
+
+
+@jumping
+async def test_a_client_that_says_no_more_is_not_waited_for_for_ever() -> None:
+    async with playing("open") as play:
+        client, side = await play.asked()
+        began = now()
+        client.writer.write_eof()
+        assert await side.rest() == b""
+        assert now() - began == pytest.approx(5)
+        client, side = await play.asked()
+        side.says(CHUNKED)
+        await client.hears(CHUNKED)
+        client.writer.close()
+        began = now()
+        for _ in range(2):  # the first one finds out that nobody is there
+            side.says(b"2\r\nhi\r\n")
+            await asyncio.sleep(0.5)  # by the jumping clock
+        await ended(play)
+        assert now() - began < 2, "what is written shows that it has gone"
+        client, side = await play.asked()
+        began = now()
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        assert await side.rest() == b""
+        assert now() == began, "a reset is no mere end"
+        client, side = await play.upgraded()
+        client.writer.write_eof()
+        began = now()
+        assert await side.rest() == b""
+        assert now() == began, "nor is one that has a WebSocket waiting for an answer"
+
+
 @jumping
 async def test_a_client_that_leaves_before_it_has_asked() -> None:
     async with playing("open") as play:
@@ -905,6 +965,57 @@ async def test_a_head_without_an_end_is_refused() -> None:
         client = await play.client()
         client.says(b"GET / HTTP/1.1\r\nX: " + b"a" * 300_000)
         assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+
+
+@jumping
+async def test_a_head_must_end_20_s_behind_its_first_byte() -> None:
+    async with playing("open") as play:
+        client = await play.client()
+        assert await client.silent(3_000), "who has said nothing may wait"
+        began = now()
+        for byte in GET[:19]:
+            client.says(bytes((byte,)))
+            assert await client.silent(1)
+        assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
+        assert now() - began == pytest.approx(20)
+        assert not play.server.made
+        client, side = await play.asked()
+        client.says(GET[:20])
+        assert await client.silent(90), "first the answer to the request before it"
+        side.says(OK)
+        await client.hears(OK)
+        assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
+        assert await side.rest() == b""
+
+
+@jumping
+async def test_a_head_in_time_and_another_one_later() -> None:
+    async with playing("open") as play:
+        client = await play.client()
+        client.says(GET[:20])
+        assert await client.silent(19)
+        client.says(GET[20:] + GET[:20])
+        side = await play.server.side()
+        await side.hears(GET)
+        side.says(OK)
+        await client.hears(OK)
+        assert await client.silent(19), "its time begins with its own first byte"
+        client.says(GET[20:])
+        await side.hears(GET)
+        side.says(OK)
+        await client.hears(OK)
+        assert await client.silent(3_000)
+
+
+@jumping
+async def test_who_speaks_tls_to_a_plain_network_is_told_at_once() -> None:
+    async with playing("open") as play:
+        client, began = await play.client(), now()
+        client.says(b"\x16\x03\x01\x02\x00\x01\x00")
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.endswith(b"begins with http://\n")
+        assert now() == began
 
 
 @jumping
@@ -1079,6 +1190,57 @@ def test_where_the_server_is(upstream: str, address: tuple[str, int]) -> None:
 def test_where_no_server_can_be(upstream: str) -> None:
     with pytest.raises(ConfigError, match="no server to lead to"):
         Network("open", upstream=upstream)
+
+
+@pytest.mark.parametrize(
+    ("host", "upstream"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "localhost"),
+        ("localhost", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.2"),
+        ("", "localhost"),
+    ],
+)
+@pytest.mark.parametrize("names", ["open", "h2-edge"])
+def test_a_network_does_not_lead_to_itself(names: str, host: str, upstream: str) -> None:
+    port = free_port()
+    network = Network(names, upstream=f"{upstream}:{port}", host=host, port=port, expose=True)
+
+    @jumping
+    async def play_it() -> None:
+        with pytest.raises(ConfigError, match="lead to itself"):
+            await network.__aenter__()
+
+    play_it()
+
+
+@jumping
+async def test_a_server_at_the_same_port_of_another_address_is_none_of_ours() -> None:
+    port = free_port()
+    async with Network("open", upstream=f"127.0.0.2:{port}", port=port) as url:
+        assert url == f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.2"])
+def test_who_is_exposed_has_a_certificate_for_what_others_call_it(host: str, tmp_path: Path) -> None:
+    @jumping
+    async def play_it() -> None:
+        network = Network("tls-inspection", upstream=":1", host=host, expose=True)
+        async with network as url:
+            trusting = ssl.create_default_context(cafile=str(network.save_authority(tmp_path / "authority.pem")))
+            port = int(url.rpartition(":")[2])
+            for name in (["127.0.0.2"] if host == "127.0.0.2" else [socket.gethostname()]) + ["localhost"]:
+                _, writer = await asyncio.open_connection("127.0.0.2", port, ssl=trusting, server_hostname=name)
+                writer.transport.abort()
+            await asyncio.sleep(1)  # by the jumping clock
+
+    play_it()
+
+
+def test_a_machine_may_have_a_name_that_no_certificate_can_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "my_host")
+    Network("tls-inspection", upstream=":1", host="::", expose=True)
 
 
 @jumping
