@@ -40,7 +40,7 @@ RATE = 20.0  # events a second
 SECONDS = 30.0  # of a ride, at least
 _LOGS_IN = 8.0  # seconds after which somebody logs in to a network that wants it
 _BURST, _SILENCE = 8.0, 10.0  # seconds, of the channel that pauses: longer than idle connections are suffered to live
-_STAGGER = 0.25  # seconds from the start of one ride to that of the next
+_STAGGER = 0.75  # seconds from the start of one ride to that of the next
 _PATIENCE = 60.0  # seconds beyond a ride's own, for all to come
 _LOST = 180.0  # seconds until a frame that tells nothing is given up
 
