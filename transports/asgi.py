@@ -42,7 +42,7 @@ _Serve: TypeAlias = Callable[["Request", Receive, Send], Awaitable[None]]
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 _JSON = b"application/json"
-_SCRIPTS = ("client.js", "outbox.js", "polls.js", "tabs.js")  # the browser client, and the parts that it loads
+_SCRIPTS = ("client.js", "outbox.js", "oneway.js", "tabs.js")  # the browser client, and the parts that it loads
 _log = logging.getLogger("transports")
 _SILENT_BEATS = 2.5  # a client that pings is given up after so many beats without a frame
 _BEAT_LEAST = 1.0  # seconds; a client may ask for no shorter beats

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -238,14 +238,32 @@ async def test_without_a_network_it_says_so_and_goes_on_when_it_is_back(browser:
         assert await got(page) == list(range(10))
 
 
-@pytest.mark.parametrize("part", ["outbox", "polls", "tabs"])
-async def test_a_part_that_did_not_come_is_loaded_by_another_url(browser: Browser, part: str) -> None:
+async def _no_more(route: Route) -> None:
+    await route.abort()
+
+
+async def _half(route: Route) -> None:
+    answer = await route.fetch()
+    await route.fulfill(response=answer, body=(await answer.body())[:200])
+
+
+async def _silence(route: Route) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("part", "how"),
+    [("outbox", _no_more), ("oneway", _no_more), ("tabs", _no_more), ("outbox", _half), ("oneway", _half), ("oneway", _silence)],
+)
+async def test_a_part_that_did_not_come_is_loaded_by_another_url(
+    browser: Browser, part: str, how: Callable[[Route], Awaitable[None]]
+) -> None:
     """A browser remembers what could not be loaded, by its URL: what was blocked once would be missing until a reload."""
     asked: list[str] = []
 
     async def block(route: Route) -> None:
         asked.append(route.request.url)
-        await (route.abort() if len(asked) < 3 else route.continue_())
+        await (how(route) if len(asked) < 3 else route.continue_())
 
     async with Served({"ws": "refuse"}).up() as served:
         page = await browser.new_page()

@@ -5,11 +5,11 @@
  *   live.on("state", (s) => (note.textContent = s.sentence));
  *   for await (const event of live) show(event.data);
  *
- * Three rooms. Readers turn bytes into items. The machine decides which wire to open, to trust and to close, and touches
+ * Three rooms. Readers turn text into items. The machine decides which wire to open, to trust and to close, and touches
  * nothing. `connect` owns what is real: the wires, one timer, the position. It tells the machine what happened, and does what the
  * machine says. A resume, a poll, a reconnect and a change of wire are the same act: "read on from this position".
  *
- * What many pages never want is loaded when it is wanted: outbox.js publishes, polls.js is long-polling and proves streams, tabs.js shares.
+ * What many pages never want is loaded when it is wanted: outbox.js publishes, oneway.js is SSE and long-polling, tabs.js shares.
  *
  * The wire protocol is docs/reference/protocol.md; the types are in client.d.ts. What is served is client.min.js, which
  * tests/static/minify.js makes of this.
@@ -26,7 +26,8 @@ export class LiveError extends Error {
   }
 }
 
-const broken = (reason) => new LiveError({ reason: reason || "the connection broke" });
+/** `how`: what the machine is to be told, with the reason. */
+const broken = (reason, how) => new LiveError({ reason: reason || "the connection broke", cause: how && { how, reason } });
 const foreign = (what, cause = { how: "not_ours" }) => new LiveError({ name: "not_everywire", reason: `${what} is not everywire`, cause });
 /** The server's own words: a `retry` that it leaves out is null. */
 const OURS = /^(100[01]|4[45]\d\d)$/;
@@ -40,7 +41,7 @@ const said = ({ code, name, reason, retry }, cause) => {
 // ---------------------------------------------------------------------------------------------------------- readers
 
 /** The items that we know, of a batch or of `one`. Other types are of a later version; what is no item is not ours, and throws. */
-const known = (text, one) => {
+export const known = (text, one) => {
   try {
     const batch = JSON.parse(text);
     return (one ? [batch] : batch).filter(({ type }) => type.match(/^(hello|event|beat|lost|reply|bye)$/));
@@ -48,27 +49,6 @@ const known = (text, one) => {
     throw foreign("what came");
   }
 };
-
-/**
- * A reader of one event stream (WHATWG HTML 9.2.6): bytes -> items, however the bytes are cut. The fields `event`, `id`
- * and `retry` are for a plain EventSource: our items say the same in their JSON.
- */
-export function sseReader() {
-  // It drops a leading byte order mark, and keeps characters whole over borders.
-  const utf8 = new TextDecoder();
-  let rest = "";
-  return (bytes) => {
-    // A line ends with CR, LF or CRLF, so an empty one shows by two of these characters in a row that are not CRLF. If that was not
-    // all of its end, the next block begins with an empty line, which means nothing.
-    const blocks = (rest + utf8.decode(bytes, { stream: true })).split(/\r\r|\n[\r\n]/);
-    rest = blocks.pop();
-    if (rest.length > 2 ** 24) throw foreign("what came");
-    return blocks.flatMap((block) => {
-      const data = block.split(/[\r\n]/).flatMap((line) => /^data(?:$|: ?)(.*)/s.exec(line)?.[1] ?? []);
-      return data.length ? known(data.join("\n"), true) : [];
-    });
-  };
-}
 
 /** "k3f9.1042" -> { epoch: "k3f9", offset: 1042 }, or null for what is no position. */
 export function parsePosition(text) {
@@ -164,7 +144,7 @@ const words = ({ rung, verdict, status, via }) => {
 /** How things stand, in one sentence. */
 const describe = (s) => {
   const { code, state } = s;
-  if (state === "idle") return "Not connected yet.";
+  if (state === "idle") return s.sentence;
   if (state === "open") {
     const { rung } = numbered(s.wires, s.using);
     const first = s.rungs.find((each) => each === rung || s.bad[each]);
@@ -750,23 +730,20 @@ const within = async (seconds, parent, work) => {
 
 const sleep = (seconds, parent) => seconds > 0 && within(seconds, parent, fired);
 
-// Browsers remember that a URL could not be loaded: the next try has another one.
+// Browsers remember that a URL could not be loaded, and one that nobody waited for any more may hang: the next try has another one.
 let again = "";
 let misses = 0;
 
-/** A module of ours, one of those that are loaded when they are needed: it is tried until that works, or `signal` fires. */
+/** A module of ours, one of those that are loaded when they are needed. Throws when it did not come. */
 const load = async (name, signal) => {
-  for (let pause = 0; !signal.aborted; await sleep(++pause, signal)) {
-    const part = await within(10, signal, () => import(`./${name}.js${again}`).catch(() => 0));
-    if (part.run) return part;
-    again = `?${++misses}`;
-  }
+  const part = await within(10, signal, () => import(`./${name}.js${again}`).catch(() => 0));
+  if (part.run) return part;
+  again = `?${++misses}`;
+  throw broken(`the part ${name}.js could not be loaded`, "unreachable");
 };
 
 // A wire was opened while we stood nowhere, and begins behind where another one has put us meanwhile.
 const LATER = {};
-
-const unique = () => crypto.getRandomValues(new Uint32Array(3)).join("");
 
 /** Does `work` with a storage. One that is full, forbidden or not there is only a convenience less. */
 const perhaps = (work) => {
@@ -814,7 +791,7 @@ export function connect(mount, options = {}) {
   const letters = new Set();
   const before = options.resume ? perhaps(() => sessionStorage.getItem(place)) : null;
   let position = options.since ?? (parsePosition(before) && before);
-  let telling, lagging, asleep, renewed, failure, timer, reported, outbox;
+  let telling, lagging, asleep, renewed, failure, timer, reported, posting, outbox;
   // What the clock on the wall is ahead of the one that never goes back: now, and as we count.
   const ahead = () => Date.now() - performance.now();
   let wall = ahead();
@@ -901,7 +878,7 @@ export function connect(mount, options = {}) {
       if (resting()) return rest();
       // What was found out since a wire last worked: only then it is sure that the server was told.
       const { attempts } = state;
-      const news = attempts.slice(attempts.indexOf(reported) + 1).flatMap((each) => each.verdict === "ok" ? [] : `${each.rung}.${each.verdict}`);
+      const news = attempts.slice(attempts.indexOf(reported) + 1).filter((each) => each.verdict !== "ok").map((each) => `${each.rung}.${each.verdict}`);
       const tried = news.slice(-5).join() || null;
       read(wire, rung, quiet, { why: numbered(state.wires, wire).why, tried, beat: rung === "longpoll" ? null : quiet });
     },
@@ -912,7 +889,7 @@ export function connect(mount, options = {}) {
     ask({ wire: number }) {
       const wire = wires.get(number);
       // On some nothing can be sent: they are compared with a poll.
-      if (!wire?.send) return wire && load("polls", wire.signal).then((polls) => polls?.compare(wire, handle, passed, within));
+      if (!wire?.send) return wire && load("oneway", wire.signal).then((part) => part.compare(wire, lent), () => {});
       wire.replies.set(++refs, () => wire.tell("answered"));
       ping(wire, refs);
     },
@@ -941,61 +918,54 @@ export function connect(mount, options = {}) {
 
   // ---- the wires: each reads one connection, `take(items)` for all that comes, until it throws how that ended
 
-  const WIRES = {
-    websocket: (wire) => reach("ws", wire.query, (url, bearer) => new Promise((_, reject) => {
-      const { signal } = wire;
-      signal.throwIfAborted();
-      if (!WebSocket) throw new LiveError({ name: "unsupported", cause: { how: "unsupported" } });
-      // No header can be sent with it: the token goes as one more subprotocol, which the server never chooses.
-      const more = bearer ? [`everywire.token.${base64url(bearer)}`] : [];
-      const socket = new WebSocket(url.replace(/^http/, "ws"), ["everywire.v1.json", ...more]);
-      let sent = clock();
-      let ours;
-      wire.send = (text) => socket.send(text);
-      signal.addEventListener("abort", () => {
-        socket.close();
-        reject();
-      });
-      socket.onopen = () => {
-        ours = true;
-        wire.tell("opened");
-      };
-      socket.onmessage = ({ data }) => {
-        try {
-          wire.take(known(data));
-        } catch (error) {
-          return reject(error);
-        }
-        // The server's own beat is our clock: unlike a timer it is not slowed down in a hidden tab. Half a beat, since an
-        // item may come a moment too early for a whole one: we are silent for one and a half at most, of two and a half.
-        if (signal.aborted || clock() - sent < state.beat / 2) return;
-        sent = clock();
-        ping(wire, 0);
-      };
-      // Node tells of a refusal by an error alone.
-      socket.onerror = () => ours || reject(broken());
-      // Before it opened, a close says nothing of why.
-      socket.onclose = ({ code, reason }) => reject(ours ? ended(code, reason) : broken());
-    })),
+  const websocket = (wire) => reach("ws", wire.query, (url, bearer) => new Promise((_, reject) => {
+    const { signal } = wire;
+    signal.throwIfAborted();
+    if (!WebSocket) throw new LiveError({ name: "unsupported", cause: { how: "unsupported" } });
+    // No header can be sent with it: the token goes as one more subprotocol, which the server never chooses.
+    const more = bearer ? [`everywire.token.${base64url(bearer)}`] : [];
+    const socket = new WebSocket(url.replace(/^http/, "ws"), ["everywire.v1.json", ...more]);
+    let sent = clock();
+    let ours;
+    wire.send = (text) => socket.send(text);
+    signal.addEventListener("abort", () => {
+      socket.close();
+      reject();
+    });
+    socket.onopen = () => {
+      ours = true;
+      wire.tell("opened");
+    };
+    socket.onmessage = ({ data }) => {
+      try {
+        wire.take(known(data));
+      } catch (error) {
+        return reject(error);
+      }
+      // The server's own beat is our clock: unlike a timer it is not slowed down in a hidden tab. Half a beat, since an
+      // item may come a moment too early for a whole one: we are silent for one and a half at most, of two and a half.
+      if (signal.aborted || clock() - sent < state.beat / 2) return;
+      sent = clock();
+      ping(wire, 0);
+    };
+    // Node tells of a refusal by an error alone.
+    socket.onerror = () => ours || reject(broken());
+    // Before it opened, a close says nothing of why.
+    socket.onclose = ({ code, reason }) => reject(ours ? ended(code, reason) : broken());
+  }));
 
-    async sse(wire) {
-      // They will be wanted to prove it.
-      load("polls", wire.signal);
-      const body = (await wire.get("sse", "text/event-stream")).body.getReader();
-      const read = sseReader();
-      for (let part; !(part = await body.read()).done; ) wire.take(read(part.value));
-    },
-
-    async longpoll(wire) {
-      await (await load("polls", wire.signal)).run(wire, clock, sleep, () => state.beat);
-    },
+  /** Over SSE or long-polling. What reads them is loaded while the stream is asked for. */
+  const oneWay = async (wire) => {
+    const stream = wire.rung === "sse" && wire.get("sse", "text/event-stream");
+    const [part, response] = await Promise.all([load("oneway", wire.signal), stream]);
+    await part.run(wire, lent, response);
   };
 
   const read = async (number, rung, quiet, query = {}) => {
     const cutter = new AbortController();
     const { signal } = cutter;
     const wire = {
-      number, rung, quiet, cutter, signal, repeated, since: position, replies: new Map(),
+      number, rung, quiet, cutter, signal, since: position, replies: new Map(),
       query: { channels, since: position, ...query },
       tell: (fact, more) => signal.aborted || (note(fact, { wire: number, ...more }), soon()),
       async get(path, type, more) {
@@ -1011,8 +981,9 @@ export function connect(mount, options = {}) {
     wires.set(number, wire);
     try {
       // Tabs share what HTTP/1.x is short of: a browser opens six connections to a server, but many more WebSockets.
-      const direct = WIRES[rung];
-      await (options.share && rung !== "websocket" ? (await load("tabs", signal)).run(wire, direct, place, await call(mount, root)) : direct(wire));
+      if (rung === "websocket") await websocket(wire);
+      else if (options.share) await (await load("tabs", signal)).run(wire, lent, oneWay, place, await call(mount, root));
+      else await oneWay(wire);
       throw broken();
     } catch (error) {
       cutter.abort();
@@ -1024,7 +995,8 @@ export function connect(mount, options = {}) {
   /** Does `work(url, bearer)` for a path of ours. Some caches do not know `no-store`: no URL is asked for twice. */
   const reach = (path, query, work) => call(mount, (base) => {
       const url = new URL(path, root(base));
-      for (const [name, value] of Object.entries({ ...query, _: unique() })) if (value != null) url.searchParams.set(name, value);
+      for (const name in query) if (query[name] != null) url.searchParams.set(name, query[name]);
+      url.searchParams.set("_", Math.random());
       return call(token, (bearer) => work(url.href, bearer));
     });
 
@@ -1105,8 +1077,8 @@ export function connect(mount, options = {}) {
         if (before && before !== epoch(id))
           for (const other of wires.values()) {
             const beside = state.state === "open" && other.number !== state.using;
-            const why = beside ? { code: 1001, reason: anew, retry: 0 } : { reason: anew, cause: { how: "ended", reason: anew } };
-            if (other !== wire) over(other, new LiveError(why));
+            const why = beside ? new LiveError({ code: 1001, reason: anew, retry: 0 }) : broken(anew, "ended");
+            if (other !== wire) over(other, why);
           }
       }
       // One who came back before the end of a loss is told of it again: only what is new goes on to the page.
@@ -1189,7 +1161,7 @@ export function connect(mount, options = {}) {
       letters.add(letter);
       await within(timeout, closed, () => new Promise((done) => {
         letter.done = done;
-        (outbox ??= load("outbox", closed)).then((part) => part?.run(post));
+        post();
       }));
       letters.delete(letter);
       if (letter.id) return letter.id;
@@ -1213,8 +1185,26 @@ export function connect(mount, options = {}) {
     },
   };
 
-  // What outbox.js works with.
-  const post = { letters, live, options, closed, clock, within, request, said, tell, wire: () => wires.get(state.using) };
+  /** Has outbox.js send what waits. Until that could be loaded, it waits. */
+  const post = async () => {
+    if (posting) return;
+    posting = true;
+    for (let pause = 0; letters.size; )
+      try {
+        outbox ??= await load("outbox", closed);
+        await outbox.run(lent);
+      } catch (error) {
+        for (const letter of letters) letter.error = error;
+        say("error", error);
+        await sleep(++pause, closed);
+      }
+    posting = false;
+  };
+
+  // What the parts work with.
+  const lent = {
+    letters, live, options, closed, wires, clock, within, sleep, request, known, said, tell, handle, passed, machine: () => state,
+  };
 
   // After the caller's own line: its listeners hear everything.
   (async () => {
@@ -1222,8 +1212,7 @@ export function connect(mount, options = {}) {
     if (page?.hidden) tell("hidden");
     if (navigator?.onLine === false) tell("offline");
     tell("start");
-    hear(globalThis, "online", () => tell("online"));
-    hear(globalThis, "offline", () => tell("offline"));
+    for (const fact of ["online", "offline"]) hear(globalThis, fact, () => tell(fact));
     hear(globalThis, "pagehide", () => ((asleep = true), save(), rest()));
     hear(globalThis, "pageshow", ({ persisted }) => persisted && ((asleep = false), goOn()));
     hear(page, "visibilitychange", () => (save(), tell(page.hidden ? "hidden" : "shown")));

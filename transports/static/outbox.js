@@ -19,13 +19,11 @@ let refs = 1e6;
 /**
  * Sends what waits until nothing does.
  *
- *   post: what client.js lends, the same object at every call. `letters`: a Set of { channel, data, key, deadline, done }, where `data`
- *   is JSON, `deadline` is the time at which it is given up, and `done` is called when it has an `id`, or an `error` and no hope.
+ *   lent: as in client.js. Its `letters` are a Set of { channel, data, key, deadline, done }, where `data` is JSON, `deadline` is the
+ *   time at which it is given up, and `done` is called when it has an `id`, or an `error` and no hope.
  */
-export async function run(post) {
-  const { letters, live, options, closed, clock, within } = post;
-  if (post.busy) return;
-  post.busy = true;
+export async function run(lent) {
+  const { letters, live, options, closed, clock, within, wires, machine } = lent;
   const { random = Math.random } = options;
   const { backoff = 0.5, backoff_most = 20 } = options.pace ?? {};
 
@@ -50,7 +48,7 @@ export async function run(post) {
     if (!letters.size || closed.aborted) break;
     try {
       // After a POST that did not come through it is a WebSocket's turn, if one works.
-      const pause = await send(post, bundle(letters), failures % 2 ? post.wire() : null);
+      const pause = await send(lent, bundle(letters), failures % 2 ? wires.get(machine().using) : null);
       failures = 0;
       if (pause) await rest(pause);
     } catch (error) {
@@ -58,7 +56,6 @@ export async function run(post) {
       await rest(Math.max(error?.retry ?? random() * Math.min(backoff_most, backoff * 2 ** failures++), RETRY_LEAST));
     }
   }
-  post.busy = false;
 }
 
 /** Whether the server said so, and not the network: its refusals have a code, and a `retry` or null. */
@@ -96,8 +93,8 @@ function end(letters, letter, more) {
  * Sends some, and ends those that are answered for good -> seconds until the server wants the others again, 0 if there are none.
  * Throws what else went wrong: they may have been published.
  */
-async function send(post, some, wire) {
-  const { letters, closed, clock, within, request, said, tell, options } = post;
+async function send(lent, some, wire) {
+  const { letters, closed, clock, within, request, said, tell, options } = lent;
   const body = `[${some.map(({ text }) => text)}]`;
   const up = wire?.send && body.length < 1.1 * FRAME;
 
@@ -128,7 +125,7 @@ async function send(post, some, wire) {
     if (!up) tell(spoke(error) ? "http_ok" : "http_failed");
     if (error?.retry !== null) throw error;
     // Of several, perhaps not all are refused.
-    if (some[1]) for (const letter of some) pause = Math.max(pause, letters.has(letter) && (await send(post, [letter], wire)));
+    if (some[1]) for (const letter of some) pause = Math.max(pause, letters.has(letter) && (await send(lent, [letter], wire)));
     else end(letters, some[0], { error });
   }
   return pause;
