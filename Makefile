@@ -25,7 +25,7 @@ compare: .venv/dev  ## the three transports on this machine, in one table
 docs: .venv/dev  ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
-client: .venv/dev  ## what is served of the browser client, after a change of its source; takes a minute
+client: .venv/dev  ## what is served of the browser client, after a change of its source; takes a minute or two
 	$(BIN)/node tests/static/minify.js
 
 networks: .venv/dev debian  ## ride through all networks, and make their page of the documentation
