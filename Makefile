@@ -25,15 +25,15 @@ compare: .venv/dev  ## the three transports on this machine, in one table
 docs: .venv/dev  ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
-client: .venv/dev  ## what is served of the browser client, after a change of its source
-	$(BIN)/python tests/static/minify.py
+client: .venv/dev  ## what is served of the browser client, after a change of its source; takes a minute or two
+	$(BIN)/node tests/static/minify.js
 
 networks: .venv/dev debian  ## ride through all networks, and make their page of the documentation
 	$(BIN)/python -m pytest tests/networks/test_matrix.py --record -k "python or chromium"
 	$(BIN)/python docs/networks_page.py
 
 clean:  ## all that the other targets made
-	rm -rf .venv build dist docs/_build compare-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf .venv tests/static/node_modules build dist docs/_build compare-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 
 # One environment, two stages: what `make run` needs, and what the tests and the documentation need.
 .venv/run: pyproject.toml constraints.txt
@@ -43,9 +43,13 @@ clean:  ## all that the other targets made
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[client]'
 	@touch $@
 
-.venv/dev: .venv/run
+.venv/dev: .venv/run tests/static/package.json
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(npm) || echo "no npm registry: the browser client that is served is not compared with its source"
 	@touch $@
+
+# What makes the browser client small comes from npm, all else from PyPI.
+npm = $(BIN)/npm install --prefix tests/static --no-package-lock --no-audit --no-fund --silent
 
 # The tests drive Debian's Chromium and proxies. What is not there and cannot be installed is skipped by name. On a machine that
 # runs services the proxies would begin to serve port 80, now and after every boot: they are installed in containers only.

@@ -1,4 +1,4 @@
-"""The endpoints as one plain ASGI application: `/ws /sse /poll /commands /negotiate /client.js /tabs.js` below a mount.
+"""The endpoints as one plain ASGI application: `/ws /sse /poll /commands /negotiate /client.js` below a mount.
 
 What a request asks for is read here, where a refusal becomes a status, a `bye` or a close code. What it is answered
 with comes from the core, which never learns which wire it is on. Every ASGI server can serve it; nothing here knows
@@ -42,7 +42,7 @@ _Serve: TypeAlias = Callable[["Request", Receive, Send], Awaitable[None]]
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 _JSON = b"application/json"
-_SCRIPTS = ("client.js", "tabs.js")
+_SCRIPTS = ("client.js", "outbox.js", "oneway.js", "tabs.js")  # the browser client, and the parts that it loads
 _log = logging.getLogger("transports")
 _SILENT_BEATS = 2.5  # a client that pings is given up after so many beats without a frame
 _BEAT_LEAST = 1.0  # seconds; a client may ask for no shorter beats

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page, Route
 
 from tests.restrictions import Restrictions, answer
 from tests.transports.conftest import replay
@@ -235,6 +236,49 @@ async def test_without_a_network_it_says_so_and_goes_on_when_it_is_back(browser:
         await context.set_offline(False)
         await published(served, [page], range(5, 10))
         assert await got(page) == list(range(10))
+
+
+async def _no_more(route: Route) -> None:
+    await route.abort()
+
+
+async def _half(route: Route) -> None:
+    answer = await route.fetch()
+    await route.fulfill(response=answer, body=(await answer.body())[:200])
+
+
+async def _silence(route: Route) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("part", "how"),
+    [("outbox", _no_more), ("oneway", _no_more), ("tabs", _no_more), ("outbox", _half), ("oneway", _half), ("oneway", _silence)],
+)
+async def test_a_part_that_did_not_come_is_loaded_by_another_url(
+    browser: Browser, part: str, how: Callable[[Route], Awaitable[None]]
+) -> None:
+    """A browser remembers what could not be loaded, by its URL: what was blocked once would be missing until a reload."""
+    asked: list[str] = []
+
+    async def block(route: Route) -> None:
+        asked.append(route.request.url)
+        await (how(route) if len(asked) < 3 else route.continue_())
+
+    async with Served({"ws": "refuse"}).up() as served:
+        page = await browser.new_page()
+        await page.route(re.compile(rf"/{part}\.js"), block)
+        await load(page, served, share=part == "tabs")
+        if part == "outbox":
+            ids = await page.evaluate("Promise.all([live.publish('a', 0), live.publish('a', 1)])")
+            assert ids == [f"{served.hub.log.epoch}.1", f"{served.hub.log.epoch}.2"]
+        else:
+            await on(page, "sse")
+            await published(served, [page], range(2))
+        await holds(page, "got.length === 2")
+        assert await got(page) == [0, 1]
+        assert asked[0] == f"{served.url}/live/{part}.js"
+        assert len(set(asked)) == len(asked) >= 3
 
 
 @pytest.mark.parametrize("path", ["sse", "poll"])

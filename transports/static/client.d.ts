@@ -45,6 +45,8 @@ export class LiveError extends Error {
   readonly name: string;
   /** Seconds to wait; null: do not come back unchanged; undefined: not said. */
   readonly retry: number | null | undefined;
+  /** What the negotiator was told of it, if that is more. */
+  readonly cause?: unknown;
 }
 
 export interface Listeners<Data = unknown> {
@@ -169,8 +171,8 @@ export function connect<Data = unknown>(
 /** `k3f9.1042` -> its parts, or null for what is no position. To compare two offsets of one epoch, and for nothing else. */
 export function parsePosition(text: string): { epoch: string; offset: number } | null;
 
-/** A reader of our event streams: bytes in any pieces -> the items that are complete with them. */
-export function sseReader(): (bytes: Uint8Array) => object[];
+/** JSON of a batch, or of `one` item -> the items of types that this version knows. Throws the LiveError `not_everywire`. */
+export function known(text: string, one?: boolean): object[];
 
 /** What happened; see transports/facts.py. */
 export type Fact = { fact: string; wire?: number } & Record<string, unknown>;

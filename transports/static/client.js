@@ -5,84 +5,63 @@
  *   live.on("state", (s) => (note.textContent = s.sentence));
  *   for await (const event of live) show(event.data);
  *
- * Three rooms. Readers turn bytes into items. The machine decides which wire to open, to trust and to close, and touches
+ * Three rooms. Readers turn text into items. The machine decides which wire to open, to trust and to close, and touches
  * nothing. `connect` owns what is real: the wires, one timer, the position. It tells the machine what happened, and does what the
  * machine says. A resume, a poll, a reconnect and a change of wire are the same act: "read on from this position".
  *
+ * What many pages never want is loaded when it is wanted: outbox.js publishes, oneway.js is SSE and long-polling, tabs.js shares.
+ *
  * The wire protocol is docs/reference/protocol.md; the types are in client.d.ts. What is served is client.min.js, which
- * tests/static/minify.py makes of this.
+ * tests/static/minify.js makes of this.
  */
 
 /** What went wrong, in the words of the protocol. `retry`: seconds to wait, null: do not come back, undefined: not said. */
 export class LiveError extends Error {
-  // `fact`: what the machine is to be told besides.
-  constructor({ code = 0, name = "unreachable", reason, retry, fact }) {
-    super(reason || name);
-    Object.assign(this, { code, name, retry, fact });
+  // `cause`: what the machine is to be told besides.
+  constructor({ code = 0, name = "unreachable", reason, retry, cause }) {
+    super(reason || name, { cause });
+    this.code = code;
+    this.name = name;
+    this.retry = retry;
   }
 }
 
-const broken = (reason) => new LiveError({ reason: reason || "the connection broke" });
-const foreign = (what) => new LiveError({ name: "not_everywire", reason: `${what} is not everywire`, fact: { how: "not_ours" } });
+/** `how`: what the machine is to be told, with the reason. */
+const broken = (reason, how) => new LiveError({ reason: reason || "the connection broke", cause: how && { how, reason } });
+const foreign = (what, cause = { how: "not_ours" }) => new LiveError({ name: "not_everywire", reason: `${what} is not everywire`, cause });
 /** The server's own words: a `retry` that it leaves out is null. */
 const OURS = /^(100[01]|4[45]\d\d)$/;
 
-function said(item) {
-  const { code, retry } = item;
+const said = ({ code, name, reason, retry }, cause) => {
   // Other codes than ours are somebody else's.
   if (!OURS.test(code)) throw foreign("what came");
-  return new LiveError({ ...item, retry: retry !== null && retry >= 0 ? Math.min(retry, 86_400) : null });
-}
+  return new LiveError({ code, name, reason, retry: retry >= 0 ? retry && min(retry, 86_400) : null, cause });
+};
 
 // ---------------------------------------------------------------------------------------------------------- readers
 
 /** The items that we know, of a batch or of `one`. Other types are of a later version; what is no item is not ours, and throws. */
-function known(text, one) {
+export const known = (text, one) => {
   try {
     const batch = JSON.parse(text);
     return (one ? [batch] : batch).filter(({ type }) => type.match(/^(hello|event|beat|lost|reply|bye)$/));
   } catch {
     throw foreign("what came");
   }
-}
-
-/**
- * A reader of one event stream (WHATWG HTML 9.2.6): bytes -> items, however the bytes are cut. The fields `event`, `id`
- * and `retry` are for a plain EventSource: our items say the same in their JSON.
- */
-export function sseReader() {
-  // It drops a leading byte order mark, and keeps characters whole over borders.
-  const utf8 = new TextDecoder();
-  let rest = "";
-  let afterCr = false;
-  return (bytes) => {
-    let text = utf8.decode(bytes, { stream: true });
-    // Less than a character.
-    if (!text) return [];
-    // CRLF over a border: the line ended at the CR.
-    if (afterCr) text = text.replace(/^\n/, "");
-    afterCr = text.endsWith("\r");
-    const blocks = (rest + text.replace(/\r\n?/g, "\n")).split("\n\n");
-    rest = blocks.pop();
-    if (rest.length > 2 ** 24) throw foreign("a block without an end");
-    return blocks.flatMap((block) => {
-      const data = block.split("\n").flatMap((line) => /^data(?:$|: ?)(.*)/s.exec(line)?.[1] ?? []);
-      return data.length ? known(data.join("\n"), true) : [];
-    });
-  };
-}
+};
 
 /** "k3f9.1042" -> { epoch: "k3f9", offset: 1042 }, or null for what is no position. */
 export function parsePosition(text) {
-  const [, epoch, digits] = /^([A-Za-z0-9]{1,16})\.(0|[1-9][0-9]{0,15})$/.exec(text) ?? [];
-  return Number.isSafeInteger(+digits) ? { epoch, offset: +digits } : null;
+  const [, epoch, digits] = /^([a-z\d]{1,16})\.(0|[1-9]\d{0,15})$/i.exec(text) ?? [];
+  // From there on JavaScript takes some numbers for others.
+  return digits < 2 ** 53 ? { epoch, offset: +digits } : null;
 }
 
+/** Which life of the log a position is of. */
+const epoch = (position) => parsePosition(position)?.epoch;
+
 /** Whether a reader standing at `position` already has what `id` names. Only offsets of one epoch can be compared. */
-function passed(id, position) {
-  const [a, b] = [id, position].map(parsePosition);
-  return a?.epoch === b?.epoch && a?.offset <= b?.offset;
-}
+const passed = (id, position) => epoch(id) === epoch(position) && parsePosition(id)?.offset <= parsePosition(position)?.offset;
 
 // ---------------------------------------------------------------------------------------------------------- machine
 //
@@ -111,7 +90,8 @@ shown       unveil  wake       wake    wake         wake    -      -
 prefer      -       wish       wish    wish         wish    -      -
 `;
 
-const [STATES, ...ROWS] = GRID.trim().split("\n").map((line) => line.split(/ +/));
+// The first column has no head.
+const [, STATES, ...ROWS] = GRID.split("\n").map((line) => line.split(/ +/));
 
 // Every number that the negotiator goes by, in seconds; see `Pace` in facts.py.
 const PACE = {
@@ -119,13 +99,15 @@ const PACE = {
   retest_most: 600, memory: 600, at_once: 0.1, backoff: 0.5, backoff_most: 20, opens: 20, opens_rate: 1,
 };
 
+const { min, max, trunc } = Math;
+
 const LABELS = { websocket: "WebSocket", sse: "SSE", longpoll: "long-polling" };
 
-// Every verdict there is, and what is said of it, behind the label of its rung.
+// Every verdict there is, and what is said of it, behind the label of its rung. `$`: the status, and who answered.
 const VERDICTS = {
   ok: "works",
-  bad_gateway: "was answered with {status}{via}: no server behind it",
-  refused_http: "was refused with {status}{via}",
+  bad_gateway: "was answered with $: no server behind it",
+  refused_http: "was refused with $",
   upgrade_stripped: "lost its upgrade on the way",
   captive_portal: "",
   wrong_content_type: "was answered with something that is not ours",
@@ -144,51 +126,47 @@ const VERDICTS = {
   remembered_bad: "did not work here before",
 };
 
-// Verdicts that may only mean that the server was just starting: they are looked at once more before they count.
-const SOFT = ["unreachable", "bad_gateway", "tls_error", "timeout_open", "no_answer", "buffered", "cut_early", "not_ours", "ended"];
+// What these say is sure. Other verdicts may only mean that the server was just starting: they are looked at once more before they count.
+const SURE = /refused|stripped|portal|wrong|disabled|unsupported|idle/;
 
 const label = (rung) => LABELS[rung] ?? rung;
 const capital = (text) => text.replace(/^./u, (first) => first.toUpperCase());
-const int = (value) => Math.trunc(value + 0.5);
+/** The wire of that number. */
+const numbered = (wires, number) => wires.find((wire) => wire.number === number);
+
 
 /** What a verdict says of a rung. A login page says nothing of it. */
-function words({ rung, verdict, status, via }) {
-  const text = VERDICTS[verdict].replace("{status}", status).replace("{via}", via && ` by ${via}`);
+const words = ({ rung, verdict, status, via }) => {
+  const text = VERDICTS[verdict].replace("$", () => status + (via && ` by ${via}`));
   return text ? `${label(rung)} ${text}` : "a login page answered instead of the server";
-}
+};
 
 /** How things stand, in one sentence. */
-function describe(s) {
-  const { code, rungs } = s;
-  switch (s.state) {
-    case "idle":
-      return "Not connected yet.";
-    case "open": {
-      const { rung } = s.wires.find((wire) => wire.number === s.using);
-      const bad = rungs.slice(0, rungs.indexOf(rung)).find((better) => s.bad[better]);
-      return `Live over ${label(rung)}${bad ? `: ${words({ rung: bad, ...s.bad[bad] })}` : ""}.`;
-    }
-    case "offline":
-      return s.rest ? `${capital(s.rest)}.` : "This device is offline; going on when it is back.";
-    case "closed":
-      return code ? "Closed by the server." : "Closed.";
-    case "failed":
-      return `Refused: ${s.cause} (${code} ${s.name}).`;
+const describe = (s) => {
+  const { code, state } = s;
+  if (state === "idle") return s.sentence;
+  if (state === "open") {
+    const { rung } = numbered(s.wires, s.using);
+    const first = s.rungs.find((each) => each === rung || s.bad[each]);
+    return `Live over ${label(rung)}${first === rung ? "" : `: ${words({ rung: first, ...s.bad[first] })}`}.`;
   }
-  if (s.again !== null) return `${capital(cause(s))}; trying again in ${(int(s.delay * 10) / 10).toFixed(1)} s.`;
+  if (state === "offline") return s.rest ? `${capital(s.rest)}.` : "This device is offline; going on when it is back.";
+  if (state === "closed") return `Closed${code ? " by the server" : ""}.`;
+  if (state === "failed") return `Refused: ${s.cause} (${code} ${s.name}).`;
+  if (s.again !== null) return `${capital(cause(s))}; trying again in ${(trunc(s.delay * 10 + 0.5) / 10).toFixed(1)} s.`;
   const trying = s.wires.filter((wire) => wire.phase !== "waiting" && wire.number !== s.using).map((wire) => label(wire.rung));
   const over = [...new Set(trying)].join(" and ");
   return `${s.ever ? "Reconnecting" : "Connecting"}${over && ` over ${over}`}.`;
-}
+};
 
 /** Why nothing works. */
-function cause(s) {
+const cause = (s) => {
   const failed = Object.values(s.failed);
   if (failed.includes("captive_portal")) return words({ verdict: "captive_portal" });
   if (s.cause) return s.cause;
   if (failed[0] && failed.every((verdict) => verdict === "unreachable")) return "the server could not be reached";
   return s.attempts[0] ? words(s.attempts.at(-1)) : "nothing works yet";
-}
+};
 
 /** A state in which nothing has happened yet. `more`: `held`, `pace`, and what is remembered of this network. */
 export function initial(rungs, more) {
@@ -202,10 +180,10 @@ export function initial(rungs, more) {
 
 /** What follows from `fact` -> [state, instructions]. `now`: seconds since 1970; `luck`: from 0 to below 1. */
 export function step(state, fact, now, luck) {
-  // The given state stays as it is. What is deeper in it is never changed, but replaced.
-  const s = { ...state, bad: { ...state.bad }, failed: { ...state.failed }, short: { ...state.short } };
-  s.wires = s.wires.map((wire) => ({ ...wire }));
-  const { pace } = s;
+  // The given state stays as it is; attempts are never changed, and stay the same for who looks for new ones.
+  const s = structuredClone(state);
+  s.attempts = state.attempts;
+  const { pace } = state;
   // What an end may bring with it.
   const { code = 0, name = "", reason = "", retry = null } = fact;
   let out = [];
@@ -213,14 +191,15 @@ export function step(state, fact, now, luck) {
   // Those that are about a wire get it.
   const rules = {
     begin() {
-      set({ state: "connecting", opens: pace.opens, opens_at: now });
+      s.state = "connecting";
+      s.opens = pace.opens;
+      s.opens_at = now;
       for (const rung in s.bad) {
-        const bad = (s.bad[rung] = { ...s.bad[rung] });
-        bad.until = Math.min(bad.until, now + Math.max(pace.memory, pace.retest_most));
+        const bad = s.bad[rung];
+        bad.until = min(bad.until, now + max(pace.memory, pace.retest_most));
         if (!s.rungs.includes(rung)) delete s.bad[rung];
         else if (bad.until > now) {
-          const least = now + pace.retest * (0.5 + luck / 2);
-          bad.retest = Math.min(Math.max(bad.retest, least), now + pace.retest_most);
+          bad.retest = min(max(bad.retest, now + pace.retest * (0.5 + luck / 2)), now + pace.retest_most);
           record({ rung, why: "memory", phase: "waiting" }, now, "remembered_bad", { ...bad, reason: bad.verdict });
         }
       }
@@ -237,10 +216,13 @@ export function step(state, fact, now, luck) {
       const wire = live();
       if (!wire) return;
       if (!s.hidden && past(wire.check)) {
-        wire.check = now + Math.min(Math.max(pace.check, (now - wire.proven) / 2), pace.retest_most);
+        wire.check = now + min(max(pace.check, (now - wire.proven) / 2), pace.retest_most);
         if (wire.asked === null) order("ask", wire);
       }
-      if (past(patienceEnds(wire))) ask(wire, () => suspect(wire, "no_answer"));
+      if (past(patienceEnds(wire))) {
+        if (wire.asked === null) ask(wire);
+        else suspect(wire, "no_answer");
+      }
       if (s.state !== "open" || !s.online || s.hidden) return;
       if (s.bad[wire.rung] && past(forgivenAt(wire))) {
         delete s.bad[wire.rung];
@@ -251,24 +233,35 @@ export function step(state, fact, now, luck) {
     connect() { s.online = true; },
     part() { s.online = false; },
     afresh() {
-      set({ online: true, rest: "", rounds: 0, short: {}, doubt: null, failed: {} });
+      s.online = true;
+      s.rest = "";
+      s.rounds = 0;
+      s.short = {};
+      s.doubt = null;
+      s.failed = {};
       if (!fact.same && (Object.keys(s.bad)[0] || s.quiet !== null)) {
-        set({ bad: {}, quiet: null, quiet_until: 0 });
+        s.bad = {};
+        s.quiet = null;
+        s.quiet_until = 0;
         remember();
       }
       const wire = live();
       if (wire) {
         ask(wire);
         if (!fact.same) for (const rung of couldRise(wire)) start(rung, "retest");
-      } else if (s.wanted > now) set({ state: trying(), again: s.wanted, delay: s.wanted - now });
-      else {
-        dropAll();
+      } else {
         s.state = trying();
-        race();
+        s.again = s.wanted;
+        if (s.wanted > now) s.delay = s.wanted - now;
+        else {
+          dropAll();
+          race();
+        }
       }
     },
     lie_low() {
-      set({ online: false, rest: reason });
+      s.online = false;
+      s.rest = reason;
       for (const wire of s.wires) if (fact.let_go || wire !== using()) drop(wire);
       if (!live()) pause(pace.backoff_most);
     },
@@ -285,10 +278,10 @@ export function step(state, fact, now, luck) {
     },
     hurry() {
       if (s.again === null || s.wanted !== null || (!s.rounds && s.online)) return;
-      s.delay = Math.max(0, Math.min(s.again - now, luck * pace.at_once));
+      s.delay = max(0, min(s.again - now, luck * pace.at_once));
       s.again = now + s.delay;
     },
-    wonder() { ask(using(), () => {}); },
+    wonder() { askOnce(using()); },
     wish() {
       const { rung } = fact;
       if (!s.rungs.includes(rung) || using()?.rung === rung || !s.online || s.wanted !== null) return;
@@ -310,7 +303,8 @@ export function step(state, fact, now, luck) {
       wire.heard = now;
       if (wire.phase === "proven") {
         wire.gap = wire.gap === null ? passed : 0.8 * wire.gap + 0.2 * passed;
-        Object.assign(wire, { still: Math.max(wire.still, passed), asked: null });
+        wire.still = max(wire.still, passed);
+        wire.asked = null;
         alive(wire);
       } else if (wire.phase !== "heard") {
         wire.phase = "heard";
@@ -324,7 +318,8 @@ export function step(state, fact, now, luck) {
       // Not a number, where nothing was asked: it is neither more nor less than any.
       const waited = now - (wire.asked ?? NaN);
       measure(waited);
-      Object.assign(wire, { asked: null, answered: !behind });
+      wire.asked = null;
+      wire.answered = !behind;
       if (wire.phase === "heard") {
         if (behind) giveUp(wire, "buffered");
         else proven(wire);
@@ -338,15 +333,14 @@ export function step(state, fact, now, luck) {
     },
     refuse(wire) {
       const { status } = fact;
-      let verdict = { 404: "disabled", 405: "disabled", 426: "upgrade_stripped" }[status] ?? "refused";
-      if (!code) {
-        if ((status >= 300 && status < 400) || status === 511 || (fact.html && status < 300)) verdict = "captive_portal";
-        else if (status < 300) verdict = "wrong_content_type";
-        else if (status > 501 && status < 505) verdict = "bad_gateway";
-        else if (status !== 426) verdict = "refused_http";
-        if (status === 504 && wire.phase === "proven" && wasSilent(wire)) verdict = "cut_idle";
-      }
-      over(wire, verdict);
+      // What an answer says that is no yes of ours: with a code of ours, and without one.
+      const ours = () => /40[45]/.test(status) ? "disabled" : "refused";
+      const theirs = () => {
+        if (/^3|511/.test(status) || (fact.html && status < 300)) return "captive_portal";
+        if (status < 300) return "wrong_content_type";
+        return /50[2-4]/.test(status) ? "bad_gateway" : "refused_http";
+      };
+      over(wire, status === 504 && wasSilent(wire) ? "cut_idle" : status === 426 ? "upgrade_stripped" : code ? ours() : theirs());
     },
     lose(wire) {
       over(wire, fact.how || { opening: "unreachable", proven: howItDied(wire) }[wire.phase] || "cut_early");
@@ -355,30 +349,30 @@ export function step(state, fact, now, luck) {
 
   // ---- how wires begin
 
-  function race() {
+  const race = () => {
     clear();
     s.wires = s.wires.filter((wire) => wire.phase !== "waiting" || wire.why === "wish");
     const left = s.rungs.filter((rung) => !s.wires.some((wire) => wire.rung === rung && wire !== using()));
     left.sort((a, b) => doubtful(a) - doubtful(b)).forEach((rung, place) => {
-      const wire = plan(rung, now + place * Math.min(Math.max(1.5 * s.rtt, pace.gap), pace.gap_most), "race");
+      const wire = plan(rung, now + place * min(max(1.5 * s.rtt, pace.gap), pace.gap_most), "race");
       if (!place) open(wire);
     });
-  }
+  };
 
   // It makes another list, as `forget` does: loops over the one before are not disturbed.
-  function plan(rung, due, why) {
+  const plan = (rung, due, why) => {
     const wire = {
       number: ++s.numbers, rung, why, phase: "waiting", due, began: 0, heard: 0, proven: 0, still: 0, beat: 15, gap: null,
       answered: false, asked: null, check: null, struck: false, spared: false,
     };
     s.wires = [...s.wires, wire];
     return wire;
-  }
+  };
 
-  function start(rung, why) { open(plan(rung, now, why)); }
+  const start = (rung, why) => { open(plan(rung, now, why)); };
 
-  function open(wire) {
-    s.opens = Math.min(pace.opens, s.opens + (now - s.opens_at) * pace.opens_rate);
+  const open = (wire) => {
+    s.opens = min(pace.opens, s.opens + (now - s.opens_at) * pace.opens_rate);
     s.opens_at = now;
     if (s.opens < 1) {
       wire.due = now + (1 - s.opens) / pace.opens_rate;
@@ -386,18 +380,23 @@ export function step(state, fact, now, luck) {
     }
     s.opens -= 1;
     const quiet = s.doubt?.quiet ?? (s.quiet_until > now ? s.quiet : null);
-    Object.assign(wire, { phase: "opening", began: now, heard: now, due: now + proof(), beat: Math.min(quiet ?? s.beat, s.beat) });
+    wire.phase = "opening";
+    wire.began = wire.heard = now;
+    wire.due = now + proof();
+    wire.beat = min(quiet ?? s.beat, s.beat);
     order("open", wire, { rung: wire.rung, quiet });
-  }
+  };
 
-  function proven(wire) {
-    Object.assign(wire, { phase: "proven", proven: now, due: null, asked: null });
+  const proven = (wire) => {
+    wire.phase = "proven";
+    wire.proven = now;
+    wire.due = wire.asked = null;
     record(wire, wire.began, "ok");
     if (wire.why === "retest" && s.state === "open") wire.due = now + (s.bad[wire.rung]?.verdict === "cut_early" ? pace.short : pace.settle);
     else takeOver(wire);
-  }
+  };
 
-  function takeOver(wire) {
+  const takeOver = (wire) => {
     const { rung } = wire;
     const before = live();
     const wished = wire.why === "wish";
@@ -406,82 +405,91 @@ export function step(state, fact, now, luck) {
       if (other === wire) continue;
       const promising = other.why === "wish" || (!wished && better(other.rung, wire) && !(other.why === "race" && doubtful(other.rung)));
       if (other === using() || other.phase === "waiting" || !promising) drop(other);
-      else if (other.phase !== "proven" && wire.why === "race") other.due = Math.max(other.due, now + 1.5 * (now - wire.began));
+      else if (other.phase !== "proven" && wire.why === "race") other.due = max(other.due, now + 1.5 * (now - wire.began));
     }
-    set({ using: wire.number, state: "open", ever: true, rise: wished ? null : now + pace.retest * (0.75 + luck / 2) });
-    Object.assign(wire, { due: null, check: s.held.includes(rung) ? now + pace.check : null });
+    s.using = wire.number;
+    s.state = "open";
+    s.ever = true;
+    s.rise = wished ? null : now + pace.retest * (0.75 + luck / 2);
+    wire.due = null;
+    wire.check = s.held.includes(rung) ? now + pace.check : null;
     if (s.bad[rung]?.until > 0) {
-      s.bad[rung] = { ...s.bad[rung], until: 0 };
+      s.bad[rung].until = 0;
       remember();
     }
     order("deliver", wire, { rung });
     settleBlame(wire);
     clear();
     s.rounds = 0;
-  }
+  };
 
-  function settleBlame(wire) {
-    const { doubt } = s;
+  const settleBlame = (wire) => {
+    const doubt = s.doubt;
     s.doubt = null;
     if (doubt && doubt.rung !== wire.rung && s.short[doubt.rung] >= pace.strikes) {
       delete s.failed[doubt.rung];
       blame(doubt.rung, doubt.verdict);
     }
     if (doubt && doubt.quiet !== null) {
-      set({ quiet: doubt.quiet, quiet_until: now + pace.memory });
+      s.quiet = doubt.quiet;
+      s.quiet_until = now + pace.memory;
       remember();
     }
     for (const rung in s.failed) {
       const verdict = s.failed[rung];
       if (!better(rung, wire)) continue;
-      if (!SOFT.includes(verdict) || s.bad[rung]) blame(rung, verdict);
+      if (SURE.test(verdict) || s.bad[rung]) blame(rung, verdict);
       else if (wire.why !== "wish" && !tried(rung)) start(rung, "race");
     }
-  }
+  };
 
   // ---- how wires end
 
-  function over(wire, verdict) {
+  const over = (wire, verdict) => {
     const wait = code && retry !== null;
     const beside = (live() || wire) !== wire;
     if (fact.final && beside) gone(wire, "refused");
     else if (fact.final) {
       leave(wire, verdict);
       dropAll();
-      set({ state: code === 1000 ? "closed" : "failed", cause: reason, code, name });
+      s.state = code === 1000 ? "closed" : "failed";
+      s.cause = reason;
+      s.code = code;
+      s.name = name;
     } else if (wait && (using() ?? wire) === wire) {
       leave(wire, "refused");
       dropAll();
-      const seconds = Math.max(retry, 0.01);
-      set({ cause: reason, wanted: now + seconds });
+      const seconds = max(retry, 0.01);
+      s.cause = reason;
+      s.wanted = now + seconds;
       pause(seconds);
     } else if (wait && beside) {
       leave(wire, "refused");
-      const at = now + Math.max(pace.retest, retry);
-      if (s.bad[wire.rung]) s.bad[wire.rung] = { ...s.bad[wire.rung], retest: at };
+      const at = now + max(pace.retest, retry);
+      if (s.bad[wire.rung]) s.bad[wire.rung].retest = at;
       else if (s.rise !== null) s.rise = at;
     } else {
-      if (!beside) s.retry = Math.max(s.retry, retry);
+      if (!beside) s.retry = max(s.retry, retry);
       gone(wire, verdict);
     }
-  }
+  };
 
-  function overdue(wire) {
+  const overdue = (wire) => {
     if (wire.phase === "waiting") open(wire);
     else if (wire.phase === "proven") takeOver(wire);
     else {
       const held = wire.phase === "opened" && s.held.includes(wire.rung);
       giveUp(wire, wire.phase === "opening" ? "timeout_open" : held ? "buffered" : "no_answer");
     }
-  }
+  };
 
-  function giveUp(wire, verdict) {
+  const giveUp = (wire, verdict) => {
     order("close", wire);
     gone(wire, verdict);
-  }
+  };
 
-  function gone(wire, verdict) {
-    const { state: was } = s;
+  const gone = (wire, verdict) => {
+    const was = s.state;
     const other = using();
     leave(wire, verdict);
     if (wire === other) {
@@ -490,131 +498,135 @@ export function step(state, fact, now, luck) {
     } else if (was === "open") {
       if (wire.why === "wish" || !better(wire.rung, other)) return;
       s.failed[wire.rung] = verdict;
-      ask(other, () => {});
+      askOnce(other);
     } else if (s.again === null) {
       s.cause = reason;
       s.failed[wire.rung] = verdict;
       bringForward(true);
     }
-  }
+  };
 
-  function succeed(was) {
+  const succeed = (was) => {
     const [ready] = s.rungs.flatMap((rung) => s.wires.filter((wire) => wire.phase === "proven" && wire.rung === rung));
     if (ready) {
       s.failed = {};
       takeOver(ready);
     } else if (was === "open") {
       s.cause = reason;
-      pause(Math.max(luck * pace.at_once, s.retry));
+      pause(max(luck * pace.at_once, s.retry));
     } else if (s.again === null) bringForward(false);
-  }
+  };
 
-  function bringForward(hasten) {
+  const bringForward = (hasten) => {
     const rest = s.wires.filter((wire) => wire !== using());
-    const waiting = rest.find((wire) => wire.phase === "waiting");
-    if (waiting && hasten) open(waiting);
+    const waiting = hasten && rest.find((wire) => wire.phase === "waiting");
+    if (waiting) open(waiting);
     if (rest[0]) return;
-    set({ rounds: s.rounds + 1, doubt: null, short: {} });
+    s.rounds += 1;
+    s.doubt = null;
+    s.short = {};
     dropAll();
-    const most = Math.min(pace.backoff_most, pace.backoff * 2 ** Math.min(s.rounds - 1, 10));
-    pause(Math.max(luck * most, s.retry));
-  }
+    const most = min(pace.backoff_most, pace.backoff * 2 ** min(s.rounds - 1, 10));
+    pause(max(luck * most, s.retry));
+  };
 
-  function pause(seconds) {
+  const pause = (seconds) => {
     s.state = s.online ? trying() : "offline";
-    s.delay = s.online ? seconds : Math.max(seconds, pace.backoff_most);
-    s.again = s.rest ? null : Math.max(now + s.delay, s.wanted);
-  }
+    s.delay = s.online ? seconds : max(seconds, pace.backoff_most);
+    s.again = s.rest ? null : max(now + s.delay, s.wanted);
+  };
 
-  function holdAgainst(wire, verdict, sure) {
+  const holdAgainst = (wire, verdict, sure) => {
     const { rung, struck } = wire;
     if (struck) return;
     wire.struck = true;
     if (sure) s.short[rung] = pace.strikes;
     else if (now - wire.proven < pace.short) s.short[rung] = (s.short[rung] ?? 0) + 1;
     else delete s.short[rung];
-    s.doubt = { rung, verdict, quiet: verdict === "cut_idle" ? Math.max(1, Math.min(0.6 * (now - wire.heard), wire.beat)) : null };
-  }
+    s.doubt = { rung, verdict, quiet: verdict === "cut_idle" ? max(1, min(0.6 * (now - wire.heard), wire.beat)) : null };
+  };
 
-  function howItDied(wire) {
-    if (wasSilent(wire) || now - wire.heard >= Math.max(4, 0.7 * wire.beat)) return "cut_idle";
+  const howItDied = (wire) => {
+    if (wasSilent(wire) || now - wire.heard >= max(4, 0.7 * wire.beat)) return "cut_idle";
     return now - wire.proven < pace.short ? "cut_early" : "ended";
-  }
+  };
 
-  function suspect(wire, verdict, sure) {
+  const suspect = (wire, verdict, sure) => {
     if (s.state !== "open") return;
     wire.asked = null;
     record(wire, wire.proven, verdict);
     holdAgainst(wire, verdict, sure);
     s.state = "reconnecting";
     race();
-  }
+  };
 
-  function alive(wire) {
+  const alive = (wire) => {
     if (wire !== using()) return;
     if (s.state === "open") {
-      const { failed } = s;
+      const failed = s.failed;
       s.failed = {};
       for (const rung in failed) blame(rung, failed[rung]);
     } else if (!(s.short[wire.rung] >= pace.strikes)) {
       for (const other of s.wires) if (other !== wire && other.why !== "wish") drop(other);
       wire.struck = false;
-      set({ state: "open", again: null, doubt: null, failed: {}, cause: "" });
+      s.state = "open";
+      s.again = s.doubt = null;
+      s.failed = {};
+      s.cause = "";
     }
-  }
+  };
 
-  function slept() {
+  const slept = () => {
     for (const wire of s.wires) {
       if (wire === using()) {
         if (wire.asked !== null) continue;
         wire.heard = now;
         ask(wire);
-      } else if (!/waiting|proven/.test(wire.phase) && !wire.spared) Object.assign(wire, { spared: true, due: now + pace.proof });
+      } else if (!/waiting|proven/.test(wire.phase) && !wire.spared) {
+        wire.spared = true;
+        wire.due = now + pace.proof;
+      }
     }
-  }
+  };
 
   // ---- the memory
 
-  function blame(rung, said) {
+  const blame = (rung, said) => {
     const verdict = said === "timeout_open" && s.held.includes(rung) ? "buffered" : said;
-    const delay = s.bad[rung] ? Math.min(s.bad[rung].delay * 2, pace.retest_most) : pace.retest;
+    const delay = s.bad[rung] ? min(s.bad[rung].delay * 2, pace.retest_most) : pace.retest;
     const { status = 0, via = "" } = s.attempts.findLast((each) => each.rung === rung) ?? {};
-    const until = now + Math.max(pace.memory, delay);
+    const until = now + max(pace.memory, delay);
     s.bad[rung] = { verdict, until, retest: now + delay * (0.75 + luck / 2), delay, status, via };
     delete s.short[rung];
     remember();
-  }
+  };
 
-  function remember() {
-    const { bad, quiet, quiet_until } = s;
-    out = [...out.filter((each) => each.do !== "remember"), { do: "remember", bad, quiet, quiet_until }];
-  }
+  const remember = () => {
+    out = [...out.filter((each) => each.do !== "remember"), { do: "remember", bad: s.bad, quiet: s.quiet, quiet_until: s.quiet_until }];
+  };
 
   // ---- small questions
 
-  function using() { return s.wires.find((wire) => wire.number === s.using); }
-  function live() { return s.state === "open" && using(); }
-  function past(time) { return time !== null && time <= now; }
-  function better(rung, than) { return s.rungs.indexOf(rung) < s.rungs.indexOf(than.rung); }
-  function tried(rung) { return s.wires.some((wire) => wire.rung === rung); }
-  function couldRise(wire) {
-    return s.rungs.filter((rung) => wire.why !== "wish" && better(rung, wire) && !tried(rung) && !(rung in s.failed));
-  }
-  function risesAt(rung) { return s.bad[rung]?.retest ?? s.rise; }
-  function forgivenAt(wire) { return wire.proven + (s.held.includes(wire.rung) ? pace.memory : 3 * pace.short); }
-  function wasSilent(wire) { return now - wire.heard >= Math.max(4, 0.8 * wire.still); }
-  function doubtful(rung) { return s.short[rung] >= pace.strikes || s.bad[rung]?.until > now; }
-  function trying() { return s.ever ? "reconnecting" : "connecting"; }
-  function proof() {
-    return Math.max(pace.proof, Math.min(10 * s.rtt, 4 * pace.proof)) * Math.min(1 + 0.5 * s.rounds, 4);
-  }
-  function silence(wire) { return Math.max(wire.beat + pace.slack + 2 * s.rtt, s.hidden && pace.hidden); }
-  function patienceEnds(wire) {
-    if (wire.asked !== null) return wire.asked + Math.min(Math.max(pace.answer, 4 * s.rtt), 4 * pace.answer);
+  const using = () => numbered(s.wires, s.using);
+  const live = () => s.state === "open" && using();
+  const past = (time) => time !== null && time <= now;
+  const better = (rung, than) => s.rungs.indexOf(rung) < s.rungs.indexOf(than.rung);
+  const tried = (rung) => s.wires.some((wire) => wire.rung === rung);
+  const couldRise = (wire) =>
+    s.rungs.filter((rung) => wire.why !== "wish" && better(rung, wire) && !tried(rung) && !(rung in s.failed));
+  const risesAt = (rung) => s.bad[rung]?.retest ?? s.rise;
+  const forgivenAt = (wire) => wire.proven + (s.held.includes(wire.rung) ? pace.memory : 3 * pace.short);
+  const wasSilent = (wire) => wire.phase === "proven" && now - wire.heard >= max(4, 0.8 * wire.still);
+  const doubtful = (rung) => s.short[rung] >= pace.strikes || s.bad[rung]?.until > now;
+  const trying = () => s.ever ? "reconnecting" : "connecting";
+  const proof = () => max(pace.proof, min(10 * s.rtt, 4 * pace.proof)) * min(1 + 0.5 * s.rounds, 4);
+  const silence = (wire) => max(wire.beat + pace.slack + 2 * s.rtt, s.hidden && pace.hidden);
+  const patienceEnds = (wire) => {
+    if (wire.asked !== null) return wire.asked + min(max(pace.answer, 4 * s.rtt), 4 * pace.answer);
     const flowing = wire.gap !== null && !s.hidden;
-    return wire.heard + Math.min(silence(wire), flowing ? Math.max(pace.answer, 4 * wire.gap) : Infinity);
-  }
-  function nextTick() {
+    return wire.heard + min(silence(wire), flowing ? max(pace.answer, 4 * wire.gap) : Infinity);
+  };
+  const nextTick = () => {
     if (/idle|closed|failed/.test(s.state)) return null;
     const times = [s.again, ...s.wires.map((wire) => wire.due)];
     const wire = live();
@@ -622,216 +634,233 @@ export function step(state, fact, now, luck) {
       times.push(patienceEnds(wire), s.hidden ? null : wire.check);
       if (s.online && !s.hidden) times.push(...couldRise(wire).map(risesAt), s.bad[wire.rung] ? forgivenAt(wire) : null);
     }
-    const least = Math.min(...times.filter((time) => time !== null));
-    return least < Infinity ? Math.max(now, least) : null;
-  }
-  function measure(seconds) {
-    if (seconds <= 4 * pace.answer) s.rtt = s.rtt === null ? seconds : Math.min(seconds, s.rtt + 0.1 * (seconds - s.rtt));
-  }
-  function moreTime(wire) { wire.due = Math.max(wire.due, now + proof()); }
+    const least = min(...times.map((time) => time ?? Infinity));
+    return least < Infinity ? max(now, least) : null;
+  };
+  const measure = (seconds) => {
+    if (seconds <= 4 * pace.answer) s.rtt = s.rtt === null ? seconds : min(seconds, s.rtt + 0.1 * (seconds - s.rtt));
+  };
+  const moreTime = (wire) => { wire.due = max(wire.due, now + proof()); };
 
   // ---- and small deeds
 
-  function set(more) { Object.assign(s, more); }
-  function clear() { set({ again: null, wanted: null, retry: 0, failed: {}, cause: "" }); }
-  function order(what, wire, more) { out.push({ do: what, wire: wire.number, ...more }); }
-  // `otherwise`: what to do instead, where a question is out already.
-  function ask(wire, otherwise) {
-    if (otherwise && wire.asked !== null) return otherwise();
+  const clear = () => {
+    s.again = s.wanted = null;
+    s.retry = 0;
+    s.failed = {};
+    s.cause = "";
+  };
+  const order = (what, wire, more) => { out.push({ do: what, wire: wire.number, ...more }); };
+  const ask = (wire) => {
     wire.asked = now;
     order("ask", wire);
-  }
-  function record({ rung, why, phase }, since, verdict, { status = 0, via = "", reason = "" } = fact) {
-    s.attempts = [...s.attempts, { rung, why, phase, ms: int((now - since) * 1000), verdict, status, via, reason }].slice(-30);
-  }
-  function leave(wire, verdict) {
+  };
+  // One question at a time.
+  const askOnce = (wire) => wire.asked ?? ask(wire);
+  const record = ({ rung, why, phase }, since, verdict, { status = 0, via = "", reason = "" } = fact) => {
+    s.attempts = [...s.attempts, { rung, why, phase, ms: trunc((now - since) * 1000 + 0.5), verdict, status, via, reason }].slice(-30);
+  };
+  const leave = (wire, verdict) => {
     record(wire, wire.proven || wire.began, verdict);
     forget(wire);
-  }
-  function forget(wire) {
+  };
+  const forget = (wire) => {
     if (wire === using()) s.using = 0;
     s.wires = s.wires.filter((each) => each !== wire);
-  }
-  function drop(wire) {
+  };
+  const drop = (wire) => {
     if (wire.phase !== "waiting") order("close", wire);
     forget(wire);
-  }
-  function dropAll() {
+  };
+  const dropAll = () => {
     s.wires.forEach(drop);
     s.again = null;
-  }
+  };
 
-  const rule = ROWS.find(([kind]) => kind === fact.fact)[STATES.indexOf(s.state) + 1];
-  const meant = s.wires.find((wire) => wire.number === fact.wire && wire.phase !== "waiting");
-  if (rule !== "-" && (meant || !("wire" in fact))) rules[rule](meant);
-  set({ sentence: describe(s), due: nextTick() });
-  const { state: is, sentence } = s;
-  if (is !== state.state || sentence !== state.sentence) out.push({ do: "announce", state: is, sentence });
-  return [s, out];
+  const rule = ROWS.find((row) => row[0] === fact.fact)[STATES.indexOf(s.state)];
+  const meant = numbered(s.wires, fact.wire);
+  if (rule !== "-" && (meant ? meant.phase !== "waiting" : !("wire" in fact))) rules[rule](meant);
+  s.due = nextTick();
+  const next = { ...s };
+  const sentence = (next.sentence = describe(next));
+  if (next.state !== state.state || sentence !== state.sentence) out.push({ do: "announce", state: next.state, sentence });
+  return [next, out];
 }
 
 // ------------------------------------------------------------------------------------------- what connections are made of
 
 /** A close code without a `bye`: 44xx means "change something", but for three that only mean "later". */
-function ended(code, reason) {
-  const retry = /^44(?!08|29|30)/.test(code) ? null : undefined;
-  return code < 4000 ? broken(reason) : new LiveError({ code, name: "closed", reason: reason || "the connection was closed", retry });
-}
+const ended = (code, reason) =>
+  code < 4000 ? broken(reason) : new LiveError({ code, name: "closed", reason, retry: /^44(?!08|29|30)/.test(code) ? null : undefined });
 
 /** A refusal in our words, or whatever a proxy on the way had to say. */
-async function refusal(response) {
+const refusal = async (response) => {
   const { ok, headers } = response;
   const status = response.status || 302;
   const html = !!headers.get("content-type")?.startsWith("text/html");
-  const fact = { fact: "refused", status, via: headers.get("server") ?? headers.get("via") ?? "", html };
-  if (ok) return Object.assign(foreign("the answer"), { fact });
+  const cause = { fact: "refused", status, via: headers.get("server") ?? headers.get("via") ?? "", html };
+  if (ok) return foreign("the answer", cause);
   const body = await response.json().catch(() => null);
-  // The status of a path that is not served there is not the one of its code: no final word, another wire may do.
   // Other codes than ours are somebody else's JSON.
-  if (OURS.test(body?.code)) return Object.assign(said(body), { fact }, body.code === 4400 && status !== 400 && { retry: undefined });
-  const retry = Math.min(headers.get("retry-after"), 600) || undefined;
-  return new LiveError({ reason: `the way to the server answered ${status}`, retry, fact });
-}
+  if (OURS.test(body?.code)) {
+    const error = said(body, cause);
+    // The status of a path that is not served there is not the one of its code: no final word, another wire may do.
+    if (body.code === 4400 && status !== 400) error.retry = undefined;
+    return error;
+  }
+  const retry = min(headers.get("retry-after"), 600) || undefined;
+  return new LiveError({ reason: `the way answered ${status}`, retry, cause });
+};
 
-const fired = (signal) => signal.aborted || new Promise((resolve) => signal.addEventListener("abort", resolve));
+const fired = (signal, more) => signal.aborted || new Promise((done) => signal.addEventListener("abort", done, more));
 
 /** What `work(signal)` gives, if it does before `seconds` are over or `parent` fires; then `signal` fires too. Leaves no timer. */
-async function within(seconds, parent, work) {
+const within = async (seconds, parent, work) => {
   const cutter = new AbortController();
   const { signal } = cutter;
   const cut = () => cutter.abort();
   const timer = setTimeout(cut, seconds * 1000);
-  parent.addEventListener("abort", cut, { signal });
-  if (parent.aborted) cut();
   try {
-    return await Promise.race([fired(signal), work(signal)]);
+    return await Promise.race([fired(parent, { signal }), fired(signal), work(signal)]);
   } finally {
     clearTimeout(timer);
     cut();
   }
-}
+};
 
 const sleep = (seconds, parent) => seconds > 0 && within(seconds, parent, fired);
 
-// Whether the server said so, and not the network.
-const spoke = (error) => error instanceof LiveError && error.code > 0;
+// Browsers remember that a URL could not be loaded, and one that nobody waited for any more may hang: the next try has another one.
+let again = "";
+let misses = 0;
+
+/** A module of ours, one of those that are loaded when they are needed. Throws when it did not come. */
+const load = async (name, signal) => {
+  const part = await within(10, signal, () => import(`./${name}.js${again}`).catch(() => 0));
+  if (part.run) return part;
+  again = `?${++misses}`;
+  throw broken(`the part ${name}.js could not be loaded`, "unreachable");
+};
 
 // A wire was opened while we stood nowhere, and begins behind where another one has put us meanwhile.
 const LATER = {};
 
-const JSON_TYPE = "application/json";
-
-const unique = () => [...crypto.getRandomValues(new Uint32Array(3))].map((n) => n.toString(36)).join("");
-
 /** Does `work` with a storage. One that is full, forbidden or not there is only a convenience less. */
-function perhaps(work) {
+const perhaps = (work) => {
   try {
     return work();
   } catch {
     return null;
   }
-}
+};
 
 /** Does `work` with what the page gave, or with what its function gives: in the same turn, if that is no promise. */
-function call(given, work) {
+const call = (given, work) => {
   const value = typeof given === "function" ? given() : given;
   return value?.then ? value.then(work) : work(value);
-}
+};
 
 // ---------------------------------------------------------------------------------------------------------- connect
-
-// Characters of commands in one request or frame, at the most: each may be three bytes of the server's 64 KiB.
-const FRAME = 20_000;
 
 /** Opens a stream of events and keeps it open. See client.d.ts for the options and for what comes back. */
 export function connect(mount, options = {}) {
   const { channels = [], transport = "auto", token, queue: room = 100, random = Math.random, log } = options;
   if (!Array.isArray(channels) || !channels[0]) throw new TypeError("channels is a list of names");
-  if (transport !== "auto" && !LABELS[transport]) throw new TypeError(`no transport named '${transport}'`);
+  const rungs = transport === "auto" ? Object.keys(LABELS) : [transport];
+  if (!LABELS[rungs[0]]) throw new TypeError(`no transport named '${transport}'`);
   const { fetch = globalThis.fetch, WebSocket = globalThis.WebSocket } = options;
   // Seconds for the answer to a POST; events that a `for await` loop may be behind.
-  const { post: patience = 10, lag = 10_000, ...pace } = options.pace ?? {};
+  const { lag = 10_000, ...pace } = options.pace ?? {};
   const { document: page, navigator, location } = globalThis;
-  const dynamic = typeof mount === "function";
-  const root = (url) => new URL(String(url).replace(/\/*$/, "/"), location?.href);
-  if (!dynamic) root(mount);
-  const key = `everywire:${dynamic ? "" : mount}`;
+  const root = (url) => new URL(`${url}`.replace(/\/*$/, "/"), location?.href);
+  const fixed = typeof mount === "function" ? "" : root(mount) && mount;
+  const key = `everywire:${fixed}`;
   const place = `${key}:${channels}`;
-  const memory = () => transport === "auto" && (options.memory ?? globalThis.localStorage);
+  const memory = () => rungs[1] && (options.memory ?? globalThis.localStorage);
 
   const listeners = new Set();
   const closing = new AbortController();
+  const { signal: closed } = closing;
   const wires = new Map();
   // The queues of the `for await` loops.
   const loops = new Set();
   // Per channel, the position through which its loss has been told.
   const lost = new Map();
   const facts = [];
-  let position = options.since ?? (options.resume ? perhaps(() => parsePosition(sessionStorage.getItem(place)) && sessionStorage.getItem(place)) : null);
-  let [outbox, rouser] = [[], new AbortController()];
-  let telling, flushing, lagging, asleep, renewed, failure, timer, reported;
-  let [inCharge, refs, skew, wall] = [null, 0, 0, Date.now() - performance.now()];
-  const clock = () => (performance.timeOrigin + performance.now() + skew) / 1000;
+  // What is published, until it is acknowledged.
+  const letters = new Set();
+  const before = options.resume ? perhaps(() => sessionStorage.getItem(place)) : null;
+  let position = options.since ?? (parsePosition(before) && before);
+  let telling, lagging, asleep, renewed, failure, timer, reported, posting, outbox;
+  // What the clock on the wall is ahead of the one that never goes back: now, and as we count.
+  const ahead = () => Date.now() - performance.now();
+  let wall = ahead();
+  let skew = wall;
+  const clock = () => (performance.now() + skew) / 1000;
+  let inCharge = null;
+  let refs = 0;
 
   // Anybody may have written there: only what makes sense is believed.
   const kept = perhaps(() => {
     const { bad, quiet, quiet_until } = JSON.parse(memory().getItem(key));
-    const sound = ([, { verdict, until, retest, delay }]) => Object.hasOwn(VERDICTS, verdict) && until > clock() && retest + delay > 0;
-    return { bad: Object.fromEntries(Object.entries(bad).filter(sound)), ...(quiet > 0 && quiet_until > 0 && { quiet, quiet_until }) };
+    for (const rung in bad) {
+      const { verdict, until, retest, delay } = bad[rung];
+      if (!Object.hasOwn(VERDICTS, verdict) || !(until > clock() && retest + delay > 0)) delete bad[rung];
+    }
+    return { bad: { ...bad }, ...(quiet > 0 && quiet_until > 0 && { quiet, quiet_until }) };
   });
-  let state = initial(transport === "auto" ? Object.keys(LABELS) : [transport], { held: ["sse"], pace, ...kept });
+  let state = initial(rungs, { held: ["sse"], pace, ...kept });
 
-  function guard(fn, detail) {
+  const guard = (fn, detail) => {
     try {
       fn?.(detail);
     } catch (error) {
       // The listener's defect, and none of the stream's.
       (globalThis.reportError ?? console.error)(error);
     }
-  }
+  };
 
-  function emit(type, detail) {
+  const emit = (type, detail) => {
     for (const [each, fn] of [...listeners]) if (each === type) guard(fn, detail);
-  }
+  };
 
   /** Nothing is said any more once it is closed, but that. */
-  const say = (type, detail) => closing.signal.aborted || emit(type, detail);
+  const say = (type, detail) => closed.aborted || emit(type, detail);
 
   // ---- telling the machine, and doing what it says
 
-  function tell(fact, more) {
+  const tell = (fact, more) => {
     note(fact, more);
     drain();
-  }
+  };
 
   // The machine has time, the page has none: what comes next is on its way already, and a question now would compete with it.
   // But timers of a hidden page may be late.
   const soon = () => (page?.hidden === false ? setTimeout(drain, 5) : drain());
 
-  function note(fact, more) {
+  const note = (fact, more) => {
     // A clock that never goes back may stand while the device sleeps; the one on the wall does not.
-    const jump = Date.now() - performance.now() - wall;
+    const jump = ahead() - wall;
     wall += jump;
     if (jump > 2000) {
       skew += jump;
-      facts.push([clock(), { fact: "shown" }]);
-      if (page?.hidden) facts.push([clock(), { fact: "hidden" }]);
+      note("shown");
+      if (page?.hidden) note("hidden");
     }
     facts.push([clock(), { fact, ...more }]);
-  }
+  };
 
-  function drain() {
+  const drain = () => {
     // What comes up while instructions are carried out waits for its turn.
     if (telling) return;
     telling = true;
     while (facts[0]) turn(facts.shift());
     telling = false;
     clearTimeout(timer);
-    const { due } = state;
-    if (due !== null) timer = setTimeout(tell, Math.min(Math.max(Math.ceil((due - clock()) * 1000), 0), 2 ** 31 - 1), "tick");
-  }
+    if (state.due) timer = setTimeout(tell, min(max((state.due - clock()) * 1000 + 1, 0), 1e9), "tick");
+  };
 
-  function turn([now, fact]) {
+  const turn = ([now, fact]) => {
     const { attempts } = state;
     const luck = random();
     guard(log, { now, luck, fact });
@@ -842,17 +871,16 @@ export function connect(mount, options = {}) {
       if (/tick|answered/.test(fact.fact) && each.verdict !== "ok" && !attempts.includes(each))
         say("error", new LiveError({ code: 4408, name: "silent", reason: words(each) }));
     for (const order of orders) DO[order.do](order);
-  }
+  };
 
   const DO = {
     open({ wire, rung, quiet }) {
       if (resting()) return rest();
       // What was found out since a wire last worked: only then it is sure that the server was told.
       const { attempts } = state;
-      const news = attempts.slice(attempts.indexOf(reported) + 1).filter(({ verdict }) => verdict !== "ok").slice(-5);
-      const { why } = state.wires.find((each) => each.number === wire);
-      const tried = news.map((each) => `${each.rung}.${each.verdict}`).join() || null;
-      read(wire, rung, quiet, { why, tried, beat: rung === "longpoll" ? null : quiet });
+      const news = attempts.slice(attempts.indexOf(reported) + 1).filter((each) => each.verdict !== "ok").map((each) => `${each.rung}.${each.verdict}`);
+      const tried = news.slice(-5).join() || null;
+      read(wire, rung, quiet, { why: numbered(state.wires, wire).why, tried, beat: rung === "longpoll" ? null : quiet });
     },
     close({ wire }) {
       wires.get(wire)?.cutter.abort();
@@ -860,101 +888,84 @@ export function connect(mount, options = {}) {
     },
     ask({ wire: number }) {
       const wire = wires.get(number);
-      if (!wire?.send) return wire && check(wire);
+      // On some nothing can be sent: they are compared with a poll.
+      if (!wire?.send) return wire && load("oneway", wire.signal).then((part) => part.compare(wire, lent), () => {});
       wire.replies.set(++refs, () => wire.tell("answered"));
-      wire.send(`{"do":"ping","ref":${refs}}`);
+      ping(wire, refs);
     },
     deliver({ rung }) {
       reported = state.attempts.at(-1);
       if (rung !== inCharge) say("transport", { transport: (inCharge = rung) });
     },
     announce({ state: name, sentence }) {
-      if (name === "open") rouser.abort();
-      const { code, cause: reason } = state;
-      if (name === "failed") failure = new LiveError({ code, name: state.name, reason, retry: null });
-      const over = /closed|failed/.test(name);
-      if (over) end();
-      (over ? emit : say)("state", { state: name, transport: inCharge, sentence });
+      const change = { state: name, transport: inCharge, sentence };
+      if (name === "failed") failure = new LiveError({ ...state, reason: state.cause, cause: null, retry: null });
+      const last = /closed|failed/.test(name);
+      if (last) end();
+      (last ? emit : say)("state", change);
     },
-    remember({ bad, quiet, quiet_until }) {
-      perhaps(() => memory().setItem(key, JSON.stringify({ bad, quiet, quiet_until })));
+    remember(order) {
+      perhaps(() => memory().setItem(key, JSON.stringify({ ...order, do: undefined })));
     },
   };
 
-  function end() {
+  const ping = (wire, ref) => wire.send(`{"do":"ping","ref":${ref}}`);
+
+  const end = () => {
     closing.abort(failure ?? new LiveError({ code: 1000, name: "closed", retry: null }));
-    rouser.abort();
-    for (const queue of loops) queue.wake?.();
-  }
+    for (const queue of loops) queue.ring?.();
+  };
 
   // ---- the wires: each reads one connection, `take(items)` for all that comes, until it throws how that ended
 
-  const WIRES = {
-    websocket: (wire) => reach("ws", wire.query, (url, bearer) => new Promise((_, reject) => {
-      const { signal } = wire;
-      signal.throwIfAborted();
-      if (!WebSocket) throw new LiveError({ name: "unsupported", fact: { how: "unsupported" } });
-      // No header can be sent with it: the token goes as one more subprotocol, which the server never chooses.
-      const more = bearer ? [`everywire.token.${base64url(bearer)}`] : [];
-      const socket = new WebSocket(url.replace(/^http/, "ws"), ["everywire.v1.json", ...more]);
-      let sent = clock();
-      let ours;
-      wire.send = (text) => socket.send(text);
-      signal.addEventListener("abort", () => {
-        socket.onopen = socket.onmessage = socket.onerror = socket.onclose = null;
-        socket.close();
-        reject();
-      });
-      socket.onopen = () => {
-        ours = true;
-        wire.tell("opened");
-      };
-      socket.onmessage = ({ data }) => {
-        try {
-          wire.take(known(data));
-        } catch (error) {
-          return reject(error);
-        }
-        // The server's own beat is our clock: unlike a timer it is not slowed down in a hidden tab. Half a beat, since an
-        // item may come a moment too early for a whole one: we are silent for one and a half at most, of two and a half.
-        if (signal.aborted || clock() - sent < state.beat / 2) return;
-        sent = clock();
-        wire.send('{"do":"ping","ref":0}');
-      };
-      // Node tells of a refusal by an error alone.
-      socket.onerror = () => ours || reject(broken());
-      // Before it opened, a close says nothing of why.
-      socket.onclose = ({ code, reason }) => reject(ours ? ended(code, reason) : broken());
-    })),
-
-    async sse(wire) {
-      const body = (await wire.get("sse", "text/event-stream")).body.getReader();
-      const read = sseReader();
-      for (let part; !(part = await body.read()).done; ) wire.take(read(part.value));
-    },
-
-    async longpoll(wire) {
-      // The first poll does not wait: its answer proves the wire. After that a poll is silent for a beat, as any wire is.
-      // `spare`: polls that may be made in a row; then it is 20 a second.
-      for (let wait = 0, spare = 100, last = 0; ; wait = Math.min(wire.quiet ?? 60, state.beat, 60)) {
-        const asked = clock();
-        spare = Math.min(100, spare + (asked - last) * 20) - 1;
-        last = asked;
-        const items = await wire.poll({ wait });
-        wire.tell("answered");
-        wire.take(items);
-        // Nothing, and sooner than asked for: without a pause a server that cannot wait would have us spin.
-        const early = items.every((item) => item.type === "beat") ? Math.min(wait, 1) : 0;
-        await sleep(Math.max(early, -spare / 20) - clock() + asked, wire.signal);
+  const websocket = (wire) => reach("ws", wire.query, (url, bearer) => new Promise((_, reject) => {
+    const { signal } = wire;
+    signal.throwIfAborted();
+    if (!WebSocket) throw new LiveError({ name: "unsupported", cause: { how: "unsupported" } });
+    // No header can be sent with it: the token goes as one more subprotocol, which the server never chooses.
+    const more = bearer ? [`everywire.token.${base64url(bearer)}`] : [];
+    const socket = new WebSocket(url.replace(/^http/, "ws"), ["everywire.v1.json", ...more]);
+    let sent = clock();
+    let ours;
+    wire.send = (text) => socket.send(text);
+    signal.addEventListener("abort", () => {
+      socket.close();
+      reject();
+    });
+    socket.onopen = () => {
+      ours = true;
+      wire.tell("opened");
+    };
+    socket.onmessage = ({ data }) => {
+      try {
+        wire.take(known(data));
+      } catch (error) {
+        return reject(error);
       }
-    },
+      // The server's own beat is our clock: unlike a timer it is not slowed down in a hidden tab. Half a beat, since an
+      // item may come a moment too early for a whole one: we are silent for one and a half at most, of two and a half.
+      if (signal.aborted || clock() - sent < state.beat / 2) return;
+      sent = clock();
+      ping(wire, 0);
+    };
+    // Node tells of a refusal by an error alone.
+    socket.onerror = () => ours || reject(broken());
+    // Before it opened, a close says nothing of why.
+    socket.onclose = ({ code, reason }) => reject(ours ? ended(code, reason) : broken());
+  }));
+
+  /** Over SSE or long-polling. What reads them is loaded while the stream is asked for. */
+  const oneWay = async (wire) => {
+    const stream = wire.rung === "sse" && wire.get("sse", "text/event-stream");
+    const [part, response] = await Promise.all([load("oneway", wire.signal), stream]);
+    await part.run(wire, lent, response);
   };
 
-  async function read(number, rung, quiet, query = {}) {
+  const read = async (number, rung, quiet, query = {}) => {
     const cutter = new AbortController();
     const { signal } = cutter;
     const wire = {
-      number, rung, quiet, cutter, signal, repeated, since: position, last: null, heard: 0, replies: new Map(),
+      number, rung, quiet, cutter, signal, since: position, replies: new Map(),
       query: { channels, since: position, ...query },
       tell: (fact, more) => signal.aborted || (note(fact, { wire: number, ...more }), soon()),
       async get(path, type, more) {
@@ -964,61 +975,61 @@ export function connect(mount, options = {}) {
         wire.query = { channels };
         return response;
       },
-      poll: async (more) => known(await (await wire.get("poll", JSON_TYPE, more)).text()),
+      poll: async (more) => known(await (await wire.get("poll", "application/json", more)).text()),
       take: (items) => take(wire, items),
     };
     wires.set(number, wire);
     try {
       // Tabs share what HTTP/1.x is short of: a browser opens six connections to a server, but many more WebSockets.
-      if (options.share && rung !== "websocket") await (await import("./tabs.js")).shared(wire, WIRES[rung], place, await call(mount, (base) => root(base).origin));
-      else await WIRES[rung](wire);
+      if (rung === "websocket") await websocket(wire);
+      else if (options.share) await (await load("tabs", signal)).run(wire, lent, oneWay, place, await call(mount, root));
+      else await oneWay(wire);
       throw broken();
     } catch (error) {
       cutter.abort();
       if (error === LATER) read(number, rung, quiet);
       else over(wire, error instanceof LiveError ? error : broken());
     }
-  }
+  };
 
   /** Does `work(url, bearer)` for a path of ours. Some caches do not know `no-store`: no URL is asked for twice. */
-  function reach(path, query, work) {
-    return call(mount, (base) => {
+  const reach = (path, query, work) => call(mount, (base) => {
       const url = new URL(path, root(base));
-      for (const [name, value] of Object.entries({ ...query, _: unique() })) if (value != null) url.searchParams.set(name, value);
+      for (const name in query) if (query[name] != null) url.searchParams.set(name, query[name]);
+      url.searchParams.set("_", Math.random());
       return call(token, (bearer) => work(url.href, bearer));
     });
-  }
 
   /** An answer of ours. A way that leads elsewhere is not followed: it leads to a login page. */
-  function request(path, query, type, init) {
-    return reach(path, query, async (url, bearer) => {
+  const request = (path, query, type, init) => reach(path, query, async (url, bearer) => {
       const headers = bearer ? { Authorization: `Bearer ${bearer}` } : {};
       const response = await fetch(url, { cache: "no-store", redirect: "manual", headers, ...init });
-      if (!response.ok || !response.headers.get("content-type")?.startsWith(type)) throw await refusal(response);
+      if (!response.ok || !response.headers.get("content-type")?.startsWith(type)) throw pardon(await refusal(response));
       return response;
     });
-  }
 
   /** The token may just be too old: one more try at once, with another, before it is the last word. */
-  function pardon(error) {
-    if (error.code !== 4401 || error.retry !== null || typeof token !== "function" || renewed) return error;
-    renewed = true;
-    return Object.assign(error, { retry: 0 });
-  }
+  const pardon = (error) => {
+    if (error.code === 4401 && error.retry === null && token?.call && !renewed) {
+      renewed = true;
+      error.retry = 0;
+    }
+    return error;
+  };
 
-  function over(wire, error) {
+  const over = (wire, error) => {
     if (!wires.delete(wire.number)) return;
     wire.cutter.abort();
-    const { code, name, message: reason, retry = null, fact } = pardon(error);
+    const { code, name, message: reason, retry = null, cause } = pardon(error);
     say("error", error);
-    tell("closed", { wire: wire.number, ...(code && { code, name, reason }), retry, final: error.retry === null, ...fact });
-  }
+    tell("closed", { wire: wire.number, ...(code && { code, name, reason }), retry, final: error.retry === null, ...cause });
+  };
 
   /**
    * All that comes, by whichever wire. Each is complete behind the position at which it was opened. So the items of all of them,
    * less the repeats, are complete behind ours, in whatever way they are mixed.
    */
-  function take(wire, items) {
+  const take = (wire, items) => {
     let beat = 0;
     for (const item of items) {
       if (wire.signal.aborted) return;
@@ -1030,166 +1041,76 @@ export function connect(mount, options = {}) {
     wire.moved?.();
     // The machine wants to know that something comes, not of everything.
     const now = clock();
-    if (items[0] && (beat || now - wire.heard >= Math.min(1, state.beat / 2))) {
+    if (items[0] && (beat || !(now - wire.heard < min(1, state.beat / 2)))) {
       wire.heard = now;
       wire.tell("item", { beat });
     }
     // What came back has come down before: an item behind its answer would look as if more were on the way.
     for (const item of items) wire.replies.get(item.ref)?.(item);
-  }
-
-  /** The question for a wire on which nothing can be sent: has it brought all that there is? A poll beside it knows. */
-  async function check(wire) {
-    let target;
-    const behind = () => !!target && !passed(target, wire.last);
-    try {
-      const items = await wire.poll({ wait: 0, since: wire.last ?? position });
-      const news = items.filter(({ type }) => type === "event" || type === "lost");
-      target = news.at(-1)?.id;
-      // What is gone there may be on its way here: the wire will tell.
-      if (news.every(({ type }) => type === "event")) for (const item of news) if (!wire.signal.aborted) handle(item);
-      // It has a while to bring it too.
-      await within(1, wire.signal, () => new Promise((done) => {
-        wire.moved = () => behind() || done();
-        wire.moved();
-      }));
-    } catch (error) {
-      // Whatever our server says is an answer; from the network's troubles nothing follows.
-      if (!spoke(error)) return;
-    }
-    wire.tell("answered", { behind: behind() });
-  }
+  };
 
   /** Whether we have had it. */
   const repeated = (id) => passed(id, position);
 
   /** What each item means to the position, and who is told. Throws when the wire, if it came by one, is of no more use. */
-  function handle(item, wire) {
-    const { type, id, channel } = item;
-    if (type !== "bye" && !parsePosition(id)) throw foreign("what came");
-    const repeat = repeated(id);
+  const handle = (item, wire) => {
+    const { type, id, channel, reason, after, through } = item;
     if (type === "bye") throw said(item);
+    if (!parsePosition(id)) throw foreign("what came");
+    const repeat = repeated(id);
     if (type === "hello") {
       // Our position got lost on the way: reading on would be a gap that nobody declares.
       if (position !== null && item.resumed === "fresh" && !repeat)
-        throw wire.since === null ? LATER : foreign("a stream that begins elsewhere");
+        throw wire.since === null ? LATER : foreign("another stream");
       position ??= id;
       renewed = false;
     } else if (type === "lost") {
       // From another life of the log, or ahead of it, we go to where the server says, backwards too; once, if several wires
-      // say so.
-      // Gone there, but another wire had brought it.
-      if (item.reason === "evicted" && repeated(item.through)) return;
-      // Another wire has said so, and we have gone back already.
-      if (item.reason === "future" && !repeated(item.after)) return;
-      if (!repeat || (item.reason !== "evicted" && passed(item.after, position))) {
-        const [before, after] = [position, (position = id)].map((each) => parsePosition(each)?.epoch);
+      // say so. What is gone there another wire may have brought; and another wire may have said so, and we have gone back already.
+      const gone = reason === "evicted";
+      if (gone ? repeated(through) : reason === "future" && !repeated(after)) return;
+      if (!repeat || (!gone && passed(after, position))) {
+        const before = epoch(position);
+        position = id;
         // Wires that were opened in the log's former life may still bring items of it: they must not.
-        const reason = "the log began anew";
-        if (before && before !== after)
-          for (const other of wires.values())
-            if (other !== wire) over(other, new LiveError(state.state === "open" && other.number !== state.using ? { code: 1001, reason, retry: 0 } : { reason, fact: { how: "ended", reason } }));
+        const anew = "the log began anew";
+        if (before && before !== epoch(id))
+          for (const other of wires.values()) {
+            const beside = state.state === "open" && other.number !== state.using;
+            const why = beside ? new LiveError({ code: 1001, reason: anew, retry: 0 }) : broken(anew, "ended");
+            if (other !== wire) over(other, why);
+          }
       }
       // One who came back before the end of a loss is told of it again: only what is new goes on to the page.
-      const told = item.reason === "future" ? null : lost.get(channel);
-      if (passed(item.through, told)) return;
-      lost.set(channel, item.through);
-      say("lost", passed(item.after, told) ? { ...item, after: told } : item);
+      const told = reason === "future" ? null : lost.get(channel);
+      if (passed(through, told)) return;
+      lost.set(channel, through);
+      say("lost", passed(after, told) ? { ...item, after: told } : item);
     } else if (!repeat) {
-      const epochs = [id, position ?? id].map((each) => parsePosition(each)?.epoch);
-      if (!epochs[0] || epochs[0] !== epochs[1]) throw foreign("an item of another life of the log");
+      if (position !== null && epoch(id) !== epoch(position)) throw foreign("another stream");
       position = id;
       if (type === "beat") return;
       for (const queue of loops) {
         queue.push(item);
-        queue.wake?.();
+        queue.ring?.();
         lagging ||= queue.length >= lag;
       }
       say("event", item);
       if (lagging) rest();
     }
-  }
+  };
 
   // ---- rest, for a reason of the page's own
 
   const resting = () => {
     if (asleep) return "this page is put to sleep";
-    return lagging && "this reader is too far behind; going on when it has caught up";
+    return lagging && "this page is behind; going on when it has caught up";
   };
   const rest = () => tell("offline", { let_go: true, reason: resting() });
   const goOn = () => tell("online", { same: true });
 
-  const hear = (target, type, fn) => target?.addEventListener?.(type, fn, { signal: closing.signal });
+  const hear = (target, type, fn) => target?.addEventListener?.(type, fn, { signal: closed });
   const save = () => options.resume && position && perhaps(() => sessionStorage.setItem(place, position));
-
-  // ---- publishing
-
-  /** Sends what waits, in order, one request at a time, until it is acknowledged; the key makes a second try harmless. */
-  async function flush() {
-    if (flushing) return;
-    flushing = true;
-    // What is published in one turn goes up in one request.
-    await null;
-    for (let [failures, most] = [0, 50]; outbox[0] && !closing.signal.aborted; ) {
-      // As many as fit: below the server's limit, which for a frame that is too large ends the wire.
-      let size = 0;
-      const end = outbox.findIndex(({ text }, i) => i === most || ((size += text.length) > FRAME && i > 0));
-      const batch = outbox.slice(0, end < 0 ? most : end);
-      const small = batch[1] || batch[0].text.length <= FRAME;
-      let error = null;
-      try {
-        // After a POST that did not come through it is a WebSocket's turn, if one works.
-        for (const [i, reply] of (await send(batch, failures % 2 && small ? wires.get(state.using) : null)).entries()) {
-          const refused = reply.ok ? null : said(reply);
-          if (typeof refused?.retry === "number") error = refused;
-          else settle(batch[i], refused, reply.id);
-        }
-        [failures, most] = [0, 50];
-      } catch (thrown) {
-        error = spoke(thrown) ? pardon(thrown) : broken("the server could not be reached");
-        // Of several, perhaps not all are refused.
-        if (error.retry === null && batch[1]) most = 1;
-        else if (error.retry === null) settle(batch[0], error);
-      }
-      if (!error || error.retry === null) continue;
-      const { backoff, backoff_most: ceiling } = state.pace;
-      const wait = Math.max(error.retry ?? random() * Math.min(ceiling, backoff * 2 ** failures++), 0.1);
-      for (const each of outbox) if (clock() + wait > each.deadline) settle(each, error);
-      await sleep(wait, (rouser = new AbortController()).signal);
-    }
-    for (const each of outbox) settle(each, closing.signal.reason);
-    flushing = false;
-  }
-
-  function settle(letter, error, id) {
-    outbox = outbox.filter((each) => each !== letter);
-    if (error) letter.reject(error);
-    else letter.resolve(id);
-  }
-
-  /** Sends commands -> their replies in order. */
-  async function send(batch, wire) {
-    const body = `[${batch.map(({ text }) => text)}]`;
-    const upTheWire = () => {
-      const replies = batch.map(({ ref }) => new Promise((done) => wire.replies.set(ref, done)));
-      wire.send(body);
-      return Promise.all(replies);
-    };
-    const post = async (signal) => {
-      const init = { method: "POST", body: new Blob([body], { type: JSON_TYPE }), signal };
-      return known(await (await request("commands", {}, JSON_TYPE, init)).text());
-    };
-    const seconds = Math.min(patience, batch[0].deadline - clock());
-    try {
-      const replies = await (wire?.send ? within(seconds, wire.signal, upTheWire) : within(seconds, closing.signal, post));
-      if (replies.length !== batch.length) throw foreign("the answer");
-      if (!wire) tell("http_ok");
-      return replies;
-    } catch (error) {
-      if (!wire) tell(spoke(error) ? "http_ok" : "http_failed");
-      throw error;
-    }
-  }
 
   // ---- what the page has of it
 
@@ -1223,8 +1144,8 @@ export function connect(mount, options = {}) {
             caughtUp();
           }
           if (failure) throw failure;
-          if (closing.signal.aborted) return;
-          await new Promise((resolve) => { queue.wake = resolve; });
+          if (closed.aborted) return;
+          await new Promise((done) => { queue.ring = done; });
         }
       } finally {
         loops.delete(queue);
@@ -1232,15 +1153,19 @@ export function connect(mount, options = {}) {
       }
     },
 
-    async publish(channel, data, { key = unique(), timeout = 100 } = {}) {
-      closing.signal.throwIfAborted();
-      if (outbox.length >= room) throw new LiveError({ name: "queue_full", reason: `${room} publishes wait already` });
-      const ref = ++refs;
-      const text = JSON.stringify({ do: "publish", ref, channel, data, key });
-      return new Promise((resolve, reject) => {
-        outbox.push({ ref, text, deadline: clock() + timeout, resolve, reject });
-        flush();
-      });
+    // It waits here, and outbox.js takes it up.
+    async publish(channel, data, { key, timeout = 100 } = {}) {
+      closed.throwIfAborted();
+      if (letters.size >= room) throw new LiveError({ name: "queue_full", reason: `${room} wait already` });
+      const letter = { channel, data: JSON.stringify(data), key, deadline: clock() + timeout };
+      letters.add(letter);
+      await within(timeout, closed, () => new Promise((done) => {
+        letter.done = done;
+        post();
+      }));
+      letters.delete(letter);
+      if (letter.id) return letter.id;
+      throw closed.reason ?? letter.error ?? broken("the server could not be reached");
     },
 
     switch(rung) {
@@ -1254,25 +1179,47 @@ export function connect(mount, options = {}) {
     },
 
     close() {
-      if (closing.signal.aborted) return;
+      if (closed.aborted) return;
       end();
       tell("stop");
     },
   };
 
+  /** Has outbox.js send what waits. Until that could be loaded, it waits. */
+  const post = async () => {
+    if (posting) return;
+    posting = true;
+    for (let pause = 0; letters.size; )
+      try {
+        outbox ??= await load("outbox", closed);
+        await outbox.run(lent);
+      } catch (error) {
+        for (const letter of letters) letter.error = error;
+        say("error", error);
+        await sleep(++pause, closed);
+      }
+    posting = false;
+  };
+
+  // What the parts work with.
+  const lent = {
+    letters, live, options, closed, wires, clock, within, sleep, request, known, said, tell, handle, passed, machine: () => state,
+  };
+
   // After the caller's own line: its listeners hear everything.
-  queueMicrotask(() => {
+  (async () => {
+    await null;
     if (page?.hidden) tell("hidden");
     if (navigator?.onLine === false) tell("offline");
     tell("start");
-    hear(globalThis, "online", () => (rouser.abort(), tell("online")));
-    hear(globalThis, "offline", () => tell("offline"));
+    for (const fact of ["online", "offline"]) hear(globalThis, fact, () => tell(fact));
     hear(globalThis, "pagehide", () => ((asleep = true), save(), rest()));
     hear(globalThis, "pageshow", ({ persisted }) => persisted && ((asleep = false), goOn()));
     hear(page, "visibilitychange", () => (save(), tell(page.hidden ? "hidden" : "shown")));
-  });
+  })();
   return live;
 }
 
+/** As UTF-8, and without what has a meaning in a subprotocol. `unescape` is of old, and everywhere. */
 const base64url = (text) =>
-  btoa(String.fromCharCode(...new TextEncoder().encode(text))).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? "");
+  btoa(unescape(encodeURIComponent(text))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");

@@ -20,11 +20,11 @@ function short(origin) {
 /**
  * Runs `wire`, by `direct` or by what another tab reads, until it throws how that ended.
  *
- *   wire: as in client.js; direct: what opens the connection; place: what is read, the same for all tabs that read the same;
- *   origin: of the server.
+ *   wire, lent: as in client.js; direct: what opens the connection; place: what is read, the same for all tabs that read the same;
+ *   root: the URL of the mount.
  */
-export async function shared(wire, direct, place, origin) {
-  if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel || !short(origin)) return direct(wire);
+export async function run(wire, lent, direct, place, root) {
+  if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel || !short(root.origin)) return direct(wire);
   const { signal } = wire;
   const name = `${place} ${wire.rung}`;
   const channel = new BroadcastChannel(name);
@@ -34,7 +34,7 @@ export async function shared(wire, direct, place, origin) {
     const stop = new AbortController();
     // Whoever waits first is the next to lead. What was read until then is read.
     const turn = navigator.locks.request(name, { signal }, () => (stop.abort(), lead(wire, direct, channel)));
-    await Promise.race([turn, follow(wire, channel, stop.signal)]);
+    await Promise.race([turn, follow(wire, lent, channel, stop.signal)]);
     await turn;
   }
 }
@@ -55,11 +55,11 @@ async function lead(wire, direct, channel) {
 }
 
 /** Takes what the leader brings, until there is none any more. Throws when catching up fails. */
-function follow(wire, channel, stop) {
+function follow(wire, { passed, live }, channel, stop) {
   let waiting = [];
   let catching = false;
 
-  const joins = ({ prev, items }) => wire.repeated(prev) && items.every((item) => item.type !== "lost");
+  const joins = ({ prev, items }) => passed(prev, live.position) && items.every((item) => item.type !== "lost");
 
   return new Promise((resolve, reject) => {
     async function catchUp() {

@@ -1,0 +1,132 @@
+/**
+ * What is published, on its way up: in order, each acknowledged, sent again under the same key until it is. Loaded by client.js with
+ * the first `publish`; transports/outbox.py is the same in Python.
+ *
+ * Letters wait in client.js, also before this is loaded. It ends them when their time is over or the stream is closed.
+ */
+
+// Commands in one request or frame, at the most; and characters of them: each may be three bytes of the server's 64 KiB.
+const TOGETHER = 50;
+const FRAME = 20_000;
+
+const RETRY_LEAST = 0.1; // seconds; whatever a server says, we do not spin
+
+const JSON_TYPE = "application/json";
+
+// What commands are numbered from, apart from the questions of client.js.
+let refs = 1e6;
+
+/**
+ * Sends what waits until nothing does.
+ *
+ *   lent: as in client.js. Its `letters` are a Set of { channel, data, key, deadline, done }, where `data` is JSON, `deadline` is the
+ *   time at which it is given up, and `done` is called when it has an `id`, or an `error` and no hope.
+ */
+export async function run(lent) {
+  const { letters, live, options, closed, clock, within, wires, machine } = lent;
+  const { random = Math.random } = options;
+  const { backoff = 0.5, backoff_most = 20 } = options.pace ?? {};
+
+  /** Ends those who cannot wait for so many seconds. */
+  const giveUp = (seconds) => {
+    for (const letter of letters) if (clock() + seconds > letter.deadline) end(letters, letter);
+  };
+
+  /** Waits, but no longer than until there is a connection again. */
+  const rest = async (seconds) => {
+    giveUp(seconds);
+    let off;
+    await within(seconds, closed, (signal) => new Promise((done) => {
+      off = live.on("state", ({ state }) => state === "open" && done());
+      globalThis.addEventListener?.("online", done, { signal });
+    }));
+    off();
+  };
+
+  for (let failures = 0; ; ) {
+    giveUp(0);
+    if (!letters.size || closed.aborted) break;
+    try {
+      // After a POST that did not come through it is a WebSocket's turn, if one works.
+      const pause = await send(lent, bundle(letters), failures % 2 ? wires.get(machine().using) : null);
+      failures = 0;
+      if (pause) await rest(pause);
+    } catch (error) {
+      for (const letter of letters) letter.error = spoke(error) ? error : null;
+      await rest(Math.max(error?.retry ?? random() * Math.min(backoff_most, backoff * 2 ** failures++), RETRY_LEAST));
+    }
+  }
+}
+
+/** Whether the server said so, and not the network: its refusals have a code, and a `retry` or null. */
+const spoke = (error) => error?.retry !== undefined;
+
+/** What goes together: the oldest, as many as fit. For a frame that is too large the server ends the wire. */
+function bundle(letters) {
+  let size = 0;
+  const some = [];
+  for (const letter of letters) {
+    letter.text ??= written(letter);
+    size += letter.text.length;
+    if (some[0] && (some.length === TOGETHER || size > FRAME)) break;
+    some.push(letter);
+  }
+  return some;
+}
+
+/** The command of a letter. Its data is JSON already: what the page does with it after its call changes nothing. */
+function written(letter) {
+  const { channel, data, key = crypto.getRandomValues(new Uint32Array(3)).join("") } = letter;
+  letter.ref = ++refs;
+  const command = JSON.stringify({ do: "publish", ref: letter.ref, channel, key });
+  return data === undefined ? command : `${command.slice(0, -1)},"data":${data}}`;
+}
+
+/** Takes a letter out, with what became of it. */
+function end(letters, letter, more) {
+  letters.delete(letter);
+  Object.assign(letter, more);
+  letter.done();
+}
+
+/**
+ * Sends some, and ends those that are answered for good -> seconds until the server wants the others again, 0 if there are none.
+ * Throws what else went wrong: they may have been published.
+ */
+async function send(lent, some, wire) {
+  const { letters, closed, clock, within, request, said, tell, options } = lent;
+  const body = `[${some.map(({ text }) => text)}]`;
+  const up = wire?.send && body.length < 1.1 * FRAME;
+
+  const upTheWire = () => {
+    const replies = some.map(({ ref }) => new Promise((done) => wire.replies.set(ref, done)));
+    wire.send(body);
+    return Promise.all(replies);
+  };
+  const byPost = async (signal) => {
+    const init = { method: "POST", body: new Blob([body], { type: JSON_TYPE }), signal };
+    return (await request("commands", {}, JSON_TYPE, init)).json();
+  };
+
+  let pause = 0;
+  try {
+    const seconds = Math.min(options.pace?.post ?? 10, some[0].deadline - clock());
+    const replies = await (up ? within(seconds, wire.signal, upTheWire) : within(seconds, closed, byPost));
+    if (replies.length !== some.length) throw new Error("not one reply to each command");
+    if (!up) tell("http_ok");
+    replies.forEach((reply, i) => {
+      const error = reply.ok ? null : said(reply);
+      if (typeof error?.retry === "number") {
+        some[i].error = error;
+        pause = Math.max(pause, error.retry, RETRY_LEAST);
+      } else end(letters, some[i], error ? { error } : { id: reply.id });
+    });
+  } catch (error) {
+    if (!up) tell(spoke(error) ? "http_ok" : "http_failed");
+    if (error?.retry !== null) throw error;
+    // Of several, perhaps not all are refused.
+    if (some[1]) for (const letter of some) pause = Math.max(pause, letters.has(letter) && (await send(lent, [letter], wire)));
+    else end(letters, some[0], { error });
+  }
+  return pause;
+}
