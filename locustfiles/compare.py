@@ -18,20 +18,20 @@ import msgspec
 
 from transports.errors import ConfigError
 
-from . import advice
-from . import diff as differences
-from . import report as reporting
-from . import slo as thresholds
-from .archive import Archive, recorded, show
-from .conductor import Conductor
-from .describe import questions
-from .environment import environment
-from .names import NAMES
-from .planning import PlanError, Staging, Wishes, running, staging
+from .conducting.archive import Archive, recorded, show
+from .conducting.conductor import Conductor
+from .conducting.describe import questions
+from .conducting.environment import environment
+from .conducting.planning import PlanError, Staging, Wishes, running, staging
+from .conducting.stage import StageError, Stop, StoppedError, UnreachableError, status_of, stoppable
+from .judging import advice
+from .judging import diff as differences
+from .judging import slo as thresholds
+from .judging.names import NAMES
+from .judging.verdict import judge
+from .reporting import report as reporting
 from .samples import Run, SampleError
-from .stage import StageError, Stop, StoppedError, UnreachableError, status_of, stoppable
 from .subjects import BUILT_IN, subject
-from .verdict import judge
 
 FAILED: Final = 1
 THRESHOLD: Final = 3

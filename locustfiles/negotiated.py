@@ -24,11 +24,11 @@ from transports.client import Stream, connect
 from transports.errors import EverywireError
 from transports.items import Event, Lost
 
+from .measuring.polling import selector
+from .measuring.readers import Batch, Opening
+from .measuring.stamps import Stamp
 from .plan import NEGOTIATED
-from .polling import selector
-from .readers import Batch, Opening
 from .samples import Traffic
-from .stamps import Stamp
 from .users import StreamUser, wait
 
 _CONNECT_TIMEOUT = 30.0  # seconds

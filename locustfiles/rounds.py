@@ -26,13 +26,13 @@ import msgspec
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
-from . import clocks, parts, schedule, stations, timeline
-from .clocks import Offset
+from .measuring import clocks, parts, schedule, stations, timeline
+from .measuring.clocks import Offset
+from .measuring.publisher import Progress
+from .measuring.questions import Begin, Glance, Glimpse, Hush, Part, Said, Start, Stock
+from .measuring.stations import Asked
 from .plan import Plan, Scenario
-from .publisher import Progress
-from .questions import Begin, Glance, Glimpse, Hush, Part, Said, Start, Stock
 from .samples import Published, Sample
-from .stations import Asked
 from .subjects import SubjectError, load, subject
 from .users import StreamUser
 
@@ -233,7 +233,13 @@ class Play:
 
     def _command(self) -> list[str]:
         plan, mount = self.plan, StreamUser.assigned.mount or _mount(self.options)
-        command = [sys.executable, "-m", "locustfiles.publisher", "--url", f"{self.options.publish_to or self.host}{mount}"]
+        command = [
+            sys.executable,
+            "-m",
+            "locustfiles.measuring.publisher",
+            "--url",
+            f"{self.options.publish_to or self.host}{mount}",
+        ]
         command += ["--rate", str(plan.rate), "--burst", str(plan.burst), "--size", str(plan.size)]
         command += [part for name in self.channels for part in ("--channel", name)]
         if self.options.publish_patience:

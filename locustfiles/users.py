@@ -39,14 +39,14 @@ from locust import User, task
 from transports.errors import EverywireError, Refusal
 
 from .histogram import Histogram, bucket
-from .pauses import Watch
-from .readers import Batch, LongPollReader, Opening, Reader, SSEReader, WebSocketReader
-from .record import Record
+from .measuring.pauses import Watch
+from .measuring.readers import Batch, LongPollReader, Opening, Reader, SSEReader, WebSocketReader
+from .measuring.record import Record
+from .measuring.speaker import Speaker
+from .measuring.stamps import Stamp
+from .measuring.timeline import Arrivals
+from .measuring.wire import Leisure
 from .samples import Traffic
-from .speaker import Speaker
-from .stamps import Stamp
-from .timeline import Arrivals
-from .wire import Leisure
 
 __all__ = ["LongPollUser", "SSEUser", "Stamp", "StreamUser", "WebSocketUser"]
 

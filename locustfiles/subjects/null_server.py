@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from ..frames import accept_for
+from ..measuring.frames import accept_for
 
 _KEPT: Final = 4096  # events, for polls
 _BEAT: Final = 15.0  # seconds

@@ -20,11 +20,11 @@ import msgspec
 
 from transports.errors import NotEverywireError
 
-from .. import readers, stamps
-from ..readers import Read
-from ..responses import Response
-from ..stamps import Arrived, Stamp
-from ..wire import Wire
+from ..measuring import readers, stamps
+from ..measuring.readers import Read
+from ..measuring.responses import Response
+from ..measuring.stamps import Arrived, Stamp
+from ..measuring.wire import Wire
 
 _PATH: Final = "/socket.io/?EIO=4&transport="
 _BETWEEN: Final = b"\x1e"  # packets in the body of a poll's answer

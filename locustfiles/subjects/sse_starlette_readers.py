@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from .. import readers, stamps
-from ..readers import Read
-from ..stamps import Arrived, Stamp
+from ..measuring import readers, stamps
+from ..measuring.readers import Read
+from ..measuring.stamps import Arrived, Stamp
 
 _PING: Final = 15.0  # seconds between two comments of sse-starlette, by default
 

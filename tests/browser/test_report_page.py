@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
-from locustfiles import report
+from locustfiles.reporting import report
 from locustfiles.samples import Run
 from tests.locustfiles.bigrun import FAULTS, NETWORKS, a_big_run, with_steps
 

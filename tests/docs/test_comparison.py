@@ -20,9 +20,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from locustfiles import samples
-from locustfiles.describe import questions
-from locustfiles.names import NAMES
-from locustfiles.stage import Server, Stop
+from locustfiles.conducting.describe import questions
+from locustfiles.conducting.stage import Server, Stop
+from locustfiles.judging.names import NAMES
 from locustfiles.subjects import BUILT_IN, subject
 from tests.documents import ROOT, blocks, code, commands, program, rows
 from transports import client

@@ -8,7 +8,8 @@ import typing
 import msgspec
 import pytest
 
-from locustfiles import archive, compare
+from locustfiles import compare
+from locustfiles.conducting import archive
 from locustfiles.histogram import Histogram
 from locustfiles.plan import Fault, Plan
 from locustfiles.samples import SCHEMA, Run

@@ -19,7 +19,7 @@ from runs import a_run, histogram
 
 from locustfiles import samples
 from locustfiles.compare import FAILED, NOT_TRUSTWORTHY, THRESHOLD, UNREACHABLE, advise, compare, diff, report
-from locustfiles.stage import Server, Stop
+from locustfiles.conducting.stage import Server, Stop
 from locustfiles.subjects import subject
 
 REPOSITORY = Path(__file__).parents[2]
@@ -370,7 +370,9 @@ def under_way(directory: Path, *words: str) -> Iterator[tuple[subprocess.Popen[s
     command = [sys.executable, "-u", "-m", "quart_app", "compare", *words, "--no-calibrate", "--output", str(directory)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         root = psutil.Process(process.pid)
-        assert Stop().until(lambda: any("locustfiles.publisher" in _words(each) for each in root.children(recursive=True)), 40)
+        assert Stop().until(
+            lambda: any("locustfiles.measuring.publisher" in _words(each) for each in root.children(recursive=True)), 40
+        )
         yield process, root.children(recursive=True)
         process.kill()
 

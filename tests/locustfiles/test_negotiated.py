@@ -116,7 +116,7 @@ SELECTORS = """
 import gevent.monkey
 gevent.monkey.patch_all()
 import asyncio, sys, gevent
-from locustfiles import polling
+from locustfiles.measuring import polling
 
 kind = getattr(polling, sys.argv[1])
 loop = asyncio.SelectorEventLoop(kind())

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from runs import a_run, histogram
 
-from locustfiles.figures import FIGURES
+from locustfiles.judging.figures import FIGURES
+from locustfiles.judging.verdict import compared, judge
 from locustfiles.samples import Lane, Run
-from locustfiles.verdict import compared, judge
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text(encoding="utf-8"))
 TIMES = 200

@@ -12,14 +12,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from locustfiles.capacity import STEPS
-from locustfiles.conductor import calibration
+from locustfiles.conducting.conductor import calibration
+from locustfiles.conducting.planning import quickened
+from locustfiles.conducting.stage import Server, Stop
+from locustfiles.judging.capacity import STEPS
+from locustfiles.judging.verdict import POINTS
 from locustfiles.plan import Plan, Scenario
-from locustfiles.planning import quickened
 from locustfiles.samples import Sample
-from locustfiles.stage import Server, Stop
 from locustfiles.subjects import subject
-from locustfiles.verdict import POINTS
 from transports.ladder import LADDER
 from transports.networks import network
 

@@ -14,7 +14,7 @@ PLANTED = """
 import json
 import gevent
 from locust.env import Environment
-from locustfiles.readers import Batch
+from locustfiles.measuring.readers import Batch
 from locustfiles.users import SSEUser, Stamp
 from transports.items import Lost
 

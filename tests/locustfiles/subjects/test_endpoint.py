@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from locustfiles.publisher import command, data
+from locustfiles.measuring.publisher import command, data
 from locustfiles.subjects.endpoint import Endpoint
 from transports.items import Reply
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locustfiles.blocks import Blocks
-from locustfiles.frames import Frames
+from locustfiles.measuring.blocks import Blocks
+from locustfiles.measuring.frames import Frames
+from locustfiles.measuring.publisher import Connection, Insistence, command, data, now
+from locustfiles.measuring.readers import LongPollReader, Reader, SSEReader, WebSocketReader
+from locustfiles.measuring.responses import Response
 from locustfiles.plan import TRANSPORTS
-from locustfiles.publisher import Connection, Insistence, command, data, now
-from locustfiles.readers import LongPollReader, Reader, SSEReader, WebSocketReader
-from locustfiles.responses import Response
 from locustfiles.subjects import subject
 from locustfiles.subjects.null_server import answer, plants, sse, websocket
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from locustfiles.readers import Reader
-from locustfiles.stamps import Stamp
+from locustfiles.measuring.readers import Reader
+from locustfiles.measuring.stamps import Stamp
 from locustfiles.subjects.socketio_readers import LongPollReader, WebSocketReader
 
 OPEN = b'0{"sid":"lv_VI97HAXpY6yYWAAAC","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'

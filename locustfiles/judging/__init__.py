@@ -1,0 +1,1 @@
+"""Judging: what a recorded run allows to be said. Pure: neither clock nor chance nor sockets."""
