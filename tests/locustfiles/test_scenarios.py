@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from locustfiles.conducting.conductor import calibration
+from locustfiles.conducting.conductor import Cast, calibration
 from locustfiles.conducting.planning import quickened
 from locustfiles.conducting.stage import Server, Stop
 from locustfiles.judging.capacity import STEPS
@@ -72,7 +72,8 @@ def estimate(scenario: Scenario, steps: int) -> float:
         for name in scenario.networks
         for transport in scenario.transports
     ]
-    instrument = calibration(msgspec.convert(msgspec.structs.asdict(scenario), Plan))
+    plan = msgspec.convert(msgspec.structs.asdict(scenario), Plan)
+    instrument = calibration(plan, Cast(Path(), USERS, {}))
     before = len(instrument.transports) * instrument.repeats * (instrument.seconds + BETWEEN)
     return before + sum(rounds) * (steps if scenario.goal else scenario.repeats)
 
