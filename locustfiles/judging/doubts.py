@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 from typing import Final, NamedTuple
 
 from ..samples import Round, Run, plan_lanes
@@ -20,6 +21,7 @@ GENERATOR_LAG: Final = {
 }  # µs at p99; where the kernel stamps arrivals, lag is no part of delays
 PUBLISHER_LAG: Final = 10_000  # µs at p99
 MACHINE: Final = 0.97  # of all cores: nobody got what he asked for
+SERVER_CPU: Final = 0.9  # of a core; beyond it a server of one process is at its limit, and what is measured is its queue
 RELAY_CPU: Final = 0.85  # of the core of the process that plays the network
 CLOCK_ERROR: Final = 2_000  # µs by which the clocks of several hosts may differ after correction
 FEW: Final = 5  # repeats; with fewer, Student's t makes intervals so wide that only large differences are found
@@ -69,7 +71,18 @@ def of_network(run: Run, network: str) -> Doubts:
         for (reason, fatal), times in found.items():
             kind = grave if fatal or times * 2 > len(rounds) else notes
             kind.setdefault(reason, []).append(f"{_share(times, len(rounds))} of {lane_name(lane, run.plan)}")
-    return Doubts(_sentences(grave), _sentences(notes))
+    return Doubts(_sentences(grave), _sentences(notes) + _at_the_limit(run, network))
+
+
+def _at_the_limit(run: Run, network: str) -> list[str]:
+    """Lanes in which the server itself was full: a finding, but one about the load as much as about the transport."""
+    busy = {lane: [each.server.cpu / each.sample.seconds for each in run.of(lane) if each.server] for lane in run.lanes(network)}
+    full = {lane: median(shares) for lane, shares in busy.items() if shares and median(shares) > SERVER_CPU}
+    return [
+        f"over {lane_name(lane, run.plan)} the server used {100 * share:.0f} % of a core, so these delays are those of a server at "
+        "its limit"
+        for lane, share in full.items()
+    ]
 
 
 def _share(times: int, rounds: int) -> str:

@@ -357,5 +357,14 @@ def test_a_reader_that_was_missing_once_is_enough():
     assert not judge(run).trustworthy
 
 
+def test_a_server_at_its_limit_is_noted_and_is_no_doubt():
+    run = a_run(APART)
+    for each in run.of(Lane("open", "everywire", "sse")):
+        assert each.server
+        each.server.cpu = 0.97 * each.sample.seconds
+    assert judge(run).trustworthy
+    assert the(run).notes == ["over SSE the server used 97 % of a core, so these delays are those of a server at its limit"]
+
+
 def test_few_repeats_are_noted():
     assert judge(a_run({name: each[:3] for name, each in APART.items()})).notes == ["3 repeats find only large differences"]
