@@ -79,8 +79,8 @@ def _at_the_limit(run: Run, network: str) -> list[str]:
     busy = {lane: [each.server.cpu / each.sample.seconds for each in run.of(lane) if each.server] for lane in run.lanes(network)}
     full = {lane: median(shares) for lane, shares in busy.items() if shares and median(shares) > SERVER_CPU}
     return [
-        f"over {lane_name(lane, run.plan)} the server used {100 * share:.0f} % of a core, so these delays are those of a server at "
-        "its limit"
+        f"over {lane_name(lane, run.plan)} the server used {100 * share:.0f} % of a core, so these delays are those of a server "
+        "at its limit"
         for lane, share in full.items()
     ]
 
