@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from ..plan import NEGOTIATED, TRANSPORTS, Scenario
+from ..plan import NEGOTIATED, POINTS, TRANSPORTS, Scenario
 
 SCENARIOS: Final = Path(__file__).parents[1] / "scenarios"
 _WAIT: Final = 60.0  # seconds for a file to be run
@@ -93,6 +93,8 @@ def describe(module: ModuleType) -> Description:
         raise ScenarioError("its SCENARIO is no locustfiles.plan.Scenario")
     if missing := [name for name in scenario.transports if name not in users]:
         raise ScenarioError(f"its SCENARIO wants {', '.join(missing)}, for which it has no user class")
+    if scenario.point not in ("", *POINTS):
+        raise ScenarioError(f"its SCENARIO is answered by {scenario.point!r}, which is none of {', '.join(POINTS)}")
     if unknown := sorted(set(scenario.quick) - set(Scenario.__struct_fields__)):
         raise ScenarioError(f"its SCENARIO changes with --quick what there is not: {', '.join(unknown)}")
     return Description(question_of(module.__doc__), scenario, users)

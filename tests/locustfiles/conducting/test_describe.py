@@ -63,6 +63,7 @@ def test_a_file_of_anybody_s(tmp_path: Path):
         ("x = 1", "no user class that reads"),
         (OWN + "\nSCENARIO = Scenario()", "wants websocket, for which it has no user class"),
         (OWN + "\nSCENARIO = Scenario(transports=('sse',), quick={'reader': 5})", "what there is not: reader"),
+        (OWN + "\nSCENARIO = Scenario(transports=('sse',), point='p99')", "answered by 'p99', which is none of delay, tail"),
         (OWN + "\nSCENARIO = {}", "no locustfiles.plan.Scenario"),
     ],
 )
