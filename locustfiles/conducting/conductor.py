@@ -110,7 +110,7 @@ class Conductor:
         Raises:
             UnreachableError: a server does not answer.
             StageError: a child failed. What was measured until then is kept.
-            StoppedError: somebody wants it to end. Just so.
+            StoppedError: somebody wants it to end. Kept as well.
         """
         _more_files()
         self._rehearse()

@@ -19,7 +19,7 @@ GENERATOR_LAG: Final = {
     "process": 5_000,
 }  # µs at p99; where the kernel stamps arrivals, lag is no part of delays
 PUBLISHER_LAG: Final = 10_000  # µs at p99
-MACHINE: Final = 0.97  # of all cores: nobody got what he asked for
+MACHINE: Final = 0.97  # of all cores: beyond it nobody gets what they ask for
 RELAY_CPU: Final = 0.85  # of the core of the process that plays the network
 CLOCK_ERROR: Final = 2_000  # µs by which the clocks of several hosts may differ after correction
 FEW: Final = 5  # repeats; with fewer, Student's t makes intervals so wide that only large differences are found
