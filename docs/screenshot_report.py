@@ -1,4 +1,4 @@
-"""The picture of a report that the README shows:
+"""A picture of a report, to be shown where a page cannot be:
 
     python docs/screenshot_report.py compare-20260102-030405
 
@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 PICTURE = Path(__file__).parent / "_static" / "compare-report.png"
 WIDTH, HEIGHT = 1000, 1000
-MOST = 200_000  # bytes; a README is loaded by everybody who looks
+MOST = 200_000  # bytes; it is loaded by everybody who looks
 
 
 def main(directory: Path) -> None:

@@ -145,7 +145,7 @@ def _conducted(planned: Staging, directory: Path) -> int:
                 archive.show(run)
         if not archive.run.exists():
             return failed
-        told = _tell(run, archive.directory)
+        told = _tell(run, archive.page, archive.run)
         return failed or told
 
 
@@ -164,13 +164,13 @@ def _played(conductor: Conductor) -> int:
     return 0
 
 
-def _tell(run: Run, directory: Path) -> int:
-    """Print what was found, and say by an exit code how good it is."""
+def _tell(run: Run, page: Path, samples: Path) -> int:
+    """Print what was found and where it is kept, and say by an exit code how good it is."""
     results = thresholds.check(run, map(thresholds.slo, run.plan.slo))
     click.echo(f"\n{reporting.text(run)}")
     if results:
         click.echo(f"\n{thresholds.text(results)}")
-    click.echo(f"\nReport: {directory / 'index.html'}   Samples: {directory / 'run.json'}\nAgain:  {run.command}")
+    click.echo(f"\nReport: {page}   Samples: {samples}\nAgain:  {run.command}")
     if not judge(run).trustworthy:
         return NOT_TRUSTWORTHY
     return 0 if all(each.met for each in results) else THRESHOLD
@@ -197,9 +197,7 @@ def report(context: click.Context, file: Path, output: Path | None, slo: tuple[s
     run = _recorded(file)
     _check_thresholds(slo)
     run.plan = msgspec.structs.replace(run.plan, slo=slo or run.plan.slo)
-    directory = output or file.parent
-    show(run, directory)
-    context.exit(_tell(run, directory))
+    context.exit(_tell(run, show(run, output or file.parent), file))
 
 
 @click.command(cls=Command)

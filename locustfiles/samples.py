@@ -1,6 +1,6 @@
 """Samples: what is recorded of a measurement, and the file it is kept in.
 
-A Locust process leaves one `Sample`. `compare` puts it beside what the server used meanwhile (`Usage`) and what was done to the
+Locust leaves one `Sample` of a round. `compare` puts it beside what the server used meanwhile (`Usage`) and what was done to the
 network (`Mark`) into a `Round`, and all rounds together are a `Run`, the file `run.json`. Verdicts, reports and advice are made
 from that file, later and as often as wanted.
 
@@ -218,10 +218,11 @@ class Run(msgspec.Struct, kw_only=True):
     plan: Plan
     environment: dict[str, str]
     complete: bool = False  # all rounds were played
+    wanted: int = 0  # how many rounds those are; 0: a search, whose end is not known before
     calibration: list[Round] = []  # the same readers and publisher at a server that does nothing
     rounds: list[Round] = []
     steps: list[Step] = []
-    counts: dict[str, object] = {}  # what the server's /status said at the end, if it has one
+    counts: dict[str, object] = {}  # by subject, what its /status said at the end, if it has one
 
     def of(self, lane: Lane) -> list[Round]:
         """The rounds of one lane."""

@@ -188,7 +188,7 @@ class StreamUser(User):
     def take(self, batch: Batch) -> None:
         """Judge what came and tell Locust of it."""
         for item in batch.lost:
-            self.record(item.channel).lost(item)
+            self.record(item.channel).lost()
             self.fail("declared", f"{item.reason}: {item.channel} after {item.after} through {item.through}")
         if batch.stamps:
             self.judge(batch.stamps, batch.received - self.ahead)

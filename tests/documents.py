@@ -121,8 +121,10 @@ def _leads_somewhere(page: Path, link: str) -> bool:
     target = (page.parent / path).resolve() if path else page
     if not target.is_file() or ROOT not in target.parents:
         return False
+    if not anchor:
+        return True
     slugs = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in _HEADING.findall(target.read_text())]
-    return not anchor or anchor in slugs
+    return anchor in slugs
 
 
 def free_port() -> int:

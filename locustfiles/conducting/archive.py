@@ -31,6 +31,7 @@ HEADER: Final = (
     "mean_us",
     "most_us",
 )
+_PAGE: Final = "index.html"
 
 
 class Archive:
@@ -59,7 +60,7 @@ class Archive:
     @property
     def page(self) -> Path:
         """The file of the page."""
-        return self.directory / "index.html"
+        return self.directory / _PAGE
 
     def keep(self, run: Run) -> None:
         """Write the run as it is by now."""
@@ -100,16 +101,18 @@ def _written(file: Path) -> list[str]:
         lanes = recorded(file).lanes()
     except SampleError:
         return []
-    return ["run.json", "index.html", "crash.txt", *(f"{file_name(lane)}.hgrm" for lane in lanes)]
+    return ["run.json", _PAGE, "crash.txt", *(f"{file_name(lane)}.hgrm" for lane in lanes)]
 
 
-def show(run: Run, directory: Path) -> None:
-    """Write into a directory what is made of a run: the page, and the percentiles of each lane."""
+def show(run: Run, directory: Path) -> Path:
+    """Write into a directory what is made of a run: the page, which is returned, and the percentiles of each lane."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "index.html").write_text(report.html(run), encoding="utf-8")
+    page = directory / _PAGE
+    page.write_text(report.html(run), encoding="utf-8")
     for lane in run.lanes():
         if len(whole := merged(each.sample.delays for each in run.of(lane))):
             (directory / f"{file_name(lane)}.hgrm").write_text(hgrm.hgrm(whole), encoding="utf-8")
+    return page
 
 
 def recorded(file: Path) -> Run:

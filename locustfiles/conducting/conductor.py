@@ -110,7 +110,7 @@ class Conductor:
         Raises:
             UnreachableError: a server does not answer.
             StageError: a child failed. What was measured until then is kept.
-            StoppedError: somebody wants it to end. Just so.
+            StoppedError: somebody wants it to end. Kept as well.
         """
         _more_files()
         self._rehearse()
@@ -152,6 +152,7 @@ class Conductor:
                 self._over(played)
 
     def _repeat(self) -> None:
+        self._run.wanted = len(self._lanes) * self._plan.repeats
         for repeat in range(1, self._plan.repeats + 1):
             for lane in turn(self._lanes, repeat):
                 played = self._play(self._patient(lane), self._cast, lane, repeat, rows=True)

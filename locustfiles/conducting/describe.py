@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from ..plan import NEGOTIATED, TRANSPORTS, Scenario
+from ..plan import NEGOTIATED, POINTS, TRANSPORTS, Scenario
 
 SCENARIOS: Final = Path(__file__).parents[1] / "scenarios"
 _WAIT: Final = 60.0  # seconds for a file to be run
@@ -91,11 +91,26 @@ def describe(module: ModuleType) -> Description:
         scenario = Scenario(transports=tuple(users))
     if not isinstance(scenario, Scenario):
         raise ScenarioError("its SCENARIO is no locustfiles.plan.Scenario")
+    _check(scenario)
     if missing := [name for name in scenario.transports if name not in users]:
         raise ScenarioError(f"its SCENARIO wants {', '.join(missing)}, for which it has no user class")
-    if unknown := sorted(set(scenario.quick) - set(Scenario.__struct_fields__)):
-        raise ScenarioError(f"its SCENARIO changes with --quick what there is not: {', '.join(unknown)}")
     return Description(question_of(module.__doc__), scenario, users)
+
+
+def _check(scenario: Scenario) -> None:
+    """Raises: ScenarioError, its numbers make no sense."""
+    if scenario.point not in ("", *POINTS):
+        raise ScenarioError(f"its SCENARIO is answered by {scenario.point!r}, which is none of {', '.join(POINTS)}")
+    numbers = msgspec.to_builtins(scenario)
+    if unknown := sorted(set(scenario.quick) - set(numbers)):
+        raise ScenarioError(f"its SCENARIO changes with --quick what there is not: {', '.join(unknown)}")
+    for words, changed in (("SCENARIO", {}), ("SCENARIO with --quick", scenario.quick)):
+        try:
+            found = msgspec.convert(numbers | changed, Scenario)
+        except msgspec.ValidationError as error:
+            raise ScenarioError(f"its {words} makes no sense: {error}") from error
+        if found.follows > found.channels:
+            raise ScenarioError(f"its {words} has readers follow {found.follows} of {found.channels} channels")
 
 
 def _users(module: ModuleType) -> dict[str, str]:

@@ -93,7 +93,7 @@ def _staging(wishes: Wishes) -> Staging:
         transports=tuple(name for name in plan.transports if name in played),
         calibrate=plan.calibrate and bool(set(found.users).intersection(TRANSPORTS)),
     )
-    return Staging(plan, cast, command(plan, wishes), _notes(plan, found.scenario))
+    return Staging(plan, cast, command(plan, wishes), _notes(plan, found.scenario, wishes))
 
 
 def _plan(wishes: Wishes, found: Description, subjects: tuple[str, ...]) -> Plan:
@@ -164,9 +164,10 @@ def _check(plan: Plan, cast: Cast, wanted: Iterable[str]) -> None:
     _check_relayed(plan, cast)
 
 
-def _notes(plan: Plan, scenario: Scenario) -> list[str]:
+def _notes(plan: Plan, scenario: Scenario, wishes: Wishes) -> list[str]:
     """What is not played, though it was asked for."""
-    forward = [name for name in plan.networks if network(name).forward]
+    alone = set(wishes.transports) == {NEGOTIATED}
+    forward = [name for name in plan.networks if network(name).forward and not alone]
     notes = [f"on {listed(forward)}, a forward proxy, only the client that chooses can be told of it"] if forward else []
     if late := [each.do for each in scenario.faults if each.at >= plan.seconds]:
         notes.append(f"{plan.seconds:g} s of publishing are over before the scenario would {listed(late)}")

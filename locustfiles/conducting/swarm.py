@@ -54,8 +54,7 @@ class Script(msgspec.Struct, frozen=True):
 
 
 class Swarm:
-    """A Locust that plays one round. It is started when this is entered, and has then something to import while others start,
-    too.
+    """A Locust that plays one round. It is started when this is entered, and imports what takes long while the server starts.
 
     Args:
         plan: the numbers.

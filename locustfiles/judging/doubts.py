@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final, NamedTuple
 
-from ..samples import Round, Run, plan_lanes
+from ..samples import Round, Run
 from .figures import RESOLUTION
 from .names import lane_name, listed
 
@@ -20,7 +20,7 @@ GENERATOR_LAG: Final = {
     "process": 5_000,
 }  # µs at p99; where the kernel stamps arrivals, lag is no part of delays
 PUBLISHER_LAG: Final = 10_000  # µs at p99
-MACHINE: Final = 0.97  # of all cores: nobody got what he asked for
+MACHINE: Final = 0.97  # of all cores: beyond it nobody gets what they ask for
 SERVER_CPU: Final = 0.9  # of a core; beyond it a server of one process is at its limit, and what is measured is its queue
 RELAY_CPU: Final = 0.85  # of the core of the process that plays the network
 CLOCK_ERROR: Final = 2_000  # µs by which the clocks of several hosts may differ after correction
@@ -95,7 +95,8 @@ def of_run(run: Run) -> Doubts:
     """What concerns all networks alike."""
     grave, notes = [], []
     if not run.complete:
-        grave.append(f"the run was broken off after {len(run.rounds)} of {len(plan_lanes(run.plan)) * run.plan.repeats} rounds")
+        reached = f" after {len(run.rounds)} of {run.wanted} rounds" if run.wanted else ""
+        grave.append(f"the run was broken off{reached}")
     elif run.plan.goal is None and (missing := [lane for lane in run.lanes() if len(run.of(lane)) < run.plan.repeats]):
         grave.append(f"rounds of {listed([lane_name(lane, run.plan) for lane in missing])} are missing")
     if run.plan.calibrate and not run.calibration:

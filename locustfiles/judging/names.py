@@ -1,4 +1,6 @@
-"""Names: what people call a lane, a network and a figure. The same words in the verdict, the report and the terminal."""
+"""Names: what people call a lane, a server and a network, and how an amount is written. The same words in the verdict, the report
+and the terminal.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from statistics import NormalDist, fmean, median, variance
+from statistics import NormalDist, fmean, variance
 from typing import Final, NamedTuple, TypeVar
 
 Pair = TypeVar("Pair")
@@ -51,19 +51,6 @@ class Difference(NamedTuple):
     def beyond_noise(self) -> bool:
         """Repeats alone would not bring it about."""
         return not self.times.holds(1) if self.times is not None and self.multiplies else not self.by.holds(0)
-
-
-class Spread(NamedTuple):
-    """One quantity over the repeats: the least, the median, the most."""
-
-    low: float
-    mid: float
-    high: float
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """The spread of at least one value."""
-    return Spread(min(values), median(values), max(values))
 
 
 def paired(

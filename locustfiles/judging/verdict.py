@@ -19,8 +19,6 @@ from .figures import FIGURES, Figure, by_repeat, least, of_lane
 from .names import NAMES, amount, capital, lane_name, listed, network_name
 from .noise import Difference, Interval, paired, step_down
 
-__all__ = ["NAMES", "Comparison", "Verdict", "Verdicts", "compared", "judge"]
-
 
 class Point(NamedTuple):
     """What answers a question, and how a difference in it is said."""

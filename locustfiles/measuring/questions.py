@@ -70,7 +70,6 @@ class Stock(msgspec.Struct, tag=True):
 class Glimpse(msgspec.Struct):
     """How far a station is."""
 
-    readers: int
     ready: int
     delivered: int
     received: int  # when the last event came, in microseconds of the publisher's clock

@@ -7,8 +7,6 @@ from __future__ import annotations
 from array import array
 from typing import Literal, NamedTuple, TypeAlias
 
-from transports.items import Lost
-
 from ..samples import Tally
 from .timeline import Cells
 
@@ -33,7 +31,6 @@ class Record:
 
     def __init__(self, source: str, cells: Cells | None = None) -> None:
         self.source = source
-        self.ranges: list[Lost] = []  # as the server declared them
         self._cells = cells
         self.next: int | None = None  # the number that has to come now
         self._first = 0  # the lowest number seen
@@ -69,9 +66,8 @@ class Record:
         """Events that came, each counted once."""
         return self._delivered
 
-    def lost(self, item: Lost) -> None:
-        """The server declared a range as gone."""
-        self.ranges.append(item)
+    def lost(self) -> None:
+        """The server declared that something is gone; what, the numbers of the next event tell."""
         self._told = True
 
     def tally(self, first: int | None = None, last: int | None = None) -> Tally:

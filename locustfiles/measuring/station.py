@@ -56,7 +56,6 @@ class Station:
     def _glance(self, last: dict[str, int]) -> Glimpse:
         users = list(StreamUser.playing)
         return Glimpse(
-            readers=len(users),
             ready=sum(user.ready for user in users),
             delivered=sum(record.delivered for user in self._counted for record in user.records.values()),
             received=max((user.watch.arrived for user in self._counted), default=0),

@@ -5,9 +5,8 @@
 
 50 events at once, every two seconds, to 50 readers: an import, the end of an auction, a busy second of a quiet day.
 
-Answered by: the distance between p50 and p99 of the delay, which is how long a burst takes to go through; requests and bytes
-per event, since who sends a burst as one batch sends fewer of both than in `fanout`. Void, if anything was lost in silence,
-or if the publisher was late.
+Answered by: p99 of the delay, within which a burst has all but gone through, and how far p50 is from it; requests and bytes
+per event, since who sends a burst as one batch sends fewer of both than in `fanout`. Void, if the publisher was late.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many readers can one server serve before the slowest hundredth of deliveries takes longer than 50 ms?
 
     everywire compare --scenario capacity
-    locust -f locustfiles/scenarios/capacity.py --host http://127.0.0.1:8000
+    locust -f locustfiles/scenarios/capacity.py --host http://127.0.0.1:8000    its readers and events; nothing is searched for
 
 The same stream to more and more readers, and then to fewer again, until it is known between which numbers the goal is
 missed. Beside it the load generator, on the same machine, must still have room: it takes about as much as the server.

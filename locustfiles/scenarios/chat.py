@@ -7,7 +7,7 @@
 of its own on every transport, as with everywire's clients: so its answer does not stand in line behind what comes down.
 
 Answered by: the time until a reader's own event is acknowledged, beside the delay of those that it reads; bytes and requests
-per event, in both directions. Void, if events were refused, or lost in silence.
+per event, in both directions. Void, if events were refused.
 """
 
 from __future__ import annotations

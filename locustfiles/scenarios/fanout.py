@@ -7,8 +7,7 @@
 Readers of one channel, a publisher on schedule, nothing else. It does not tell how a transport fares on a bad network.
 
 Answered by: the percentiles of the delay, side by side, apart by more than repeats of the same transport are; requests and
-bytes per event; CPU seconds of the server per 1,000 deliveries. Void, if anything was lost in silence or the load generator
-was the bottleneck.
+bytes per event; CPU seconds of the server per 1,000 deliveries. Void, if the load generator was the bottleneck.
 """
 
 from __future__ import annotations

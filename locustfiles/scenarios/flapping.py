@@ -1,15 +1,16 @@
 """On a phone that changes networks as it moves, who is back how soon, and what is missed on the way?
 
     everywire compare --scenario flapping
-    locust -f locustfiles/scenarios/flapping.py --host http://127.0.0.1:8000
+    locust -f locustfiles/scenarios/flapping.py --host http://127.0.0.1:8000    its readers and its events; no network is played
 
 Into the lift (all connections are reset), onto a slow mobile network, through a hotspot that wants to be logged into first,
 and from Wi-Fi to mobile without a word: connections stay open, and nothing passes on them any more. The last is the hard one:
 only silence tells of it. Readers ask for a beat of two seconds here, and miss two of them before they give up; a server
 that does not know this wish keeps its own time, and its readers may not be back before the end.
 
-Answered by: for each change, the time until half of the readers, and all of them, had an event that came after it; who was
-not back at the end; what was lost, declared or in silence. Void, if the relay that plays the network was the bottleneck.
+Answered by: the time from the end of a change until 95 of 100 readers had an event, over all changes, and for each of them
+in the report; who was not back at the end; what was lost, declared or in silence. Void, if the relay that plays the network
+was the bottleneck.
 """
 
 from __future__ import annotations

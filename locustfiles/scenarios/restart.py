@@ -1,7 +1,7 @@
 """When the server is replaced, or dies, how long are readers without it, and what do they miss?
 
     everywire compare --scenario restart
-    locust -f locustfiles/scenarios/restart.py --host http://127.0.0.1:8000
+    locust -f locustfiles/scenarios/restart.py --host http://127.0.0.1:8000    its readers and its events; nothing is restarted
 
 The server is asked to end and started again, as for a new version; five seconds later it is killed, and started again. What
 it kept in memory is gone then: a reader can be told of it, or not.

@@ -1,7 +1,7 @@
 """Which transports get through where something is in the way, and what does it cost those that do?
 
     everywire compare --scenario restricted
-    locust -f locustfiles/scenarios/restricted.py --host http://127.0.0.1:8000
+    locust -f locustfiles/scenarios/restricted.py --host http://127.0.0.1:8000    its readers and its events; no network is played
 
 A proxy that takes out upgrades, a firewall that swallows the frames of a WebSocket, a scanner that holds bodies back until
 they are whole, and a load balancer that cuts what is idle for five seconds. The negotiated client has to find out by itself.

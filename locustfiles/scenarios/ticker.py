@@ -1,7 +1,7 @@
 """How much of a fast stream of small events does each transport carry in time, near by and far away?
 
     everywire compare --scenario ticker
-    locust -f locustfiles/scenarios/ticker.py --host http://127.0.0.1:8000
+    locust -f locustfiles/scenarios/ticker.py --host http://127.0.0.1:8000    its readers and its events; no network is played
 
 A price ticker: 200 events a second to 25 readers, each about as small as an event gets. On a network with 200 ms of latency a
 transport that asks again for each batch has to make up for the way that its request takes.

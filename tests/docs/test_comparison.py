@@ -22,7 +22,9 @@ from aiohttp.test_utils import TestServer
 from locustfiles import samples
 from locustfiles.conducting.describe import questions
 from locustfiles.conducting.stage import Server, Stop
+from locustfiles.judging.figures import FIGURES
 from locustfiles.judging.names import NAMES
+from locustfiles.judging.slo import METRICS
 from locustfiles.subjects import BUILT_IN, subject
 from tests.documents import ROOT, blocks, code, commands, program, rows
 from transports import client
@@ -31,6 +33,7 @@ HOW_TO = ROOT / "docs" / "how-to"
 TRANSPORTS = HOW_TO / "compare-transports.md"
 YOURS = HOW_TO / "compare-with-what-you-have.md"
 LOCUST = HOW_TO / "load-test-in-your-own-locustfile.md"
+COMMAND_LINE = ROOT / "docs" / "reference" / "command-line.md"
 TINY = ["--readers", "2", "--rate", "40", "--seconds", "0.5", "--repeats", "1", "--no-calibrate"]
 
 
@@ -49,6 +52,12 @@ def test_the_subjects_are_those_that_there_are() -> None:
     table = {code(row[0]): row[2] for row in rows(YOURS, "# Compare with what you have")}
     shown = {name for name in BUILT_IN if name != "null"}
     assert table == {name: ", ".join(NAMES[each] for each in subject(name).transports) for name in shown}
+
+
+def test_the_figures_are_those_that_a_threshold_may_name() -> None:
+    table = {code(row[0]): row[1] for row in rows(COMMAND_LINE, "### Thresholds")}
+    assert tuple(table) == METRICS
+    assert {name: table[name] for name in FIGURES} == {name: figure.unit for name, figure in FIGURES.items()}
 
 
 @pytest.mark.real

@@ -84,6 +84,7 @@ def a_run(
     if asked.calibrate:
         floors = dict.fromkeys(medians, 100) | (instrument or {})
         run.calibration = [a_round(name, repeat, us, subject="null") for name, us in floors.items() for repeat in (1, 2, 3)]
+    run.wanted = len(networks) * len(subjects) * len(medians) * asked.repeats
     run.rounds = [
         a_round(name, place + 1, us, network=network, subject=subject, **changes)
         for network in networks

@@ -142,8 +142,10 @@ def test_a_recorded_run_is_shown_again(tmp_path: Path):
 
 def test_it_can_be_shown_elsewhere(tmp_path: Path):
     file = recorded(tmp_path / "run.json", calm())
-    assert CliRunner().invoke(report, [file, "--output", str(tmp_path / "there")]).exit_code == 0
+    result = CliRunner().invoke(report, [file, "--output", str(tmp_path / "there")])
+    assert result.exit_code == 0
     assert (tmp_path / "there" / "index.html").exists()
+    assert f"Report: {tmp_path / 'there' / 'index.html'}   Samples: {file}\n" in result.output
     assert not (tmp_path / "index.html").exists()
 
 

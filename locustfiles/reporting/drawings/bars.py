@@ -19,7 +19,6 @@ class Bar(NamedTuple):
 
     name: str
     parts: list[Segment]
-    end: int
     text: str
 
 
@@ -50,7 +49,7 @@ def _bars(
 
 def _bar_of(run: Run, lane: Lane, kinds: Sequence[str], values: Sequence[float], text: str, scale: Scale) -> Bar:
     parts = segments(list(zip(kinds, values, strict=True)), scale)
-    return Bar(lane_name(lane, run.plan), parts, scale(sum(values)), text)
+    return Bar(lane_name(lane, run.plan), parts, text)
 
 
 SETUP: Final = ("connect", "TLS", "answer", "first item")

@@ -6,11 +6,13 @@ The limits are those of `doubts`; what is passed in single rounds only is told, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations
 from typing import Final, Literal, NamedTuple
 
 from ...judging import doubts
 from ...judging.figures import FIGURES, RESOLUTION, of_lane
 from ...judging.names import NAMES, lane_name
+from ...judging.verdict import bias
 from ...samples import Lane, Round, Run, Sample
 from ..table import NONE, ms
 from .places import Table, table_of
@@ -196,10 +198,10 @@ def _calibration(run: Run) -> list[Check]:
     }
     known = {each: value for each, value in floors.items() if value is not None}
     said = ", ".join(f"{NAMES.get(each, each)} {value:.3f} ms" for each, value in known.items()) or NONE
-    spread = max(known.values(), default=0.0) - min(known.values(), default=0.0)
-    favours = "By how much it favours a transport; no smaller difference is credited."
-    bias = Check("Instrument's bias", favours, f"{spread:.3f} ms", "", "told")
-    return [Check(name, why, said, "made", "holds"), *([bias] if len(known) > 1 else [])]
+    most = max((bias(run, *pair, FIGURES["p50"]) for pair in combinations(known, 2)), default=0.0)
+    favours = "At the most, by how much it favours one of two transports in p50; no smaller difference of the two is credited."
+    beside = Check("Instrument's bias", favours, f"{most:.3f} ms", "", "told")
+    return [Check(name, why, said, "made", "holds"), *([beside] if len(known) > 1 else [])]
 
 
 def _rounds(run: Run) -> Table:

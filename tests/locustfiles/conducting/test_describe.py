@@ -63,6 +63,10 @@ def test_a_file_of_anybody_s(tmp_path: Path):
         ("x = 1", "no user class that reads"),
         (OWN + "\nSCENARIO = Scenario()", "wants websocket, for which it has no user class"),
         (OWN + "\nSCENARIO = Scenario(transports=('sse',), quick={'reader': 5})", "what there is not: reader"),
+        (OWN + "\nSCENARIO = Scenario(transports=('sse',), point='p99')", "answered by 'p99', which is none of delay, tail"),
+        (OWN + "\nSCENARIO = Scenario(transports=('sse',), burst=0)", "SCENARIO makes no sense: .* >= 1 - at `..burst`"),
+        (OWN + "\nSCENARIO = Scenario(transports=('sse',), quick={'slow': 2})", "with --quick makes no sense: .* <= 1.0"),
+        (OWN + "\nSCENARIO = Scenario(transports=('sse',), follows=2)", "follow 2 of 1 channels"),
         (OWN + "\nSCENARIO = {}", "no locustfiles.plan.Scenario"),
     ],
 )

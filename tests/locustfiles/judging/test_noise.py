@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locustfiles.judging.noise import LEVEL, Difference, Spread, paired, spread, step_down, student, unpaired
+from locustfiles.judging.noise import LEVEL, Difference, paired, step_down, student, unpaired
 
 # NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2, "Critical Values of the Student's-t Distribution", column 0.975.
 PRINTED = """12.706 4.303 3.182 2.776 2.571 2.447 2.365 2.306 2.262 2.228 2.201 2.179 2.160 2.145 2.131 2.120 2.110 2.101 2.093
@@ -102,10 +102,6 @@ def test_more_comparisons_ask_for_more():
     assert one.beyond_noise
     assert not many.beyond_noise
     assert one.by.mid == many.by.mid
-
-
-def test_the_spread_is_least_median_most():
-    assert spread([3, 1, 2]) == Spread(1, 2, 3)
 
 
 # --- what holds for all figures

@@ -311,6 +311,8 @@ def test_a_run_that_was_broken_off():
     verdicts = judge(run)
     assert verdicts.doubts == ["the run was broken off after 7 of 15 rounds"]
     assert "not trustworthy, because the run was broken off" in verdicts.each[0].sentence
+    run.wanted = 0  # a search tells no end
+    assert judge(run).doubts == ["the run was broken off"]
 
 
 def test_a_round_that_is_missing():

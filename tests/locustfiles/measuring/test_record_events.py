@@ -7,9 +7,6 @@ from hypothesis import strategies as st
 from locustfiles.measuring.record import Record
 from locustfiles.measuring.timeline import Cells
 from locustfiles.samples import Tally
-from transports.items import Lost
-
-LOST = Lost(id="e.9", channel="c", after="e.1", through="e.9", reason="evicted")
 
 
 def judged(numbers: list[int], first: int | None = None, last: int | None = None) -> Tally:
@@ -56,19 +53,18 @@ def test_without_a_first_number_reading_begins_where_it_begins():
 def test_a_declared_gap_is_told_apart_from_a_silent_one():
     record = Record("c")
     record.event(0, 0, 1)
-    record.lost(LOST)
+    record.lost()
     assert record.event(5, 0, 1) == "declared"
     assert record.event(7, 0, 1) == "lost"
     tally = record.tally(0, 7)
     assert (tally.lost, tally.declared) == (5, 4)
-    assert record.ranges == [LOST]
 
 
 def test_a_declaration_at_the_head_or_the_tail_covers_what_is_missing_there():
     record = Record("c")
-    record.lost(LOST)
+    record.lost()
     record.event(3, 0, 1)
-    record.lost(LOST)
+    record.lost()
     tally = record.tally(0, 9)
     assert (tally.lost, tally.declared) == (9, 9)
 

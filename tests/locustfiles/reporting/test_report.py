@@ -130,7 +130,7 @@ def test_the_page_begins_with_the_question():
 
 
 def test_a_run_that_was_broken_off_says_so():
-    run = msgspec.structs.replace(ONE, complete=False, rounds=ONE.rounds[:6])
+    run = msgspec.structs.replace(ONE, complete=False, wanted=20, rounds=ONE.rounds[:6])
     text = Page(report.html(run)).text
     assert "Incomplete, and so not trustworthy." in text
     assert "The run was broken off after 6 of 20 rounds." in text
