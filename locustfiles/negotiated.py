@@ -24,8 +24,8 @@ from transports.client import Stream, connect
 from transports.errors import EverywireError
 from transports.items import Event, Lost
 
-from .measuring.polling import selector
 from .measuring.readers import Batch, Opening
+from .measuring.selector import selector
 from .measuring.stamps import Stamp
 from .plan import NEGOTIATED
 from .samples import Traffic

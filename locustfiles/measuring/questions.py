@@ -1,4 +1,4 @@
-"""Questions: what the conductor of a round asks of a station, and what it answers. Values alone, so that a station may be in
+"""Questions: what is asked of a station in the course of a round, and what it answers. Values alone, so that a station may be in
 another process or on another host.
 """
 

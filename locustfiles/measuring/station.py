@@ -1,4 +1,4 @@
-"""Station: the readers of one Locust process, who answers for them what the conductor of a round asks."""
+"""Station: the readers of one Locust process, who answers for them what a round asks."""
 
 from __future__ import annotations
 

@@ -116,9 +116,9 @@ SELECTORS = """
 import gevent.monkey
 gevent.monkey.patch_all()
 import asyncio, sys, gevent
-from locustfiles.measuring import polling
+from locustfiles.measuring import selector
 
-kind = getattr(polling, sys.argv[1])
+kind = getattr(selector, sys.argv[1])
 loop = asyncio.SelectorEventLoop(kind())
 others = 0
 

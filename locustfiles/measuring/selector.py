@@ -1,4 +1,4 @@
-"""Polling: the selector with which asyncio waits inside of gevent."""
+"""Selector: how asyncio waits inside of gevent."""
 
 from __future__ import annotations
 
