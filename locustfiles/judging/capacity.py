@@ -44,7 +44,7 @@ def next_step(steps: Sequence[Step], lane: Lane, goal: float, start: int, most: 
         return min(held * 2, most) if held < most else None
     if failed - held <= 1 or (held and failed <= held * CLOSE):
         return None
-    return (held + failed) // 2 if held else max(1, failed // 2)
+    return (held + failed) // 2 if held else max(1, failed // 4)  # far away: in larger steps, since each is tried twice
 
 
 def capacity(steps: Sequence[Step], lane: Lane) -> tuple[int, int | None]:
