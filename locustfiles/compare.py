@@ -18,7 +18,7 @@ import msgspec
 
 from transports.errors import ConfigError
 
-from .conducting.archive import Archive, recorded, show
+from .conducting.archive import Archive, ArchiveError, recorded, show
 from .conducting.conductor import Conductor
 from .conducting.describe import questions
 from .conducting.environment import environment
@@ -119,18 +119,18 @@ def compare(
         planned = staging(asked)
     except PlanError as error:
         raise click.ClickException(str(error)) from error
-    context.exit(_conducted(planned, output or Path(f"compare-{datetime.now():%Y%m%d-%H%M%S}")))
+    try:
+        context.exit(_conducted(planned, output or Path(f"compare-{datetime.now():%Y%m%d-%H%M%S}")))
+    except ArchiveError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _conducted(planned: Staging, directory: Path) -> int:
-    """Have it played, kept and shown; the exit code."""
+    """Have it played, kept and shown; the exit code. Raises: ArchiveError."""
     packages = [package for each in planned.cast.subjects.values() for package in each.needs.values()]
     started = datetime.now(UTC).isoformat(timespec="seconds")
     run = Run(started=started, command=planned.command, plan=planned.plan, environment=environment(packages))
-    try:
-        archive = Archive(directory)
-    except OSError as error:
-        raise click.ClickException(f"cannot write to {directory}: {error.strerror}") from error
+    archive = Archive(directory)
     for note in planned.notes:
         click.echo(f"Note: {note}.", err=True)
     with stoppable(Stop()) as stop:
@@ -138,12 +138,12 @@ def _conducted(planned: Staging, directory: Path) -> int:
         try:
             failed = _played(Conductor(run, planned.cast, archive, stop))
         finally:  # whatever happens, even if nobody is there any more to be told
-            if failed == UNREACHABLE and not (run.rounds or run.steps or run.calibration):
+            if nothing := failed == UNREACHABLE and not (run.rounds or run.steps or run.calibration):
                 archive.discard()
             else:
                 archive.keep(run)
                 archive.show(run)
-        if not archive.run.exists():
+        if nothing:
             return failed
         told = _tell(run, archive.directory)
         return failed or told
@@ -198,7 +198,10 @@ def report(context: click.Context, file: Path, output: Path | None, slo: tuple[s
     _check_thresholds(slo)
     run.plan = msgspec.structs.replace(run.plan, slo=slo or run.plan.slo)
     directory = output or file.parent
-    show(run, directory)
+    try:
+        show(run, directory)
+    except ArchiveError as error:
+        raise click.ClickException(str(error)) from error
     context.exit(_tell(run, directory))
 
 

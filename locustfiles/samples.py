@@ -251,6 +251,14 @@ def encode(run: Run) -> bytes:
     return msgspec.json.encode(run)
 
 
+def is_run(body: bytes) -> bool:
+    """Whether `body` is a run, of whichever version."""
+    try:
+        return msgspec.json.decode(body, type=_Schema).schema.startswith(SCHEMA.partition("/")[0] + "/")
+    except msgspec.DecodeError:
+        return False
+
+
 def decode(body: bytes) -> Run:
     """The run in `body`.
 

@@ -100,6 +100,12 @@ def test_a_server_that_is_not_there(tmp_path: Path):
     assert result.exit_code == UNREACHABLE, result.output
     assert "http://127.0.0.1:9 does not serve everywire" in result.output
     assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    recorded(tmp_path / "out" / "run.json", calm())
+    result = typed("--url", "http://127.0.0.1:9", "--output", str(tmp_path / "out"), *BARE)
+    assert result.exit_code == UNREACHABLE, result.output
+    assert "Report:" not in result.output
+    assert kept(tmp_path / "out") == calm()
 
 
 @pytest.mark.real
@@ -145,6 +151,15 @@ def test_it_can_be_shown_elsewhere(tmp_path: Path):
     assert CliRunner().invoke(report, [file, "--output", str(tmp_path / "there")]).exit_code == 0
     assert (tmp_path / "there" / "index.html").exists()
     assert not (tmp_path / "index.html").exists()
+
+
+def test_it_cannot_be_shown_just_anywhere(tmp_path: Path):
+    file = recorded(tmp_path / "run.json", calm())
+    result = CliRunner().invoke(report, [file, "--output", f"{file}/out"])
+    assert (result.exit_code, "cannot write to" in result.output) == (FAILED, True)
+    (tmp_path / "index.html").write_text("<h1>mine</h1>", encoding="utf-8")
+    result = CliRunner().invoke(report, [file])
+    assert (result.exit_code, "is not of a comparison" in result.output) == (FAILED, True)
 
 
 @pytest.mark.parametrize(("limit", "code"), [("p99<1s", 0), ("websocket:p50<2ms", 0), ("p50<2ms", THRESHOLD)])
