@@ -2,6 +2,8 @@
 
 Each is a child in a session of its own, so that Ctrl-C in a terminal reaches only the process that started it; that one then
 ends its children, each by its own pid. Nothing here is interrupted in the middle: whoever waits looks at a `Stop` meanwhile.
+Beside each child a shell waits for the end of its input, which comes without a word if who started both was killed: then it
+ends the child.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ _ANSWER_WAIT: Final = 5.0  # seconds for the network to say that it has done wha
 _COMMANDS: Final = ("cut", "close", "forget")
 _ERROR: Final = re.compile(r"\[[^]]+\] \S+/(?:ERROR|CRITICAL)/\S+: (.*)")  # a line of Locust's log
 _URL: Final = re.compile(r"https?://[^\s,]+")
+_HEIR: Final = 'read -r said || { kill -TERM "-$0"; sleep 2; kill -KILL "-$0"; }'  # a shell's script; $0: a session
 
 
 class StageError(Exception):
@@ -101,6 +104,7 @@ class Child:
         with said.open("ab") as file:
             settings = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": subprocess.STDOUT, **options}
             self.process: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **settings)  # noqa: S603
+        self._heir = _heir(self.process.pid)
 
     @property
     def pid(self) -> int:
@@ -122,8 +126,7 @@ class Child:
         end = time.monotonic() + _STOP_WAIT
         while self.running and time.monotonic() < end and self._stop.asked < 2:
             time.sleep(_LOOK)
-        if self.running:
-            self.kill()
+        self.kill()
 
     def kill(self) -> None:
         """End it and its session without asking."""
@@ -131,6 +134,8 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
+        if self._heir.returncode is None:
+            self._heir.communicate(b"it has ended\n")
 
     def __enter__(self) -> Child:
         return self
@@ -141,6 +146,12 @@ class Child:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def _heir(session: int) -> subprocess.Popen[bytes]:
+    """A shell that ends a session if its input ends before a word comes."""
+    settings = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(["/bin/sh", "-c", _HEIR, str(session)], start_new_session=True, **settings)  # type: ignore[call-overload, no-any-return]  # noqa: S603
 
 
 def last_words(said: str) -> str:

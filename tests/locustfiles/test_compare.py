@@ -388,7 +388,7 @@ def under_way(directory: Path, *words: str) -> Iterator[tuple[subprocess.Popen[s
         assert Stop().until(
             lambda: any("locustfiles.measuring.publisher" in _words(each) for each in root.children(recursive=True)), 40
         )
-        yield process, root.children(recursive=True)
+        yield process, [each for each in root.children(recursive=True) if _words(each)[:1] != ["/bin/sh"]]
         process.kill()
 
 
@@ -413,6 +413,16 @@ def test_an_interrupt_leaves_a_report_and_no_orphans(tmp_path: Path, signals: li
     assert not kept(out).complete
     assert (out / "index.html").exists()
     assert "broken off" in said[0].lower()
+
+
+@pytest.mark.real
+def test_nothing_outlives_a_comparison_that_is_killed(tmp_path: Path):
+    words = [*TINY[:4], "--transport", "sse", "--seconds", "60", "--network", "latency-1ms", "--processes", "2"]
+    with under_way(tmp_path / "out", *words) as (process, children):
+        assert len(children) == 6  # server, network, Locust and its two, publisher
+        process.kill()
+        _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
 
 
 @pytest.mark.real

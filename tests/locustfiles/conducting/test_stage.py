@@ -109,6 +109,32 @@ def test_who_does_not_end_is_killed_with_its_session(tmp_path: Path):
         assert psutil.wait_procs(family, 5)[1] == []
 
 
+def test_who_does_not_end_is_killed_even_if_nobody_is_left_to_do_it(tmp_path: Path):
+    family = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]); {STUBBORN}"
+    code = f"""
+import sys, time
+from pathlib import Path
+from locustfiles.conducting.stage import Child, Stop
+child = Child([sys.executable, "-c", {family!r}], Path({str(tmp_path / "said")!r}), Stop())
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        child = psutil.Process(int(starter.stdout.readline()))
+        assert Stop().until(lambda: (tmp_path / "said").read_bytes() == b"ready\nready\n", 20)
+        everybody = [child, *child.children()]
+        starter.kill()
+        assert psutil.wait_procs(everybody, 10)[1] == []
+
+
+def test_no_shell_stays_when_a_child_has_ended(tmp_path: Path):
+    with Server(SMALL, tmp_path, Stop()) as server:
+        server.wait()
+        server.restart(kill=True)
+    assert not [each for each in psutil.Process().children() if "kill -TERM" in " ".join(each.cmdline())]
+
+
 def test_who_is_asked_twice_does_not_wait(tmp_path: Path):
     stop = Stop()
     stop.ask()
