@@ -121,21 +121,29 @@ class Child:
         return last_words(self.said.read_text("utf-8", "replace") if self.said.exists() else "")
 
     def end(self) -> None:
-        """Ask it to end, and kill it and its session if it does not, or if nobody wants to wait."""
-        self.process.terminate()
+        """Ask its session to end, and kill what does not, or at once if nobody wants to wait."""
+        self._tell(signal.SIGTERM)
         end = time.monotonic() + _STOP_WAIT
-        while self.running and time.monotonic() < end and self._stop.asked < 2:
+        while (self.running or self._tell(0)) and time.monotonic() < end and self._stop.asked < 2:
             time.sleep(_LOOK)
         self.kill()
 
     def kill(self) -> None:
         """End it and its session without asking."""
-        if self.running:  # and not waited for: the number is still its own
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+        self._tell(signal.SIGKILL)
         self.process.wait()
         if self._heir.returncode is None:
             self._heir.communicate(b"it has ended\n")
+
+    def _tell(self, number: int) -> bool:
+        """Send a signal to its session, which may live on without it: what is started may be a script. False: nobody is left."""
+        if self._heir.returncode is not None:  # it was ended: the number may be another's by now
+            return False
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
     def __enter__(self) -> Child:
         return self

@@ -109,6 +109,21 @@ def test_who_does_not_end_is_killed_with_its_session(tmp_path: Path):
         assert psutil.wait_procs(family, 5)[1] == []
 
 
+@pytest.mark.parametrize("kill", [False, True])
+def test_what_a_script_started_ends_with_it(tmp_path: Path, kill: bool):
+    script = Subject(name="script", what="", command=("sh", "-c", f"{{python}} -c '{SERVER}' {{host}} {{port}}; true"), ready="/")
+    with Server(script, tmp_path, Stop()) as server:
+        server.wait()
+        assert server.pid is not None
+        family = psutil.Process(server.pid).children()
+        assert len(family) == 1
+        server.restart(kill=kill)
+        assert gone(family[0].pid)
+        server.wait()
+        family = psutil.Process(server.pid).children()
+    assert gone(family[0].pid)
+
+
 def test_who_does_not_end_is_killed_even_if_nobody_is_left_to_do_it(tmp_path: Path):
     family = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]); {STUBBORN}"
     code = f"""
