@@ -6,15 +6,21 @@ Pure data: read by `compare`, which must not import Locust, and by Locust itself
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 TRANSPORTS: Final = ("websocket", "sse", "longpoll")
 NEGOTIATED: Final = "negotiated"  # the client chooses
 # Which figure answers a question: the median of the delay, its 99th percentile, the time until readers are back after a fault,
 # the server's memory per reader, the readers that a server bears, or the time until a reader's own publish is acknowledged.
 POINTS: Final = ("delay", "tail", "recovery", "memory", "capacity", "acknowledgement")
+
+Some: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
+Rate: TypeAlias = Annotated[float, Meta(ge=1e-6, le=1e6)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=1e7)]  # four months
+_Point: TypeAlias = Annotated[str, Meta(pattern=f"^({'|'.join(POINTS)})?$")]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,9 +31,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     the old one again when the time is over).
     """
 
-    at: float  # seconds since the first event was due
+    at: Seconds  # seconds since the first event was due
     do: str
-    lasts: float = 0.0  # seconds; for `network …`
+    lasts: Seconds = 0.0  # seconds; for `network …`
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,21 +41,21 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     transports: tuple[str, ...] = TRANSPORTS
     networks: tuple[str, ...] = ("open",)
-    readers: int = 100
-    rate: float = 50.0  # events per second
-    burst: int = 1  # events that are due at the same moment; the rate stays what it is
-    size: int = 100  # bytes of one event's data
-    seconds: float = 10.0  # of publishing in each round
-    repeats: int = 5
-    channels: int = 1  # to which the events go in turn
-    follows: int = 1  # of these, how many a reader follows
-    slow: float = 0.0  # share of the readers that take their time
-    says: float = 0.0  # events per second that each reader publishes itself
-    goal: float | None = None  # ms: search for the most readers whose p99 stays below it
+    readers: Some = 100
+    rate: Rate = 50.0  # events per second
+    burst: Some = 1  # events that are due at the same moment; the rate stays what it is
+    size: Some = 100  # bytes of one event's data
+    seconds: Annotated[float, Meta(gt=0, le=1e7)] = 10.0  # of publishing in each round
+    repeats: Some = 5
+    channels: Some = 1  # to which the events go in turn
+    follows: Some = 1  # of these, how many a reader follows
+    slow: Annotated[float, Meta(ge=0, le=1)] = 0.0  # share of the readers that take their time
+    says: Annotated[float, Meta(ge=0, le=1e6)] = 0.0  # events per second that each reader publishes itself
+    goal: Annotated[float, Meta(gt=0, le=1e9)] | None = None  # ms: search for the most readers whose p99 stays below it
     faults: tuple[Fault, ...] = ()
-    patience: float = 30.0  # seconds to wait for readers to be in place; who is not there then does not get through
+    patience: Seconds = 30.0  # seconds to wait for readers to be in place; who is not there then does not get through
     quick: dict[str, float] = {}  # what changes with --quick: {"readers": 50}
-    point: str = ""  # which figure answers the question, one of POINTS; empty: what the other numbers suggest
+    point: _Point = ""  # which figure answers the question, one of POINTS; empty: what the other numbers suggest
 
     @property
     def answered_by(self) -> str:
@@ -69,6 +75,6 @@ class Plan(Scenario, frozen=True, kw_only=True):
     scenario: str = "fanout"  # name, or path of the file
     question: str = ""
     subjects: tuple[str, ...] = ("everywire",)  # the servers: names, paths of adapters, or URLs
-    processes: int = 1  # of Locust
+    processes: Annotated[int, Meta(ge=1, le=1000)] = 1  # of Locust
     slo: tuple[str, ...] = ()  # `p99<50ms`
     calibrate: bool = True

@@ -7,6 +7,7 @@ alone and runs nothing.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import re
 import subprocess
@@ -76,7 +77,10 @@ def description(file: Path) -> Description:
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise ScenarioError(f"{file} cannot be used: {said[-1] if said else f'exit code {done.returncode}'}")
-    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Description)
+    for line in reversed(done.stdout.splitlines()):  # a file may say something of its own, before and after
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(line, type=Description)
+    raise ScenarioError(f"{file} ends the process that looks at it")
 
 
 def describe(module: ModuleType) -> Description:
@@ -91,6 +95,10 @@ def describe(module: ModuleType) -> Description:
         scenario = Scenario(transports=tuple(users))
     if not isinstance(scenario, Scenario):
         raise ScenarioError("its SCENARIO is no locustfiles.plan.Scenario")
+    try:
+        scenario = msgspec.convert(msgspec.to_builtins(scenario), Scenario)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise ScenarioError(f"its SCENARIO makes no sense: {error}") from error
     if missing := [name for name in scenario.transports if name not in users]:
         raise ScenarioError(f"its SCENARIO wants {', '.join(missing)}, for which it has no user class")
     if unknown := sorted(set(scenario.quick) - set(Scenario.__struct_fields__)):

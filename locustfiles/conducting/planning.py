@@ -108,6 +108,10 @@ def _plan(wishes: Wishes, found: Description, subjects: tuple[str, ...]) -> Plan
         slo=wishes.slo,
         calibrate=wishes.calibrate,
     )
+    try:
+        whole = msgspec.convert(msgspec.to_builtins(whole), Plan)
+    except msgspec.ValidationError as error:
+        raise PlanError(f"this cannot be played: {error}") from error
     return msgspec.structs.replace(whole, faults=within(whole.faults, whole.seconds))
 
 

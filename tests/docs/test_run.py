@@ -38,7 +38,7 @@ def inside(hint: object) -> list:
 def words(hint: object) -> set[str]:
     """How the page may call a type."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):
         (kind,) = (part for part in parts if part is not type(None))
         return {f"{word} or null" for word in words(kind)}
     if origin in (list, tuple):

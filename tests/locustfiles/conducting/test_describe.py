@@ -56,6 +56,12 @@ def test_a_file_of_anybody_s(tmp_path: Path):
 
 
 @pytest.mark.real
+def test_a_file_may_say_something_of_its_own(tmp_path: Path):
+    found = description(written(tmp_path, f"{OWN}\nimport atexit\nprint('before')\natexit.register(print, 'after')"))
+    assert found.users == {"sse": "Mine", "longpoll": "Polling"}
+
+
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -64,6 +70,10 @@ def test_a_file_of_anybody_s(tmp_path: Path):
         (OWN + "\nSCENARIO = Scenario()", "wants websocket, for which it has no user class"),
         (OWN + "\nSCENARIO = Scenario(transports=('sse',), quick={'reader': 5})", "what there is not: reader"),
         (OWN + "\nSCENARIO = {}", "no locustfiles.plan.Scenario"),
+        (OWN + "\nSCENARIO = Scenario(transports=('sse',), rate=0)", "makes no sense.*rate"),
+        (OWN + "\nSCENARIO = Scenario(transports=('sse',), seconds=float('nan'))", "makes no sense.*seconds"),
+        (OWN + "\nSCENARIO = Scenario(transports=('sse',), point='speed')", "makes no sense.*point"),
+        ("import sys; sys.exit(0)", "ends the process"),
     ],
 )
 def test_a_file_that_cannot_be_used_tells_why(tmp_path: Path, text: str, said: str):
