@@ -8,6 +8,7 @@ worse; 4 not trustworthy, and a run that was broken off never is; 5 the server d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +61,15 @@ def _plainly(work: Callable[[], _Result]) -> _Result:
         raise
 
 
+class Number(click.FloatRange):
+    """A number within limits. What is not a number is within any, for click."""
+
+    def convert(self, *arguments: Any) -> Any:
+        """See click."""
+        found = super().convert(*arguments)
+        return self.fail(f"{arguments[0]!r} is no number.", *arguments[1:]) if math.isnan(found) else found
+
+
 @click.command(cls=Command)
 @click.option("--scenario", default="fanout", show_default=True, metavar="NAME|FILE", help="The question. --list shows them.")
 @click.option(
@@ -74,8 +84,8 @@ def _plainly(work: Callable[[], _Result]) -> _Result:
 @click.option("--transport", "transports", multiple=True, type=click.Choice(list(NAMES)), help="Only this; several may be given.")
 @click.option("--quick", is_flag=True, help="Fewer readers, less time. What else is given stands.")
 @click.option("--readers", type=click.IntRange(1), help="Readers at once.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Events per second.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Of publishing in each round.")
+@click.option("--rate", type=Number(0, min_open=True), help="Events per second.")
+@click.option("--seconds", type=Number(0, min_open=True), help="Of publishing in each round.")
 @click.option("--repeats", type=click.IntRange(1), help="Rounds of each; with fewer than 5 only large differences are found.")
 @click.option("--size", type=click.IntRange(60, 30_000), help="Bytes of one event's data.")
 @click.option("--processes", type=click.IntRange(1), help="Processes that read, for more readers than one core can play.")
@@ -208,9 +218,7 @@ def report(context: click.Context, file: Path, output: Path | None, slo: tuple[s
 @click.command(cls=Command)
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
-@click.option(
-    "--tolerance", default=5.0, show_default=True, type=click.FloatRange(0, 100), help="Percent by which anything may change."
-)
+@click.option("--tolerance", default=5.0, show_default=True, type=Number(0, 100), help="Percent by which anything may change.")
 @click.option("--anyway", is_flag=True, help="Compare runs of different plans too, as far as they go together.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_context
@@ -260,9 +268,11 @@ def _advice_to(url: str, remote: bool) -> list[advice.Advice]:
 
 def _recorded(file: Path) -> Run:
     try:
-        return recorded(file)
+        run = recorded(file)
     except SampleError as error:
         raise click.ClickException(str(error)) from error
+    _check_thresholds(run.plan.slo)
+    return run
 
 
 def _check_thresholds(slos: Iterable[str]) -> None:

@@ -87,6 +87,8 @@ def _staging(wishes: Wishes) -> Staging:
     cast = Cast(file, found.users, subjects)
     plan = _plan(wishes, found, tuple(subjects))
     _check(plan, cast, wishes.transports)
+    for text in plan.slo:
+        slo(text, plan)
     played = {lane.transport for lane in lanes(plan, cast)}
     plan = msgspec.structs.replace(
         plan,

@@ -66,7 +66,8 @@ def test_it_patches_nothing():
         (["--readers", "0"], "--readers"),
         (["--rate", "-1"], "--rate"),
         (["--size", "10"], "--size"),
-        (["--rate", "nan"], "cannot be played: .*rate"),
+        (["--rate", "nan"], "--rate.*'nan' is no number"),
+        (["--slo", "no-upgrade/p99<50ms"], "nothing that it is about is measured; there are open, everywire, websocket"),
         (["--rate", "inf"], "cannot be played: .*rate"),
         (["--seconds", "1e309"], "cannot be played: .*seconds"),
         (["--readers", "99999999999999999999"], "cannot be played: .*readers"),
@@ -192,6 +193,19 @@ def test_what_is_no_run_is_told(tmp_path: Path, text: str):
     result = CliRunner().invoke(report, [str(tmp_path / "run.json")])
     assert result.exit_code == FAILED
     assert "run.json: " in result.output
+
+
+def test_a_run_whose_thresholds_are_none_is_told(tmp_path: Path):
+    run = calm()
+    run.plan = msgspec.structs.replace(run.plan, slo=("p99 is fine",))
+    result = CliRunner().invoke(report, [recorded(tmp_path / "run.json", run)])
+    assert (result.exit_code, "'p99 is fine' is no threshold" in result.output) == (FAILED, True)
+
+
+def test_a_tolerance_is_a_number(tmp_path: Path):
+    file = recorded(tmp_path / "run.json", calm())
+    result = CliRunner().invoke(diff, [file, file, "--tolerance", "nan"])
+    assert (result.exit_code, "is no number" in result.output) == (FAILED, True)
 
 
 def test_a_run_that_is_not_there():
