@@ -28,7 +28,7 @@ from .conducting.stage import StageError, Stop, StoppedError, UnreachableError, 
 from .judging import advice
 from .judging import diff as differences
 from .judging import slo as thresholds
-from .judging.names import NAMES
+from .judging.names import NAMES, printable
 from .judging.verdict import judge
 from .reporting import report as reporting
 from .samples import Run, SampleError
@@ -56,9 +56,14 @@ class Command(click.Command):
 def _plainly(work: Callable[[], _Result]) -> _Result:
     try:
         return work()
-    except click.UsageError as error:
-        error.exit_code = FAILED  # type: ignore[misc]
+    except click.ClickException as error:
+        error.exit_code, error.message = FAILED, printable(error.message)  # type: ignore[misc]
         raise
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print what may come from a file or a server of anybody's."""
+    click.echo(printable(text), err=err)
 
 
 class Number(click.FloatRange):
@@ -122,7 +127,7 @@ def compare(
     5 a server does not answer; 1 anything else.
     """
     if wanted:
-        click.echo(_list())
+        _say(_list())
         return
     asked = Wishes(subjects=(*subjects, *urls), calibrate=not no_calibrate, **wishes)
     try:
@@ -142,7 +147,7 @@ def _conducted(planned: Staging, directory: Path) -> int:
     run = Run(started=started, command=planned.command, plan=planned.plan, environment=environment(packages))
     archive = Archive(directory)
     for note in planned.notes:
-        click.echo(f"Note: {note}.", err=True)
+        _say(f"Note: {note}.", err=True)
     with stoppable(Stop()) as stop:
         failed = FAILED
         try:
@@ -164,12 +169,12 @@ def _played(conductor: Conductor) -> int:
     try:
         conductor.play()
     except StoppedError:
-        click.echo("Broken off. What was measured until then is kept.", err=True)
+        _say("Broken off. What was measured until then is kept.", err=True)
     except UnreachableError as error:
-        click.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}", err=True)
         return UNREACHABLE
     except StageError as error:
-        click.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}", err=True)
         return FAILED
     return 0
 
@@ -177,10 +182,10 @@ def _played(conductor: Conductor) -> int:
 def _tell(run: Run, directory: Path) -> int:
     """Print what was found, and say by an exit code how good it is."""
     results = thresholds.check(run, map(thresholds.slo, run.plan.slo))
-    click.echo(f"\n{reporting.text(run)}")
+    _say(f"\n{reporting.text(run)}")
     if results:
-        click.echo(f"\n{thresholds.text(results)}")
-    click.echo(f"\nReport: {directory / 'index.html'}   Samples: {directory / 'run.json'}\nAgain:  {run.command}")
+        _say(f"\n{thresholds.text(results)}")
+    _say(f"\nReport: {directory / 'index.html'}   Samples: {directory / 'run.json'}\nAgain:  {run.command}")
     if not judge(run).trustworthy:
         return NOT_TRUSTWORTHY
     return 0 if all(each.met for each in results) else THRESHOLD
@@ -231,7 +236,7 @@ def diff(context: click.Context, /, *, before: Path, after: Path, tolerance: flo
         found = differences.diff(_recorded(before), _recorded(after), tolerance=tolerance / 100, anyway=anyway)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(differences.as_json(found) if as_json else differences.text(found))
+    click.echo(differences.as_json(found)) if as_json else _say(differences.text(found))
     context.exit(found.code)
 
 
@@ -247,10 +252,10 @@ def advise(*, what: str, remote: bool) -> None:
     Exit code: 0 told; 4 the run is not trustworthy; 5 the server does not answer; 1 anything else.
     """
     if "://" in what:
-        click.echo(advice.text(_advice_to(what, remote)))
+        _say(advice.text(_advice_to(what, remote)))
         return
     run = _recorded(Path(what))
-    click.echo(advice.text(advice.advise(run), run))
+    _say(advice.text(advice.advise(run), run))
     click.get_current_context().exit(0 if judge(run).trustworthy else NOT_TRUSTWORTHY)
 
 
@@ -260,7 +265,7 @@ def _advice_to(url: str, remote: bool) -> list[advice.Advice]:
         found = running(url, remote)
         return advice.advise_status(status_of(found))
     except UnreachableError as error:
-        click.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}", err=True)
         raise SystemExit(UNREACHABLE) from error
     except (PlanError, ConfigError) as error:
         raise click.ClickException(str(error)) from error

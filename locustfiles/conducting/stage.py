@@ -231,6 +231,12 @@ class Server:
         if not self._stop.until(answers, START_WAIT if self.ours else 2.0):
             raise UnreachableError(f"{self.url} does not serve {self._what()}: {reason}")
 
+    def check(self) -> None:
+        """Raises: UnreachableError, it has ended by itself."""
+        if self._child is not None and not self._child.running:
+            code, said = self._child.process.returncode, self._child.last_words()
+            raise UnreachableError(f"{self.subject.name} ended by itself, with {code}: {said or 'it said nothing'}")
+
     def restart(self, *, kill: bool = False) -> None:
         """End it, by asking or without, and start it again on the same port. Returns when it answers. Raises: StageError."""
         assert self._child is not None  # noqa: S101 - who asks has seen that it is ours
@@ -337,6 +343,14 @@ class Relay:
         self._line(_ANSWER_WAIT)  # what it does
         if self.authority is not None:
             self._line(_ANSWER_WAIT)  # whom to trust
+
+    def check(self) -> None:
+        """Raises: StageError, it has ended by itself."""
+        if not self._child.running:
+            assert self._child.process.stdout is not None  # noqa: S101 - it is a pipe
+            said = last_words((self._heard + self._child.process.stdout.read()).decode("utf-8", "replace"))
+            code = self._child.process.returncode
+            raise StageError(f"the network {self.profile.name} ended by itself, with {code}: {said or 'it said nothing'}")
 
     def tell(self, command: str) -> None:
         """Have it do `cut`, `close`, `forget`, or become the network of that name. Returns when it has. Raises: StageError."""

@@ -195,6 +195,22 @@ def test_what_is_no_run_is_told(tmp_path: Path, text: str):
     assert "run.json: " in result.output
 
 
+def test_nothing_in_a_run_steers_the_terminal(tmp_path: Path):
+    run, steering = calm(), "\x1b]0;title\x07\x1b[2J"
+    run.command = f"everywire compare {steering}"
+    run.environment["kernel"] = steering
+    run.rounds[0].sample.published.refused[steering] = 1
+    run.plan = msgspec.structs.replace(run.plan, slo=(f"p99<5ms{steering}",))
+    file = recorded(tmp_path / "run.json", run)
+    run.plan = msgspec.structs.replace(run.plan, slo=())
+    other = recorded(tmp_path / "other.json", run)
+    for command, *words in ((report, file), (report, other), (diff, other, other), (advise, other)):
+        said = CliRunner().invoke(command, words).output
+        assert said
+        assert "\x1b" not in said
+    assert r"\x1b]0;title\x07" in CliRunner().invoke(report, [other]).output
+
+
 def test_a_run_whose_thresholds_are_none_is_told(tmp_path: Path):
     run = calm()
     run.plan = msgspec.structs.replace(run.plan, slo=("p99 is fine",))

@@ -91,6 +91,28 @@ def test_a_server_that_dies_tells_why(tmp_path: Path):
         server.wait()
 
 
+def test_a_server_that_ends_by_itself_tells_why(server: Server):
+    server.check()
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    assert Stop().until(lambda: server.pid is None, 10)
+    with pytest.raises(UnreachableError, match=r"small ended by itself, with -9: "):
+        server.check()
+    server.restart()
+    server.check()
+
+
+def test_a_network_that_ends_by_itself_tells_so(server: Server, tmp_path: Path):
+    with Relay("latency-1ms", server.url, tmp_path, Stop()) as relay:
+        relay.wait()
+        relay.check()
+        assert relay.pid is not None
+        os.kill(relay.pid, signal.SIGKILL)
+        assert Stop().until(lambda: relay.pid is None, 10)
+        with pytest.raises(StageError, match=r"the network latency-1ms ended by itself"):
+            relay.check()
+
+
 def test_a_server_that_is_not_there(tmp_path: Path):
     there = Subject(name="http://127.0.0.1:9", what="", url="http://127.0.0.1:9")
     with Server(there, tmp_path, Stop()) as server:
