@@ -8,6 +8,7 @@ worse; 4 not trustworthy, and a run that was broken off never is; 5 the server d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ import msgspec
 
 from transports.errors import ConfigError
 
-from .conducting.archive import Archive, recorded, show
+from .conducting.archive import Archive, ArchiveError, recorded, show
 from .conducting.conductor import Conductor
 from .conducting.describe import questions
 from .conducting.environment import environment
@@ -27,7 +28,7 @@ from .conducting.stage import StageError, Stop, StoppedError, UnreachableError, 
 from .judging import advice
 from .judging import diff as differences
 from .judging import slo as thresholds
-from .judging.names import NAMES
+from .judging.names import NAMES, printable
 from .judging.verdict import judge
 from .reporting import report as reporting
 from .samples import Run, SampleError
@@ -55,9 +56,23 @@ class Command(click.Command):
 def _plainly(work: Callable[[], _Result]) -> _Result:
     try:
         return work()
-    except click.UsageError as error:
-        error.exit_code = FAILED  # type: ignore[misc]
+    except click.ClickException as error:
+        error.exit_code, error.message = FAILED, printable(error.message)  # type: ignore[misc]
         raise
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print what may come from a file or a server of anybody's."""
+    click.echo(printable(text), err=err)
+
+
+class Number(click.FloatRange):
+    """A number within limits. What is not a number is within any, for click."""
+
+    def convert(self, *arguments: Any) -> Any:
+        """See click."""
+        found = super().convert(*arguments)
+        return self.fail(f"{arguments[0]!r} is no number.", *arguments[1:]) if math.isnan(found) else found
 
 
 @click.command(cls=Command)
@@ -74,11 +89,11 @@ def _plainly(work: Callable[[], _Result]) -> _Result:
 @click.option("--transport", "transports", multiple=True, type=click.Choice(list(NAMES)), help="Only this; several may be given.")
 @click.option("--quick", is_flag=True, help="Fewer readers, less time. What else is given stands.")
 @click.option("--readers", type=click.IntRange(1), help="Readers at once.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Events per second.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Of publishing in each round.")
+@click.option("--rate", type=Number(0, min_open=True), help="Events per second.")
+@click.option("--seconds", type=Number(0, min_open=True), help="Of publishing in each round.")
 @click.option("--repeats", type=click.IntRange(1), help="Rounds of each; with fewer than 5 only large differences are found.")
 @click.option("--size", type=click.IntRange(60, 30_000), help="Bytes of one event's data.")
-@click.option("--processes", type=click.IntRange(1), help="Processes that read, for more readers than one core can play.")
+@click.option("--processes", type=click.IntRange(1, 64), help="Processes that read, for more readers than one core can play.")
 @click.option("--slo", multiple=True, metavar="LIMIT", help="Such as 'p99<50ms' or 'sse:lost==0': exit code 3 if it is not kept.")
 @click.option("--no-calibrate", is_flag=True, help="Do not measure first what the instrument adds by itself.")
 @click.option("--remote", is_flag=True, help="Allow a URL beyond this machine. Only for servers that you may load.")
@@ -112,38 +127,38 @@ def compare(
     5 a server does not answer; 1 anything else.
     """
     if wanted:
-        click.echo(_list())
+        _say(_list())
         return
     asked = Wishes(subjects=(*subjects, *urls), calibrate=not no_calibrate, **wishes)
     try:
         planned = staging(asked)
     except PlanError as error:
         raise click.ClickException(str(error)) from error
-    context.exit(_conducted(planned, output or Path(f"compare-{datetime.now():%Y%m%d-%H%M%S}")))
+    try:
+        context.exit(_conducted(planned, output or Path(f"compare-{datetime.now():%Y%m%d-%H%M%S}")))
+    except ArchiveError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _conducted(planned: Staging, directory: Path) -> int:
-    """Have it played, kept and shown; the exit code."""
+    """Have it played, kept and shown; the exit code. Raises: ArchiveError."""
     packages = [package for each in planned.cast.subjects.values() for package in each.needs.values()]
     started = datetime.now(UTC).isoformat(timespec="seconds")
     run = Run(started=started, command=planned.command, plan=planned.plan, environment=environment(packages))
-    try:
-        archive = Archive(directory)
-    except OSError as error:
-        raise click.ClickException(f"cannot write to {directory}: {error.strerror}") from error
+    archive = Archive(directory)
     for note in planned.notes:
-        click.echo(f"Note: {note}.", err=True)
+        _say(f"Note: {note}.", err=True)
     with stoppable(Stop()) as stop:
         failed = FAILED
         try:
             failed = _played(Conductor(run, planned.cast, archive, stop))
         finally:  # whatever happens, even if nobody is there any more to be told
-            if failed == UNREACHABLE and not (run.rounds or run.steps or run.calibration):
+            if nothing := failed == UNREACHABLE and not (run.rounds or run.steps or run.calibration):
                 archive.discard()
             else:
                 archive.keep(run)
                 archive.show(run)
-        if not archive.run.exists():
+        if nothing:
             return failed
         told = _tell(run, archive.page, archive.run)
         return failed or told
@@ -154,12 +169,12 @@ def _played(conductor: Conductor) -> int:
     try:
         conductor.play()
     except StoppedError:
-        click.echo("Broken off. What was measured until then is kept.", err=True)
+        _say("Broken off. What was measured until then is kept.", err=True)
     except UnreachableError as error:
-        click.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}", err=True)
         return UNREACHABLE
     except StageError as error:
-        click.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}", err=True)
         return FAILED
     return 0
 
@@ -167,10 +182,10 @@ def _played(conductor: Conductor) -> int:
 def _tell(run: Run, page: Path, samples: Path) -> int:
     """Print what was found and where it is kept, and say by an exit code how good it is."""
     results = thresholds.check(run, map(thresholds.slo, run.plan.slo))
-    click.echo(f"\n{reporting.text(run)}")
+    _say(f"\n{reporting.text(run)}")
     if results:
-        click.echo(f"\n{thresholds.text(results)}")
-    click.echo(f"\nReport: {page}   Samples: {samples}\nAgain:  {run.command}")
+        _say(f"\n{thresholds.text(results)}")
+    _say(f"\nReport: {page}   Samples: {samples}\nAgain:  {run.command}")
     if not judge(run).trustworthy:
         return NOT_TRUSTWORTHY
     return 0 if all(each.met for each in results) else THRESHOLD
@@ -197,15 +212,17 @@ def report(context: click.Context, file: Path, output: Path | None, slo: tuple[s
     run = _recorded(file)
     _check_thresholds(slo)
     run.plan = msgspec.structs.replace(run.plan, slo=slo or run.plan.slo)
-    context.exit(_tell(run, show(run, output or file.parent), file))
+    try:
+        page = show(run, output or file.parent)
+    except ArchiveError as error:
+        raise click.ClickException(str(error)) from error
+    context.exit(_tell(run, page, file))
 
 
 @click.command(cls=Command)
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
-@click.option(
-    "--tolerance", default=5.0, show_default=True, type=click.FloatRange(0, 100), help="Percent by which anything may change."
-)
+@click.option("--tolerance", default=5.0, show_default=True, type=Number(0, 100), help="Percent by which anything may change.")
 @click.option("--anyway", is_flag=True, help="Compare runs of different plans too, as far as they go together.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_context
@@ -218,7 +235,7 @@ def diff(context: click.Context, /, *, before: Path, after: Path, tolerance: flo
         found = differences.diff(_recorded(before), _recorded(after), tolerance=tolerance / 100, anyway=anyway)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(differences.as_json(found) if as_json else differences.text(found))
+    click.echo(differences.as_json(found)) if as_json else _say(differences.text(found))
     context.exit(found.code)
 
 
@@ -234,10 +251,10 @@ def advise(*, what: str, remote: bool) -> None:
     Exit code: 0 told; 4 the run is not trustworthy; 5 the server does not answer; 1 anything else.
     """
     if "://" in what:
-        click.echo(advice.text(_advice_to(what, remote)))
+        _say(advice.text(_advice_to(what, remote)))
         return
     run = _recorded(Path(what))
-    click.echo(advice.text(advice.advise(run), run))
+    _say(advice.text(advice.advise(run), run))
     click.get_current_context().exit(0 if judge(run).trustworthy else NOT_TRUSTWORTHY)
 
 
@@ -247,7 +264,7 @@ def _advice_to(url: str, remote: bool) -> list[advice.Advice]:
         found = running(url, remote)
         return advice.advise_status(status_of(found))
     except UnreachableError as error:
-        click.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}", err=True)
         raise SystemExit(UNREACHABLE) from error
     except (PlanError, ConfigError) as error:
         raise click.ClickException(str(error)) from error
@@ -255,9 +272,11 @@ def _advice_to(url: str, remote: bool) -> list[advice.Advice]:
 
 def _recorded(file: Path) -> Run:
     try:
-        return recorded(file)
+        run = recorded(file)
     except SampleError as error:
         raise click.ClickException(str(error)) from error
+    _check_thresholds(run.plan.slo)
+    return run
 
 
 def _check_thresholds(slos: Iterable[str]) -> None:

@@ -10,10 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 _BITS = 11  # leading bits kept: 2^10 buckets for each doubling, so an error of at most 2^-10
+
+# What a file may say: numbers that can be reckoned with.
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 53)]
+Micros: TypeAlias = Annotated[int, Meta(ge=-(1 << 53), le=1 << 53)]
 
 
 def bucket(us: int) -> int:
@@ -25,9 +31,9 @@ def bucket(us: int) -> int:
 class Histogram(msgspec.Struct):
     """Counts by bucket, with the exact extremes beside them."""
 
-    counts: dict[int, int] = {}
-    least: int | None = None  # microseconds, exact; None: nothing was recorded
-    most: int | None = None
+    counts: dict[Micros, Count] = {}
+    least: Micros | None = None  # microseconds, exact; None: nothing was recorded
+    most: Micros | None = None
 
     def __len__(self) -> int:
         return sum(self.counts.values())

@@ -17,12 +17,11 @@ NEGOTIATED: Final = "negotiated"  # the client chooses
 # the server's memory per reader, the readers that a server bears, or the time until a reader's own publish is acknowledged.
 POINTS: Final = ("delay", "tail", "recovery", "memory", "capacity", "acknowledgement")
 
-
 # What a number may be is checked wherever one comes from outside: a file, a scenario, the command line.
-_Count: TypeAlias = Annotated[int, Meta(ge=1)]
-_Positive: TypeAlias = Annotated[float, Meta(gt=0, le=1e9)]
-_Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e9)]
-_Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Some: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
+Rate: TypeAlias = Annotated[float, Meta(ge=1e-6, le=1e6)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=1e7)]  # four months
+_Point: TypeAlias = Annotated[str, Meta(pattern=f"^({'|'.join(POINTS)})?$")]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +32,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     the old one again when the time is over).
     """
 
-    at: _Amount  # seconds since the first event was due
+    at: Seconds  # seconds since the first event was due
     do: str
-    lasts: _Amount = 0.0  # seconds; for `network …`
+    lasts: Seconds = 0.0  # seconds; for `network …`
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,21 +42,21 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     transports: tuple[str, ...] = TRANSPORTS
     networks: tuple[str, ...] = ("open",)
-    readers: _Count = 100
-    rate: _Positive = 50.0  # events per second
-    burst: _Count = 1  # events that are due at the same moment; the rate stays what it is
+    readers: Some = 100
+    rate: Rate = 50.0  # events per second
+    burst: Some = 1  # events that are due at the same moment; the rate stays what it is
     size: Annotated[int, Meta(ge=60, le=30_000)] = 100  # bytes of one event's data
-    seconds: _Positive = 10.0  # of publishing in each round
-    repeats: _Count = 5
-    channels: _Count = 1  # to which the events go in turn
-    follows: _Count = 1  # of these, how many a reader follows
-    slow: _Share = 0.0  # share of the readers that take their time
-    says: _Amount = 0.0  # events per second that each reader publishes itself
-    goal: _Positive | None = None  # ms: search for the most readers whose p99 stays below it
+    seconds: Annotated[float, Meta(gt=0, le=1e7)] = 10.0  # of publishing in each round
+    repeats: Some = 5
+    channels: Some = 1  # to which the events go in turn
+    follows: Some = 1  # of these, how many a reader follows
+    slow: Annotated[float, Meta(ge=0, le=1)] = 0.0  # share of the readers that take their time
+    says: Annotated[float, Meta(ge=0, le=1e6)] = 0.0  # events per second that each reader publishes itself
+    goal: Annotated[float, Meta(gt=0, le=1e9)] | None = None  # ms: search for the most readers whose p99 stays below it
     faults: tuple[Fault, ...] = ()
-    patience: _Positive = 30.0  # seconds to wait for readers to be in place; who is not there then does not get through
+    patience: Seconds = 30.0  # seconds to wait for readers to be in place; who is not there then does not get through
     quick: dict[str, float] = {}  # what changes with --quick: {"readers": 50}
-    point: str = ""  # which figure answers the question, one of POINTS; empty: what the other numbers suggest
+    point: _Point = ""  # which figure answers the question, one of POINTS; empty: what the other numbers suggest
 
     @property
     def answered_by(self) -> str:
@@ -77,6 +76,6 @@ class Plan(Scenario, frozen=True, kw_only=True):
     scenario: str = "fanout"  # name, or path of the file
     question: str = ""
     subjects: tuple[str, ...] = ("everywire",)  # the servers: names, paths of adapters, or URLs
-    processes: _Count = 1  # of Locust
+    processes: Annotated[int, Meta(ge=1, le=64)] = 1  # of Locust
     slo: tuple[str, ...] = ()  # `p99<50ms`
     calibrate: bool = True

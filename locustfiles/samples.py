@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
-from .histogram import Histogram
-from .plan import Plan
+from .histogram import Count, Histogram, Micros
+from .plan import Plan, Rate, Some
 
 SCHEMA: Final = "everywire.run/2"
+Number: TypeAlias = Annotated[float, Meta(ge=-1e12, le=1e12)]
 
 
 class SampleError(ValueError):
@@ -36,12 +38,12 @@ class Lane(NamedTuple):
 class Tally(msgspec.Struct, kw_only=True):
     """What became of the events, summed over readers. A disordered event is delivered, and so is a doubled one, once."""
 
-    expected: int = 0
-    delivered: int = 0
-    lost: int = 0  # never came
-    declared: int = 0  # of these, the server said so
-    doubled: int = 0  # deliveries of an event beyond the first
-    disordered: int = 0  # events that came after a later one
+    expected: Count = 0
+    delivered: Count = 0
+    lost: Count = 0  # never came
+    declared: Count = 0  # of these, the server said so
+    doubled: Count = 0  # deliveries of an event beyond the first
+    disordered: Count = 0  # events that came after a later one
 
     def add(self, other: Tally) -> None:
         """Count what `other` has counted."""
@@ -52,12 +54,12 @@ class Tally(msgspec.Struct, kw_only=True):
 class Traffic(msgspec.Struct):
     """What went over the sockets of the readers, in bytes as the socket takes and gives them (no TCP, IP or TLS headers)."""
 
-    down: int = 0
-    up: int = 0
-    headers: int = 0  # of these, heads of HTTP requests and answers, in both directions
-    payload: int = 0  # of these, the data of events
-    requests: int = 0
-    opened: int = 0  # connections
+    down: Micros = 0
+    up: Micros = 0
+    headers: Micros = 0  # of these, heads of HTTP requests and answers, in both directions
+    payload: Micros = 0  # of these, the data of events
+    requests: Micros = 0
+    opened: Micros = 0  # connections
 
     @property
     def framing(self) -> int:
@@ -76,16 +78,16 @@ class Traffic(msgspec.Struct):
 class Published(msgspec.Struct, kw_only=True):
     """What the publisher did."""
 
-    rate: float  # events per second that were intended
-    size: int  # bytes of one event's data
-    first: int = 0  # the sequence numbers
-    last: int = -1
-    started: int = 0  # when the first was due
-    refused: dict[str, int] = {}  # by reason
-    retried: int = 0  # requests that failed and were sent again
+    rate: Rate  # events per second that were intended
+    size: Count  # bytes of one event's data
+    first: Micros = 0  # the sequence numbers
+    last: Micros = -1
+    started: Micros = 0  # when the first was due
+    refused: dict[str, Count] = {}  # by reason
+    retried: Count = 0  # requests that failed and were sent again
     lag: Histogram = msgspec.field(default_factory=Histogram)  # µs by which a request began late though nothing held it up
     answers: Histogram = msgspec.field(default_factory=Histogram)  # µs that the server took to answer one
-    seconds: float = 0.0
+    seconds: Number = 0.0
 
 
 class Phases(msgspec.Struct):
@@ -100,12 +102,12 @@ class Phases(msgspec.Struct):
 class Slot(msgspec.Struct, array_like=True):
     """Events that were due within one stretch of time, over all readers."""
 
-    at: float  # seconds since the first event was due, the beginning of the stretch
-    expected: int  # deliveries
-    delivered: int
-    least: int  # µs of delay
-    mean: int
-    most: int
+    at: Annotated[float, Meta(ge=0, le=1e9)]  # seconds since the first event was due, the beginning of the stretch
+    expected: Count  # deliveries
+    delivered: Count
+    least: Micros  # µs of delay
+    mean: Micros
+    most: Micros
 
 
 class Pause(msgspec.Struct, array_like=True):
@@ -114,35 +116,37 @@ class Pause(msgspec.Struct, array_like=True):
     One that never was back ends when the round did, which is later than the sample's `ended`.
     """
 
-    reader: int
-    began: int  # the arrival before it
-    ended: int | None  # the arrival after it; None: nothing more came before the round ended
+    reader: Count
+    began: Micros  # the arrival before it
+    ended: Micros | None  # the arrival after it; None: nothing more came before the round ended
 
 
 class Sample(msgspec.Struct, kw_only=True):
     """One round as the readers saw it; of several Locust processes, all together."""
 
-    readers: int  # wanted
-    ready: int  # that had their first item when publishing began
-    started: int  # when the first event was due
-    ended: int  # when the last event arrived
+    readers: Some  # wanted
+    ready: Count  # that had their first item when publishing began
+    started: Micros  # when the first event was due
+    ended: Micros  # when the last event arrived
     tally: Tally
     delays: Histogram  # µs from when an event was due to its arrival; not of readers that are slow by intent
     traffic: Traffic  # between `started` and the end of the round, without the opening of the wires before
     published: Published
     lag: Histogram  # µs by which the generator's event loop woke up too late
-    cpu: float  # share of one core that the generator used; of several processes, the most
-    clock: str  # "kernel": arrival as the kernel stamped it; "process": as the generator noticed it
+    cpu: Number  # share of one core that the generator used; of several processes, the most
+    clock: Annotated[
+        str, Meta(pattern="^(kernel|process)$")
+    ]  # "kernel": arrival as the kernel stamped it; "process": as the generator noticed it
     phases: Phases = msgspec.field(default_factory=Phases)
     timeline: list[Slot] = []
     pauses: list[Pause] = []
     acknowledged: Histogram = msgspec.field(default_factory=Histogram)  # µs from a reader's own publish to its answer
-    chosen: dict[str, int] = {}  # of readers that choose for themselves: how many ended on each transport
+    chosen: dict[str, Count] = {}  # of readers that choose for themselves: how many ended on each transport
     slow: Histogram = msgspec.field(default_factory=Histogram)  # µs of delay at readers that take their time: it is their own
     slow_tally: Tally = msgspec.field(default_factory=Tally)  # of `tally`, the part of those readers
-    failures: dict[str, int] = {}  # cuts and what else readers complained of, by reason: `cut: …`, `lost: …`
-    processes: int = 1
-    clock_error: int = 0  # µs by which clocks of other hosts may be wrong after correction
+    failures: dict[str, Count] = {}  # cuts and what else readers complained of, by reason: `cut: …`, `lost: …`
+    processes: Count = 1
+    clock_error: Count = 0  # µs by which clocks of other hosts may be wrong after correction
 
     @property
     def seconds(self) -> float:
@@ -153,20 +157,20 @@ class Sample(msgspec.Struct, kw_only=True):
 class Look(msgspec.Struct, array_like=True):
     """The server at one moment."""
 
-    at: float  # seconds since the first event was due
-    cpu: float  # share of one core since the look before
-    rss: int  # bytes
-    sockets: int
+    at: Number  # seconds since the first event was due
+    cpu: Number  # share of one core since the look before
+    rss: Count  # bytes
+    sockets: Count
 
 
 class Usage(msgspec.Struct):
     """What the server used between a sample's `started` and `ended`."""
 
-    cpu: float  # seconds, user and system
-    rss: int  # bytes, the most that was seen
-    rss_before: int  # bytes, before the first reader came
-    machine: float  # share of all cores in use, by whomever
-    sockets: int = 0  # the most that were open
+    cpu: Number  # seconds, user and system
+    rss: Count  # bytes, the most that was seen
+    rss_before: Count  # bytes, before the first reader came
+    machine: Number  # share of all cores in use, by whomever
+    sockets: Count = 0  # the most that were open
     looks: list[Look] = []
 
 
@@ -174,37 +178,37 @@ class Mark(msgspec.Struct, kw_only=True):
     """Something that was done to the network or the server in a round."""
 
     do: str  # as in the plan's `Fault`
-    began: int  # when it was done
-    ended: int  # when it was over, as far as we are concerned: the network as before, the server answering again
+    began: Micros  # when it was done
+    ended: Micros  # when it was over, as far as we are concerned: the network as before, the server answering again
 
 
 class Recovery(msgspec.Struct, kw_only=True):
     """How the readers fared after one mark."""
 
-    mark: int  # index
+    mark: Count  # index
     back: Histogram  # µs from the end of the mark to the first event that came after it; 0: a reader that missed nothing
-    never: int = 0  # readers that were not back when the round ended
+    never: Count = 0  # readers that were not back when the round ended
 
 
 class Round(msgspec.Struct, kw_only=True):
     """One lane, measured once."""
 
     lane: Lane
-    repeat: int  # from 1
+    repeat: Some  # from 1
     sample: Sample
     server: Usage | None = None  # None: the server is not ours to watch
     marks: list[Mark] = []
     recoveries: list[Recovery] = []
-    relay: float | None = None  # share of one core that the process used that plays the network; None: there is none
+    relay: Number | None = None  # share of one core that the process used that plays the network; None: there is none
 
 
 class Step(msgspec.Struct, kw_only=True):
     """One try of a search for the capacity of a lane."""
 
     lane: Lane
-    readers: int
-    p99: int | None  # µs; None: nothing arrived
-    lost: int
+    readers: Some
+    p99: Micros | None  # µs; None: nothing arrived
+    lost: Count
     held: bool  # within the goal
     doubts: list[str] = []  # not empty: the step tells of the instrument, not of the lane, and ends the search
 
@@ -252,6 +256,14 @@ def encode(run: Run) -> bytes:
     return msgspec.json.encode(run)
 
 
+def is_run(body: bytes) -> bool:
+    """Whether `body` is a run, of whichever version."""
+    try:
+        return msgspec.json.decode(body, type=_Schema).schema.startswith(SCHEMA.partition("/")[0] + "/")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
 def decode(body: bytes) -> Run:
     """The run in `body`.
 
@@ -263,7 +275,7 @@ def decode(body: bytes) -> Run:
         if found != SCHEMA:
             raise SampleError(f"this is {found or 'something else'!r}, not {SCHEMA!r}")
         return msgspec.json.decode(body, type=Run)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SampleError(f"not a recorded run: {error}") from error
 
 

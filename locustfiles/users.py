@@ -13,7 +13,8 @@ and for any other server, one that says when each event was meant to be publishe
 
 What Locust shows as the response time of `deliver sse` is the delay of a delivery: from the time at which the event was meant
 to be published to its arrival, in milliseconds with three decimals. Whatever goes wrong is a failure under a name of its own:
-`lost sse` (in silence), `declared sse` (the server said so), `doubled sse`, `disordered sse`, `cut sse`.
+`lost sse` (in silence), `declared sse` (the server said so), `doubled sse`, `disordered sse`, `cut sse`, `broke sse` (a `parse`
+that failed).
 
 Locust keeps that precision in percentiles, medians and means: on its web page, in `/stats/requests` and with `--json`. It
 rounds to whole milliseconds, and that cannot be changed from outside: all that its tables in the terminal show, and the least
@@ -277,8 +278,10 @@ class WireUser(StreamUser):
                 for batch in self.reader.batches():
                     tries = 0
                     self.take(batch)
-            except (OSError, EverywireError) as error:
-                self.fail("cut", f"{type(error).__name__}: {error}")
+            except Exception as error:
+                # What is neither of the wire nor of the server is of the reader's own code, such as somebody's `parse`.
+                what = "cut" if isinstance(error, OSError | EverywireError) else "broke"
+                self.fail(what, f"{type(error).__name__}: {error}")
                 gevent.sleep(wait(tries, error))
                 tries += 1
 

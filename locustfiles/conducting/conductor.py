@@ -26,7 +26,7 @@ from ..subjects import Subject, subject
 from .archive import Archive
 from .faults import Faults, needs_relay
 from .progress import Progress, Turn, named, outcome
-from .stage import Relay, Server, StageError, Stop, trusting
+from .stage import Relay, Server, StageError, Stop, UnreachableError, trusting
 from .swarm import Beat, Script, Swarm, Target
 from .watch import Watch
 
@@ -202,6 +202,7 @@ class Conductor:
 
             def meanwhile(beat: Beat) -> None:
                 self._tell.beat(beat)
+                place.check()
                 faults.look(beat.started)
 
             with place.watch as watch:
@@ -225,6 +226,8 @@ class Conductor:
         """Have it play. What it said goes to the archive if it fails, the reason into the error."""
         try:
             return play()
+        except UnreachableError as error:
+            raise UnreachableError(f"a round of {named(lane, self._plan)} failed. {error}") from error
         except StageError as error:
             where = self._archive.crash(swarm.said())
             raise StageError(f"a round of {named(lane, self._plan)} failed. {error}\nAll that it said: {where}") from error
@@ -243,6 +246,12 @@ class _Place(NamedTuple):
     relay: Relay | None
     target: Target
     watch: Watch
+
+    def check(self) -> None:
+        """Raises: StageError, the server or the network has ended by itself: what is lost by that says nothing of a transport."""
+        self.server.check()
+        if self.relay is not None:
+            self.relay.check()
 
 
 @contextlib.contextmanager

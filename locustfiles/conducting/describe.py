@@ -7,6 +7,7 @@ alone and runs nothing.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import re
 import subprocess
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -76,7 +77,10 @@ def description(file: Path) -> Description:
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise ScenarioError(f"{file} cannot be used: {said[-1] if said else f'exit code {done.returncode}'}")
-    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Description)
+    for line in reversed(done.stdout.splitlines()):  # a file may say something of its own, before and after
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(line, type=Description)
+    raise ScenarioError(f"{file} ends the process that looks at it")
 
 
 def describe(module: ModuleType) -> Description:
@@ -101,16 +105,20 @@ def _check(scenario: Scenario) -> None:
     """Raises: ScenarioError, its numbers make no sense."""
     if scenario.point not in ("", *POINTS):
         raise ScenarioError(f"its SCENARIO is answered by {scenario.point!r}, which is none of {', '.join(POINTS)}")
-    numbers = msgspec.to_builtins(scenario)
+    numbers = msgspec.structs.asdict(scenario)
+    _check_numbers("SCENARIO", numbers)
     if unknown := sorted(set(scenario.quick) - set(numbers)):
         raise ScenarioError(f"its SCENARIO changes with --quick what there is not: {', '.join(unknown)}")
-    for words, changed in (("SCENARIO", {}), ("SCENARIO with --quick", scenario.quick)):
-        try:
-            found = msgspec.convert(numbers | changed, Scenario)
-        except msgspec.ValidationError as error:
-            raise ScenarioError(f"its {words} makes no sense: {error}") from error
-        if found.follows > found.channels:
-            raise ScenarioError(f"its {words} has readers follow {found.follows} of {found.channels} channels")
+    _check_numbers("SCENARIO with --quick", numbers | scenario.quick)
+
+
+def _check_numbers(where: str, numbers: dict[str, Any]) -> None:
+    try:
+        found = msgspec.convert(msgspec.to_builtins(numbers), Scenario)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise ScenarioError(f"its {where} makes no sense: {error}") from error
+    if found.follows > found.channels:
+        raise ScenarioError(f"its {where} has readers follow {found.follows} of {found.channels} channels")
 
 
 def _users(module: ModuleType) -> dict[str, str]:

@@ -87,6 +87,8 @@ def _staging(wishes: Wishes) -> Staging:
     cast = Cast(file, found.users, subjects)
     plan = _plan(wishes, found, tuple(subjects))
     _check(plan, cast, wishes.transports)
+    for text in plan.slo:
+        slo(text, plan)
     played = {lane.transport for lane in lanes(plan, cast)}
     plan = msgspec.structs.replace(
         plan,
@@ -108,6 +110,10 @@ def _plan(wishes: Wishes, found: Description, subjects: tuple[str, ...]) -> Plan
         slo=wishes.slo,
         calibrate=wishes.calibrate,
     )
+    try:
+        whole = msgspec.convert(msgspec.to_builtins(whole), Plan)
+    except msgspec.ValidationError as error:
+        raise PlanError(f"this cannot be played: {error}") from error
     return msgspec.structs.replace(whole, faults=within(whole.faults, whole.seconds))
 
 

@@ -2,6 +2,8 @@
 
 Each is a child in a session of its own, so that Ctrl-C in a terminal reaches only the process that started it; that one then
 ends its children, each by its own pid. Nothing here is interrupted in the middle: whoever waits looks at a `Stop` meanwhile.
+Beside each child a shell waits for the end of its input, which comes without a word if who started both was killed: then it
+ends the child.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ _ANSWER_WAIT: Final = 5.0  # seconds for the network to say that it has done wha
 _COMMANDS: Final = ("cut", "close", "forget")
 _ERROR: Final = re.compile(r"\[[^]]+\] \S+/(?:ERROR|CRITICAL)/\S+: (.*)")  # a line of Locust's log
 _URL: Final = re.compile(r"https?://[^\s,]+")
+_HEIR: Final = 'read -r said || { kill -TERM "-$0"; sleep 2; kill -KILL "-$0"; }'  # a shell's script; $0: a session
 
 
 class StageError(Exception):
@@ -101,6 +104,7 @@ class Child:
         with said.open("ab") as file:
             settings = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": subprocess.STDOUT, **options}
             self.process: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **settings)  # noqa: S603
+        self._heir = _heir(self.process.pid)
 
     @property
     def pid(self) -> int:
@@ -117,20 +121,29 @@ class Child:
         return last_words(self.said.read_text("utf-8", "replace") if self.said.exists() else "")
 
     def end(self) -> None:
-        """Ask it to end, and kill it and its session if it does not, or if nobody wants to wait."""
-        self.process.terminate()
+        """Ask its session to end, and kill what does not, or at once if nobody wants to wait."""
+        self._tell(signal.SIGTERM)
         end = time.monotonic() + _STOP_WAIT
-        while self.running and time.monotonic() < end and self._stop.asked < 2:
+        while (self.running or self._tell(0)) and time.monotonic() < end and self._stop.asked < 2:
             time.sleep(_LOOK)
-        if self.running:
-            self.kill()
+        self.kill()
 
     def kill(self) -> None:
         """End it and its session without asking."""
-        if self.running:  # and not waited for: the number is still its own
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+        self._tell(signal.SIGKILL)
         self.process.wait()
+        if self._heir.returncode is None:
+            self._heir.communicate(b"it has ended\n")
+
+    def _tell(self, number: int) -> bool:
+        """Send a signal to its session, which may live on without it: what is started may be a script. False: nobody is left."""
+        if self._heir.returncode is not None:  # it was ended: the number may be another's by now
+            return False
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
     def __enter__(self) -> Child:
         return self
@@ -141,6 +154,12 @@ class Child:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def _heir(session: int) -> subprocess.Popen[bytes]:
+    """A shell that ends a session if its input ends before a word comes."""
+    settings = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(["/bin/sh", "-c", _HEIR, str(session)], start_new_session=True, **settings)  # type: ignore[call-overload, no-any-return]  # noqa: S603
 
 
 def last_words(said: str) -> str:
@@ -211,6 +230,12 @@ class Server:
 
         if not self._stop.until(answers, START_WAIT if self.ours else 2.0):
             raise UnreachableError(f"{self.url} does not serve {self._what()}: {reason}")
+
+    def check(self) -> None:
+        """Raises: UnreachableError, it has ended by itself."""
+        if self._child is not None and not self._child.running:
+            code, said = self._child.process.returncode, self._child.last_words()
+            raise UnreachableError(f"{self.subject.name} ended by itself, with {code}: {said or 'it said nothing'}")
 
     def restart(self, *, kill: bool = False) -> None:
         """End it, by asking or without, and start it again on the same port. Returns when it answers. Raises: StageError."""
@@ -318,6 +343,14 @@ class Relay:
         self._line(_ANSWER_WAIT)  # what it does
         if self.authority is not None:
             self._line(_ANSWER_WAIT)  # whom to trust
+
+    def check(self) -> None:
+        """Raises: StageError, it has ended by itself."""
+        if not self._child.running:
+            assert self._child.process.stdout is not None  # noqa: S101 - it is a pipe
+            said = last_words((self._heard + self._child.process.stdout.read()).decode("utf-8", "replace"))
+            code = self._child.process.returncode
+            raise StageError(f"the network {self.profile.name} ended by itself, with {code}: {said or 'it said nothing'}")
 
     def tell(self, command: str) -> None:
         """Have it do `cut`, `close`, `forget`, or become the network of that name. Returns when it has. Raises: StageError."""

@@ -25,6 +25,7 @@ SERVER_CPU: Final = 0.9  # of a core; beyond it a server of one process is at it
 RELAY_CPU: Final = 0.85  # of the core of the process that plays the network
 CLOCK_ERROR: Final = 2_000  # µs by which the clocks of several hosts may differ after correction
 FEW: Final = 5  # repeats; with fewer, Student's t makes intervals so wide that only large differences are found
+_BROKE: Final = "broke: "  # begins a failure that is the reader's own
 
 
 class Doubts(NamedTuple):
@@ -39,12 +40,14 @@ def doubts_of(each: Round) -> list[tuple[str, bool]]:
     sample, published, network = each.sample, each.sample.published, each.lane.network
     lag, own = sample.lag.percentile(99) or 0, published.lag.percentile(99) or 0
     refused = sum(published.refused.values())
+    broke = sorted(reason.removeprefix(_BROKE) for reason in sample.failures if reason.startswith(_BROKE))
     machine = each.server.machine if each.server else 0.0
     early = -(RESOLUTION * 1000 + sample.clock_error)
     checks = [
         (network == "open" and sample.ready < sample.readers, "some readers were not in place when publishing began", True),
         (sample.tally.expected == 0, "nothing was published or nobody read", True),
         ((sample.delays.least or 0) < early, "events arrived before they were published, so the clock was set", True),
+        (bool(broke), f"a reader's own code failed ({', '.join(broke)[:80]})", True),
         (refused > 0, f"the server refused to publish ({', '.join(published.refused)[:80]})", True),
         (sample.clock_error > CLOCK_ERROR, "the clocks of the hosts did not agree", True),
         (sample.cpu > GENERATOR_CPU, "the load generator was saturated", False),

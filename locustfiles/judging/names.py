@@ -46,3 +46,8 @@ def amount(value: float, unit: str) -> str:
 def capital(text: str) -> str:
     """With a capital letter, as sentences begin."""
     return text[:1].upper() + text[1:]
+
+
+def printable(text: str) -> str:
+    """As it may go to a terminal: what would steer it, or hide what follows, is shown by its code."""
+    return "".join(each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text)

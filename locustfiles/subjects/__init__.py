@@ -103,8 +103,12 @@ def _planted(found: Subject, plants: Sequence[str]) -> Subject:
 
 
 def _running(text: str) -> Subject:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        usable = False
+    if not usable:
         raise SubjectError(f"{text!r} is not a URL like http://127.0.0.1:8000")
     mount = parts.path.rstrip("/") or "/live"
     return Subject(
@@ -123,6 +127,10 @@ def _kept(file: Path) -> Subject:
     found = _names(file).get("SUBJECT")
     if not isinstance(found, Subject):
         raise SubjectError(f"{file} has no SUBJECT = Subject(…)")
+    try:
+        found = msgspec.convert(msgspec.to_builtins(found), Subject)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise SubjectError(f"{file}: its SUBJECT makes no sense: {error}") from error
     here = file.resolve().parent
     return msgspec.structs.replace(
         found,
@@ -141,7 +149,7 @@ def _names(file: Path) -> dict[str, Any]:
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[name]
             raise SubjectError(f"{file}: {type(error).__name__}: {error}") from error
     return vars(sys.modules[name])

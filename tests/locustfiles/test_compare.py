@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -65,13 +66,22 @@ def test_it_patches_nothing():
         (["--readers", "0"], "--readers"),
         (["--rate", "-1"], "--rate"),
         (["--size", "10"], "--size"),
+        (["--rate", "nan"], "--rate.*'nan' is no number"),
+        (["--slo", "no-upgrade/p99<50ms"], "nothing that it is about is measured; there are open, everywire, websocket"),
+        (["--rate", "inf"], "cannot be played: .*rate"),
+        (["--seconds", "1e309"], "cannot be played: .*seconds"),
+        (["--readers", "99999999999999999999"], "cannot be played: .*readers"),
+        (["--processes", "100000"], "--processes.*not in the range"),
+        (["--url", "http://[::1"], "is not a URL"),
+        (["--url", "http://127.0.0.1:99999"], "is not a URL"),
         (["--nonsense"], "--nonsense"),
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_exit_code_1(words: list[str], said: str, tmp_path: Path):
     result = typed("--output", str(tmp_path / "out"), *words)
     assert result.exit_code == FAILED
-    assert said in result.output
+    assert isinstance(result.exception, SystemExit)
+    assert re.search(said, result.output)
     assert len(result.output.strip().splitlines()[-1]) < 300
     assert not (tmp_path / "out").exists()
 
@@ -100,6 +110,12 @@ def test_a_server_that_is_not_there(tmp_path: Path):
     assert result.exit_code == UNREACHABLE, result.output
     assert "http://127.0.0.1:9 does not serve everywire" in result.output
     assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    recorded(tmp_path / "out" / "run.json", calm())
+    result = typed("--url", "http://127.0.0.1:9", "--output", str(tmp_path / "out"), *BARE)
+    assert result.exit_code == UNREACHABLE, result.output
+    assert "Report:" not in result.output
+    assert kept(tmp_path / "out") == calm()
 
 
 @pytest.mark.real
@@ -149,6 +165,15 @@ def test_it_can_be_shown_elsewhere(tmp_path: Path):
     assert not (tmp_path / "index.html").exists()
 
 
+def test_it_cannot_be_shown_just_anywhere(tmp_path: Path):
+    file = recorded(tmp_path / "run.json", calm())
+    result = CliRunner().invoke(report, [file, "--output", f"{file}/out"])
+    assert (result.exit_code, "cannot write to" in result.output) == (FAILED, True)
+    (tmp_path / "index.html").write_text("<h1>mine</h1>", encoding="utf-8")
+    result = CliRunner().invoke(report, [file])
+    assert (result.exit_code, "is not of a comparison" in result.output) == (FAILED, True)
+
+
 @pytest.mark.parametrize(("limit", "code"), [("p99<1s", 0), ("websocket:p50<2ms", 0), ("p50<2ms", THRESHOLD)])
 def test_thresholds_decide(tmp_path: Path, limit: str, code: int):
     result = CliRunner().invoke(report, [recorded(tmp_path / "run.json", calm()), "--slo", limit])
@@ -170,6 +195,35 @@ def test_what_is_no_run_is_told(tmp_path: Path, text: str):
     result = CliRunner().invoke(report, [str(tmp_path / "run.json")])
     assert result.exit_code == FAILED
     assert "run.json: " in result.output
+
+
+def test_nothing_in_a_run_steers_the_terminal(tmp_path: Path):
+    run, steering = calm(), "\x1b]0;title\x07\x1b[2J"
+    run.command = f"everywire compare {steering}"
+    run.environment["kernel"] = steering
+    run.rounds[0].sample.published.refused[steering] = 1
+    run.plan = msgspec.structs.replace(run.plan, slo=(f"p99<5ms{steering}",))
+    file = recorded(tmp_path / "run.json", run)
+    run.plan = msgspec.structs.replace(run.plan, slo=())
+    other = recorded(tmp_path / "other.json", run)
+    for command, *words in ((report, file), (report, other), (diff, other, other), (advise, other)):
+        said = CliRunner().invoke(command, words).output
+        assert said
+        assert "\x1b" not in said
+    assert r"\x1b]0;title\x07" in CliRunner().invoke(report, [other]).output
+
+
+def test_a_run_whose_thresholds_are_none_is_told(tmp_path: Path):
+    run = calm()
+    run.plan = msgspec.structs.replace(run.plan, slo=("p99 is fine",))
+    result = CliRunner().invoke(report, [recorded(tmp_path / "run.json", run)])
+    assert (result.exit_code, "'p99 is fine' is no threshold" in result.output) == (FAILED, True)
+
+
+def test_a_tolerance_is_a_number(tmp_path: Path):
+    file = recorded(tmp_path / "run.json", calm())
+    result = CliRunner().invoke(diff, [file, file, "--tolerance", "nan"])
+    assert (result.exit_code, "is no number" in result.output) == (FAILED, True)
 
 
 def test_a_run_that_is_not_there():
@@ -375,7 +429,7 @@ def under_way(directory: Path, *words: str) -> Iterator[tuple[subprocess.Popen[s
         assert Stop().until(
             lambda: any("locustfiles.measuring.publisher" in _words(each) for each in root.children(recursive=True)), 40
         )
-        yield process, root.children(recursive=True)
+        yield process, [each for each in root.children(recursive=True) if _words(each)[:1] != ["/bin/sh"]]
         process.kill()
 
 
@@ -400,6 +454,16 @@ def test_an_interrupt_leaves_a_report_and_no_orphans(tmp_path: Path, signals: li
     assert not kept(out).complete
     assert (out / "index.html").exists()
     assert "broken off" in said[0].lower()
+
+
+@pytest.mark.real
+def test_nothing_outlives_a_comparison_that_is_killed(tmp_path: Path):
+    words = [*TINY[:4], "--transport", "sse", "--seconds", "60", "--network", "latency-1ms", "--processes", "2"]
+    with under_way(tmp_path / "out", *words) as (process, children):
+        assert len(children) == 6  # server, network, Locust and its two, publisher
+        process.kill()
+        _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
 
 
 @pytest.mark.real

@@ -1,6 +1,9 @@
 """Samples: they add up, and a run comes back from its file."""
 
+import json
+
 import pytest
+from runs import a_run
 
 from locustfiles import samples
 from locustfiles.plan import Plan
@@ -29,3 +32,39 @@ def test_a_run_comes_back_from_its_file():
 def test_what_is_no_run_is_refused(body: bytes):
     with pytest.raises(SampleError):
         samples.decode(body)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"schema":"everywire.run/2","x":' + b"[" * 100_000, b'"\xff"'])
+def test_what_cannot_be_read_at_all_is_refused(body: bytes):
+    assert not samples.is_run(body)
+    with pytest.raises(SampleError):
+        samples.decode(body)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("plan.rate", 0),
+        ("plan.repeats", 0),
+        ("plan.point", "speed"),
+        ("rounds.0.repeat", -1),
+        ("rounds.0.sample.readers", 0),
+        ("rounds.0.sample.clock", "sundial"),
+        ("rounds.0.sample.published.rate", 0),
+        ("rounds.0.sample.tally.lost", -1),
+        ("rounds.0.sample.tally.lost", 10**30),
+        ("rounds.0.sample.delays.counts", {"5": -1}),
+        ("rounds.0.sample.delays.counts", {str(10**30): 1}),
+        ("rounds.0.sample.timeline.0.0", -1),
+        ("rounds.0.server.cpu", 1e308),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(place: str, value: object):
+    body = json.loads(samples.encode(a_run({"sse": [1000]})))
+    *parts, last = [int(part) if part.isdecimal() else part for part in place.split(".")]
+    inner = body
+    for part in parts:
+        inner = inner[part]
+    inner[last] = value
+    with pytest.raises(SampleError, match="not a recorded run"):
+        samples.decode(json.dumps(body).encode())

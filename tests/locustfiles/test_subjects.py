@@ -88,7 +88,13 @@ def test_a_file_has_one_of_its_own(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("x = 1", "has no SUBJECT = Subject"), ("1 / 0", "ZeroDivisionError"), ("SUBJECT = 1", "has no SUBJECT")],
+    [
+        ("x = 1", "has no SUBJECT = Subject"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("SUBJECT = 1", "has no SUBJECT"),
+        ("raise SystemExit(0)", "SystemExit"),
+        ("from locustfiles.subjects import Subject\nSUBJECT = Subject(name='x', what='', command='serve')", "no sense.*command"),
+    ],
 )
 def test_a_file_without_one_is_told(tmp_path: Path, content: str, said: str):
     file = tmp_path / "other.py"

@@ -58,6 +58,43 @@ def test_deliveries_and_planted_faults_appear_in_locust():
     }
 
 
+BROKEN = """
+import json
+import gevent
+from locust.env import Environment
+from locustfiles.measuring.readers import Batch
+from locustfiles.users import WebSocketUser
+
+class Reader(WebSocketUser):
+    host, path = "http://127.0.0.1:9", "/"
+
+environment = Environment()
+environment.create_local_runner()
+user = Reader(environment)
+user.on_start()
+tries = 0
+
+def batches():
+    global tries
+    tries += 1
+    yield Batch(5_250, [], [])
+    if tries < 4:
+        raise KeyError("n")
+    gevent.sleep(60)
+
+user.reader.batches = batches
+with gevent.Timeout(2, False):
+    user.read()
+print(json.dumps([tries, user.complaints(), {each.name: each.num_failures for each in environment.stats.entries.values()}]))
+"""
+
+
+def test_a_reader_whose_own_code_fails_says_so_and_goes_on():
+    done = python("-c", BROKEN)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [4, {"broke: KeyError: 'n'": 3}, {"broke websocket": 3}]
+
+
 ASSIGNED = """
 import json
 from locustfiles.users import StreamUser

@@ -56,6 +56,12 @@ def test_a_file_of_anybody_s(tmp_path: Path):
 
 
 @pytest.mark.real
+def test_a_file_may_say_something_of_its_own(tmp_path: Path):
+    found = description(written(tmp_path, f"{OWN}\nimport atexit\nprint('before')\natexit.register(print, 'after')"))
+    assert found.users == {"sse": "Mine", "longpoll": "Polling"}
+
+
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -68,6 +74,9 @@ def test_a_file_of_anybody_s(tmp_path: Path):
         (OWN + "\nSCENARIO = Scenario(transports=('sse',), quick={'slow': 2})", "with --quick makes no sense: .* <= 1.0"),
         (OWN + "\nSCENARIO = Scenario(transports=('sse',), follows=2)", "follow 2 of 1 channels"),
         (OWN + "\nSCENARIO = {}", "no locustfiles.plan.Scenario"),
+        (OWN + "\nSCENARIO = Scenario(transports=('sse',), rate=0)", "makes no sense.*rate"),
+        (OWN + "\nSCENARIO = Scenario(transports=('sse',), seconds=float('nan'))", "makes no sense.*seconds"),
+        ("import sys; sys.exit(0)", "ends the process"),
     ],
 )
 def test_a_file_that_cannot_be_used_tells_why(tmp_path: Path, text: str, said: str):

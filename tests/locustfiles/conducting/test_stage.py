@@ -91,6 +91,28 @@ def test_a_server_that_dies_tells_why(tmp_path: Path):
         server.wait()
 
 
+def test_a_server_that_ends_by_itself_tells_why(server: Server):
+    server.check()
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    assert Stop().until(lambda: server.pid is None, 10)
+    with pytest.raises(UnreachableError, match=r"small ended by itself, with -9: "):
+        server.check()
+    server.restart()
+    server.check()
+
+
+def test_a_network_that_ends_by_itself_tells_so(server: Server, tmp_path: Path):
+    with Relay("latency-1ms", server.url, tmp_path, Stop()) as relay:
+        relay.wait()
+        relay.check()
+        assert relay.pid is not None
+        os.kill(relay.pid, signal.SIGKILL)
+        assert Stop().until(lambda: relay.pid is None, 10)
+        with pytest.raises(StageError, match=r"the network latency-1ms ended by itself"):
+            relay.check()
+
+
 def test_a_server_that_is_not_there(tmp_path: Path):
     there = Subject(name="http://127.0.0.1:9", what="", url="http://127.0.0.1:9")
     with Server(there, tmp_path, Stop()) as server:
@@ -107,6 +129,47 @@ def test_who_does_not_end_is_killed_with_its_session(tmp_path: Path):
         assert len(family) == 1
         child.kill()
         assert psutil.wait_procs(family, 5)[1] == []
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_what_a_script_started_ends_with_it(tmp_path: Path, kill: bool):
+    script = Subject(name="script", what="", command=("sh", "-c", f"{{python}} -c '{SERVER}' {{host}} {{port}}; true"), ready="/")
+    with Server(script, tmp_path, Stop()) as server:
+        server.wait()
+        assert server.pid is not None
+        family = psutil.Process(server.pid).children()
+        assert len(family) == 1
+        server.restart(kill=kill)
+        assert gone(family[0].pid)
+        server.wait()
+        family = psutil.Process(server.pid).children()
+    assert gone(family[0].pid)
+
+
+def test_who_does_not_end_is_killed_even_if_nobody_is_left_to_do_it(tmp_path: Path):
+    family = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]); {STUBBORN}"
+    code = f"""
+import sys, time
+from pathlib import Path
+from locustfiles.conducting.stage import Child, Stop
+child = Child([sys.executable, "-c", {family!r}], Path({str(tmp_path / "said")!r}), Stop())
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        child = psutil.Process(int(starter.stdout.readline()))
+        assert Stop().until(lambda: (tmp_path / "said").read_bytes() == b"ready\nready\n", 20)
+        everybody = [child, *child.children()]
+        starter.kill()
+        assert psutil.wait_procs(everybody, 10)[1] == []
+
+
+def test_no_shell_stays_when_a_child_has_ended(tmp_path: Path):
+    with Server(SMALL, tmp_path, Stop()) as server:
+        server.wait()
+        server.restart(kill=True)
+    assert not [each for each in psutil.Process().children() if "kill -TERM" in " ".join(each.cmdline())]
 
 
 def test_who_is_asked_twice_does_not_wait(tmp_path: Path):

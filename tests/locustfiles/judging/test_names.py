@@ -2,7 +2,7 @@
 
 import pytest
 
-from locustfiles.judging.names import amount, capital, lane_name, listed, network_name, subject_name
+from locustfiles.judging.names import amount, capital, lane_name, listed, network_name, printable, subject_name
 from locustfiles.plan import Plan
 from locustfiles.samples import Lane
 
@@ -48,3 +48,16 @@ def test_amounts_have_three_digits(value: float, unit: str, text: str):
 def test_capitals():
     assert capital("on an Open network") == "On an Open network"
     assert capital("") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("SSE of a server: 1 µs – “well”\n\tdone", "SSE of a server: 1 µs – “well”\n\tdone"),
+        ("\x1b[2J\x07\rall is well\x9b", r"\x1b[2J\x07\rall is well\x9b"),
+        ("\u202ereverse\u2066", r"\u202ereverse\u2066"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_nothing_steers_a_terminal(text: str, shown: str):
+    assert printable(text) == shown

@@ -370,3 +370,12 @@ def test_a_server_at_its_limit_is_noted_and_is_no_doubt():
 
 def test_few_repeats_are_noted():
     assert judge(a_run({name: each[:3] for name, each in APART.items()})).notes == ["3 repeats find only large differences"]
+
+
+def test_a_reader_that_failed_by_itself_blocks_the_verdict():
+    run = a_run({"sse": [1000, 1010]})
+    run.rounds[0].sample.failures = {"cut: ConnectionResetError": 3}
+    assert judge(run).trustworthy
+    run.rounds[0].sample.failures["broke: KeyError: 'n'"] = 2
+    assert not judge(run).trustworthy
+    assert "a reader's own code failed (KeyError: 'n') in 1 of 2 rounds of SSE" in judge(run).each[0].sentence
