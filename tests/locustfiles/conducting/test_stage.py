@@ -256,10 +256,9 @@ def test_connections_are_cut(server: Server, tmp_path: Path, how: str):
         relay.wait()
         parts = urlsplit(relay.url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
-        connection.connect()
+        connection.request("GET", "/live/negotiate")
+        connection.getresponse().read()  # answered, so the relay has taken it; and kept for the next request
         assert connection.sock is not None
-        connection.sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")  # unfinished, so that it stays open
-        relay.tell("latency-1ms")  # answered after the connection was taken
         relay.tell(how)
         with suppress(ConnectionResetError):
             assert connection.sock.recv(1) == b""
