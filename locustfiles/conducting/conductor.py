@@ -234,7 +234,7 @@ class Conductor:
 
     def _count(self, lane: Lane, server: Server) -> None:
         """What its counters say in the end; of several rounds of a server, the last."""
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if lane.subject in self._cast.subjects and (body := server.status()) is not None:
                 self._run.counts[lane.subject] = msgspec.json.decode(body)
 

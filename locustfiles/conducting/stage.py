@@ -270,7 +270,7 @@ def status_of(subject: Subject) -> Any:
         if status == http.HTTPStatus.OK:
             return json.loads(body)
         reason = f"{path} answers {status}"
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
     raise UnreachableError(f"{url} does not show its counters: {reason}")
 
@@ -291,9 +291,19 @@ def _get(url: str, path: str) -> tuple[int, bytes]:
     try:
         connection.request("GET", path)
         response = connection.getresponse()
-        return response.status, response.read(1 << 20)
+        return response.status, _body(response)
     finally:
         connection.close()
+
+
+def _body(response: http.client.HTTPResponse) -> bytes:
+    """What is answered, a MiB at the most. Raises: TimeoutError; a byte now and then keeps off the one of each read."""
+    body, end = b"", time.monotonic() + _ANSWER_WAIT
+    while len(body) < 1 << 20 and (more := response.read1(65_536)):
+        body += more
+        if time.monotonic() > end:
+            raise TimeoutError(f"the answer takes more than {_ANSWER_WAIT:g} s")
+    return body
 
 
 class Relay:

@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from transports.errors import ConfigError
 from transports.evidence import VERDICTS
 from transports.ladder import LADDER
@@ -18,6 +20,7 @@ from transports.networks.behaviours import CutIdle, CutRequest
 from transports.networks.profiles import network as profile
 from transports.options import Options
 
+from ..histogram import Count
 from ..plan import Plan
 from ..samples import Lane, Round, Run
 from .doubts import shut_out
@@ -55,7 +58,12 @@ def advise(run: Run) -> list[Advice]:
     return [*_order(run, ours), *_silences(run, ours), *_coalescing(run, ours), *_history(run, ours)]
 
 
-def advise_status(status: Mapping[str, Any]) -> list[Advice]:
+class _Status(msgspec.Struct):
+    opened: dict[str, Count]
+    verdicts: dict[str, dict[str, Count]]
+
+
+def advise_status(status: Any) -> list[Advice]:
     """What `/status` says: which wires clients opened, and what they found out about the others.
 
     Args:
@@ -64,11 +72,14 @@ def advise_status(status: Mapping[str, Any]) -> list[Advice]:
     Raises:
         ConfigError: it is not the status of an everywire server.
     """
-    opened, verdicts = status.get("opened"), status.get("verdicts")
-    if not isinstance(opened, Mapping) or not isinstance(verdicts, Mapping):
-        raise ConfigError("this is not the status of an everywire server: it has no `opened` and no `verdicts`")
-    wires = sum(opened.values())
-    return [] if wires < OFTEN else [*_order_by_verdicts(opened, verdicts), *_silences_by_verdicts(wires, verdicts)]
+    try:
+        counts = msgspec.convert(status, _Status)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"this is not the status of an everywire server, with `opened` and `verdicts`: {error}") from error
+    wires = sum(counts.opened.values())
+    if wires < OFTEN:
+        return []
+    return [*_order_by_verdicts(counts.opened, counts.verdicts), *_silences_by_verdicts(wires, counts.verdicts)]
 
 
 def text(advice: Sequence[Advice], run: Run | None = None) -> str:

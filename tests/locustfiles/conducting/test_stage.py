@@ -3,9 +3,11 @@
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +16,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from locustfiles.conducting import stage
 from locustfiles.conducting.faults import FaultError, Faults, within
 from locustfiles.conducting.stage import (
     Child,
@@ -24,6 +27,7 @@ from locustfiles.conducting.stage import (
     StoppedError,
     UnreachableError,
     last_words,
+    status_of,
     stoppable,
     trusting,
 )
@@ -100,6 +104,35 @@ def test_a_server_that_ends_by_itself_tells_why(server: Server):
         server.check()
     server.restart()
     server.check()
+
+
+ANSWERS = {
+    "deep": b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000,
+    "no text": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xfe",
+    "slow": b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_counters_that_cannot_be_read_are_told(kind: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stage, "_ANSWER_WAIT", 1.0)
+
+    def answer() -> None:
+        peer = listening.accept()[0]
+        with peer, suppress(OSError):
+            peer.recv(65_536)
+            peer.sendall(ANSWERS[kind])
+            for _ in range(20 if kind == "slow" else 0):
+                peer.sendall(b" ")
+                time.sleep(0.2)  # as slow as it is
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        there = Subject(name="x", what="", url=f"http://127.0.0.1:{listening.getsockname()[1]}", status="/status")
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        with pytest.raises(UnreachableError, match="does not show its counters"):
+            status_of(there)
+        thread.join(10)
 
 
 def test_a_network_that_ends_by_itself_tells_so(server: Server, tmp_path: Path):

@@ -235,8 +235,21 @@ def test_an_empty_server_says_nothing():
     assert OFTEN > 1
 
 
-@pytest.mark.parametrize("wrong", [{}, {"opened": 3, "verdicts": {}}, {"status": "ok"}])
-def test_something_else_is_refused(wrong: dict[str, object]):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"opened": 3, "verdicts": {}},
+        {"status": "ok"},
+        [],
+        {"opened": {"sse": "many"}, "verdicts": {}},
+        {"opened": {"sse": 30}, "verdicts": {"sse": 5}},
+        {"opened": {"sse": 30}, "verdicts": {"sse": {"refused_http": None}}},
+        {"opened": {"sse": float("inf")}, "verdicts": {}},
+        {"opened": {"sse": -30}, "verdicts": {}},
+    ],
+)
+def test_something_else_is_refused(wrong: object):
     with pytest.raises(ConfigError, match="not the status of an everywire server"):
         advise_status(wrong)
 
