@@ -102,7 +102,7 @@ class Phases(msgspec.Struct):
 class Slot(msgspec.Struct, array_like=True):
     """Events that were due within one stretch of time, over all readers."""
 
-    at: Annotated[float, Meta(ge=0, le=1e9)]  # seconds since the first event was due, the beginning of the stretch
+    at: Number  # seconds since the first event was due, the beginning of the stretch
     expected: Count  # deliveries
     delivered: Count
     least: Micros  # µs of delay

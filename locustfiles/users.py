@@ -14,7 +14,7 @@ and for any other server, one that says when each event was meant to be publishe
 What Locust shows as the response time of `deliver sse` is the delay of a delivery: from the time at which the event was meant
 to be published to its arrival, in milliseconds with three decimals. Whatever goes wrong is a failure under a name of its own:
 `lost sse` (in silence), `declared sse` (the server said so), `doubled sse`, `disordered sse`, `cut sse`, `broke sse` (a `parse`
-that failed).
+that failed), `alien sse` (somebody else publishes to the channel, too).
 
 Locust keeps that precision in percentiles, medians and means: on its web page, in `/stats/requests` and with `--json`. It
 rounds to whole milliseconds, and that cannot be changed from outside: all that its tables in the terminal show, and the least

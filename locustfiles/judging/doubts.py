@@ -40,6 +40,7 @@ def doubts_of(each: Round) -> list[tuple[str, bool]]:
     sample, published, network = each.sample, each.sample.published, each.lane.network
     lag, own = sample.lag.percentile(99) or 0, published.lag.percentile(99) or 0
     refused = sum(published.refused.values())
+    alien = any(reason.startswith("alien: ") for reason in sample.failures)
     broke = sorted(reason.removeprefix(_BROKE) for reason in sample.failures if reason.startswith(_BROKE))
     machine = each.server.machine if each.server else 0.0
     early = -(RESOLUTION * 1000 + sample.clock_error)
@@ -47,6 +48,7 @@ def doubts_of(each: Round) -> list[tuple[str, bool]]:
         (network == "open" and sample.ready < sample.readers, "some readers were not in place when publishing began", True),
         (sample.tally.expected == 0, "nothing was published or nobody read", True),
         ((sample.delays.least or 0) < early, "events arrived before they were published, so the clock was set", True),
+        (alien, "somebody else published to the same channel", True),
         (bool(broke), f"a reader's own code failed ({', '.join(broke)[:80]})", True),
         (refused > 0, f"the server refused to publish ({', '.join(published.refused)[:80]})", True),
         (sample.clock_error > CLOCK_ERROR, "the clocks of the hosts did not agree", True),

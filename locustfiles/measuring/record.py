@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from ..samples import Tally
 from .timeline import Cells
 
-Finding: TypeAlias = Literal["", "lost", "declared", "doubled", "disordered"]
+Finding: TypeAlias = Literal["", "lost", "declared", "doubled", "disordered", "alien"]
 
 
 class _Gap(NamedTuple):
@@ -40,12 +40,17 @@ class Record:
         self._delivered = self._doubled = self._disordered = 0
 
     def event(self, n: int, due: int, delay: int) -> Finding:
-        """Event number `n`, which was due at `due`, came `delay` later, in microseconds. Returns what is wrong with that."""
+        """Event number `n`, which was due at `due`, came `delay` later, in microseconds. Returns what is wrong with that.
+
+        One of a number that was due at another time is `alien`: there are two who publish. It counts as nothing.
+        """
         if n == self.next:
             finding: Finding = ""
             self.next = n + 1
         elif self.next is None or n > self.next:
             finding = self._ahead(n)
+        elif self._is_alien(n, due):
+            return "alien"
         elif self._fills_gap(n):
             finding = "disordered"
             self._disordered += 1
@@ -71,7 +76,9 @@ class Record:
         self._told = True
 
     def tally(self, first: int | None = None, last: int | None = None) -> Tally:
-        """The judgement, when all of `first` to `last` should have come; where None, from or through what was seen."""
+        """The judgement, when all of `first` to `last` should have come; where None, from or through what was seen. Nothing
+        beyond `last` is missed: nobody has published it.
+        """
         gaps = list(self._gaps)
         if self.next is None:
             if first is not None and last is not None and first <= last:
@@ -81,6 +88,8 @@ class Record:
                 gaps.append(_Gap(first, self._first - 1, self._head_told))
             if last is not None and last >= self.next:
                 gaps.append(_Gap(self.next, last, self._told))
+        if last is not None:
+            gaps = [gap._replace(last=min(gap.last, last)) for gap in gaps if gap.first <= last]
         lost = sum(gap.last - gap.first + 1 for gap in gaps)
         return Tally(
             expected=self._delivered + lost,
@@ -98,6 +107,10 @@ class Record:
             return ""
         self._gaps.append(_Gap(skipped, n - 1, self._told))
         return "declared" if self._told else "lost"
+
+    def _is_alien(self, n: int, due: int) -> bool:
+        known = None if self._cells is None else self._cells.get(n)
+        return known is not None and known[0] != due
 
     def _fills_gap(self, n: int) -> bool:
         """A late one: take it out of its gap. One before the first that was seen opens the gap between them."""

@@ -94,6 +94,8 @@ class Station:
     def _stock(self, stock: Stock) -> Part:
         self._generator.stop()
         ended, users = now() - StreamUser.ahead, self._counted
+        for user in users:
+            _look_beyond(user, stock.last)
         own = [user for user in users if not user.slow]
         slow = [user for user in users if user.slow]
         return Part(
@@ -126,6 +128,13 @@ def _complete(user: StreamUser, last: dict[str, int]) -> bool:
     asked for.
     """
     return all((user.records[name].next or 0) > last[name] for name in user.channels if name in last)
+
+
+def _look_beyond(user: StreamUser, last: dict[str, int]) -> None:
+    """Events that nobody of this round has published are somebody else's."""
+    for source, record in user.records.items():
+        if source in last and (record.next or 0) > last[source] + 1:
+            user.fail("alien", f"events of {source}")
 
 
 def _tally(user: StreamUser, stock: Stock) -> Tally:

@@ -20,6 +20,7 @@ from runs import a_run, histogram
 
 from locustfiles import samples
 from locustfiles.compare import FAILED, NOT_TRUSTWORTHY, THRESHOLD, UNREACHABLE, advise, compare, diff, report
+from locustfiles.conducting.planning import PlanError, Wishes, staging
 from locustfiles.conducting.stage import Server, Stop
 from locustfiles.subjects import subject
 
@@ -70,7 +71,6 @@ def test_it_patches_nothing():
         (["--slo", "no-upgrade/p99<50ms"], "nothing that it is about is measured; there are open, everywire, websocket"),
         (["--rate", "inf"], "cannot be played: .*rate"),
         (["--seconds", "1e309"], "cannot be played: .*seconds"),
-        (["--readers", "99999999999999999999"], "cannot be played: .*readers"),
         (["--processes", "100000"], "--processes.*not in the range"),
         (["--url", "http://[::1"], "is not a URL"),
         (["--url", "http://127.0.0.1:99999"], "is not a URL"),
@@ -84,6 +84,13 @@ def test_what_makes_no_sense_is_one_line_and_exit_code_1(words: list[str], said:
     assert re.search(said, result.output)
     assert len(result.output.strip().splitlines()[-1]) < 300
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("many", [{"readers": 10**20}, {"processes": 100_000}])
+def test_more_than_a_machine_can_have_is_not_even_begun(many: dict[str, int]):
+    with pytest.raises(PlanError, match="cannot be played"):
+        staging(Wishes(**many))  # type: ignore[arg-type]
 
 
 @pytest.mark.real

@@ -81,14 +81,14 @@ def timeline(run: Run) -> Timeline | None:
 def _length(slots: Sequence[Slot]) -> float:
     """Seconds that the slots of a round cover; they are equally long."""
     starts = sorted({slot.at for slot in slots})
-    return starts[-1] + (min(b - a for a, b in pairwise(starts)) if len(starts) > 1 else 1.0)
+    return max(1e-6, starts[-1] + (min(b - a for a, b in pairwise(starts)) if len(starts) > 1 else 1.0))
 
 
 def moments(slots: Sequence[Slot], seconds: float, count: int) -> list[Moment]:
     """`slots` of any number of repeats in `count` equal stretches of time."""
     heaps: list[list[Slot]] = [[] for _ in range(count)]
     for slot in slots:
-        heaps[min(count - 1, int(slot.at / seconds * count + 1e-9))].append(slot)
+        heaps[max(0, min(count - 1, int(slot.at / seconds * count + 1e-9)))].append(slot)
     return [_moment(heap) for heap in heaps]
 
 

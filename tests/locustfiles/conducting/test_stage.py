@@ -130,8 +130,10 @@ def test_counters_that_cannot_be_read_are_told(kind: str, monkeypatch: pytest.Mo
         there = Subject(name="x", what="", url=f"http://127.0.0.1:{listening.getsockname()[1]}", status="/status")
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
+        began = time.monotonic()
         with pytest.raises(UnreachableError, match="does not show its counters"):
             status_of(there)
+        assert time.monotonic() - began < 3
         thread.join(10)
 
 

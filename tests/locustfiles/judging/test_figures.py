@@ -90,7 +90,7 @@ def test_of_several_rounds():
         a_round("sse", repeat, us, tally=Tally(expected=40, delivered=39, lost=1))
         for repeat, us in enumerate((1000, 9000, 2000), 1)
     ]
-    assert of_lane(FIGURES["p50"], rounds) == 2.0
+    assert of_lane(FIGURES["p50"], rounds) == 2.1  # of 41: what was lost counts as later than all
     assert of_lane(FIGURES["max"], rounds) == 18.0
     assert of_lane(FIGURES["lost"], rounds) == 3
     assert of_lane(FIGURES["p50"], []) is None
@@ -103,3 +103,12 @@ def test_what_took_for_ever_cannot_be_averaged():
     made = a_round("sse", 4, 1000)
     made.recoveries = [Recovery(mark=0, back=histogram(), never=1)]
     assert by_repeat(FIGURES["recovery"], [made]) == {4: None}
+
+
+def test_who_loses_the_late_ones_is_not_quick_for_it():
+    lossy = a_round("sse", 1, 1000, tally=Tally(expected=80, delivered=40, lost=40))
+    assert FIGURES["p50"].of(lossy) == 2.0  # the last of the half that came
+    assert FIGURES["p99"].of(lossy) == math.inf
+    assert FIGURES["max"].of(lossy) == 2.0  # of those that came
+    of_slow_ones = a_round("sse", 1, 1000, tally=Tally(expected=80, delivered=40, lost=40), slow_tally=Tally(lost=40))
+    assert FIGURES["p99"].of(of_slow_ones) == FIGURES["p99"].of(a_round("sse", 1, 1000))

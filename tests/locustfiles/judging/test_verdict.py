@@ -379,3 +379,9 @@ def test_a_reader_that_failed_by_itself_blocks_the_verdict():
     run.rounds[0].sample.failures["broke: KeyError: 'n'"] = 2
     assert not judge(run).trustworthy
     assert "a reader's own code failed (KeyError: 'n') in 1 of 2 rounds of SSE" in judge(run).each[0].sentence
+
+
+def test_two_who_publish_block_the_verdict():
+    run = a_run({"sse": [1000, 1010]})
+    run.rounds[1].sample.failures = {"alien: events of compare": 3}
+    assert "somebody else published to the same channel in 1 of 2 rounds of SSE" in judge(run).each[0].sentence

@@ -83,6 +83,19 @@ def test_a_doubled_event_adds_no_delay():
     assert record.delivered == 1
 
 
+def test_an_event_of_somebody_else_counts_as_nothing():
+    record = Record("c", {})
+    found = [record.event(n, due, 1) for n, due in ((0, 10), (1, 20), (0, 11), (4, 50), (2, 30), (4, 51))]
+    assert found == ["", "", "alien", "lost", "disordered", "alien"]
+    tally = record.tally(0, 4)
+    assert (tally.expected, tally.delivered, tally.lost, tally.doubled, tally.disordered) == (5, 4, 1, 0, 1)
+
+
+def test_nobody_misses_what_nobody_has_published():
+    assert judged([0, 1, 10**9], 0, 4) == Tally(expected=6, delivered=3, lost=3)
+    assert judged([10**9], 0, 4).lost == 5
+
+
 def test_readers_share_where_deliveries_are_kept():
     cells: Cells = {}
     for delay in (30, 10, 20):
