@@ -1,8 +1,8 @@
 """The endpoints as one plain ASGI application: `/ws /sse /poll /commands /negotiate /client.js` below a mount.
 
-What a request asks for is read here, where a refusal becomes a status, a `bye` or a close code. What it is answered
-with comes from the core, which never learns which wire it is on. Every ASGI server can serve it; nothing here knows
-Quart.
+What a request asks for is judged in `admission.py`; here a refusal becomes a status, a `bye` or a close code. What it is
+answered with comes from the core, which never learns which wire it is on. Every ASGI server can serve it; nothing here
+knows Quart.
 """
 
 from __future__ import annotations
@@ -10,43 +10,35 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 import logging
-import math
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl
 
 import msgspec
 
-from . import position
-from .commands import Ping, execute, parse
-from .errors import Code, ErrorBody, Refusal
+from .admission import JSON, Admission, Conversation, Headers, Poll, Request, Stream, refusal_body, shared_with
+from .commands import hear
+from .errors import Code, Refusal
 from .feed import Feed
 from .hub import Hub
 from .items import VERSION, Batch, Encoded, bye_of, encode, encode_batch
 from .ladder import LADDER
-from .longpoll import parse_seconds
 from .starlette import starlette_response
 from .transport import HEADERS, Frame, Transport
 from .watch import Watch
-from .websocket import choose_subprotocol
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
-_Serve: TypeAlias = Callable[["Request", Receive, Send], Awaitable[None]]
-Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+_Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[None]]
 
-_JSON = b"application/json"
 _SCRIPTS = ("client.js", "outbox.js", "oneway.js", "tabs.js")  # the browser client, and the parts that it loads
 _log = logging.getLogger("transports")
-_SILENT_BEATS = 2.5  # a client that pings is given up after so many beats without a frame
-_BEAT_LEAST = 1.0  # seconds; a client may ask for no shorter beats
-_CLOSE_WAIT = 2.0  # seconds for the other side to close a WebSocket that we have closed
+SILENT_BEATS = 2.5  # a client that pings is given up after so many beats without a frame
+CLOSE_WAIT = 2.0  # seconds for the other side to close a WebSocket that we have closed
 
 
 def path_below(scope: Scope) -> str:
@@ -55,49 +47,16 @@ def path_below(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", ""))
 
 
-class Request:
-    """What the endpoints want to know of a request, out of an ASGI scope.
+class Asked(Request):
+    """A request out of an ASGI scope."""
 
-    Where something is said twice, the first of two parameters and the last of two headers counts.
-    """
+    __slots__ = ("scope",)
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self.method: str = scope.get("method", "GET")
-        self.headers: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        self.query = dict(reversed(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)))
-        self.path = path_below(scope).strip("/")
-
-    def channels(self) -> list[str]:
-        """The names in `channels=a,b`."""
-        return [name for name in self.query.get("channels", "").split(",") if name]
-
-    def since(self, header: bool = False) -> position.Position | None:
-        """Where to read on from; `header` says that `Last-Event-ID` goes before. Raises: Refusal 4400, garbage."""
-        text = (header and self.headers.get("last-event-id")) or self.query.get("since")
-        return position.parse(text) if text else None
-
-    def check_version(self) -> None:
-        """Raises: Refusal 4426."""
-        if (asked := self.query.get("v", str(VERSION))) != str(VERSION):
-            raise Refusal(Code.VERSION, f"this server speaks version {VERSION}, not {asked[:20]}")
-
-    def foreign_origin(self, allowed: Sequence[str]) -> str | None:
-        """The origin of the page that asks, if it is another than ours and allowed; None for our own and for no page.
-
-        Raises:
-            Refusal: 4403, it is not allowed.
-        """
-        origin = self.headers.get("origin")
-        # No page can forge `Sec-Fetch-Site`, and a proxy that rewrites `Host` leaves it alone.
-        if origin is None or self.headers.get("sec-fetch-site") == "same-origin":
-            return None
-        host = self.headers.get("host", "").lower()
-        if host and origin.lower() in (f"http://{host}", f"https://{host}"):
-            return None
-        if origin in allowed or "*" in allowed:
-            return origin
-        raise Refusal(Code.FORBIDDEN, f"pages from {origin[:80]} may not connect: it is not in the setting origins")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        query = scope.get("query_string", b"").decode("latin-1")
+        super().__init__(scope.get("method", "GET"), path_below(scope).strip("/"), query, headers)
 
 
 class Endpoints:
@@ -111,6 +70,7 @@ class Endpoints:
     def __init__(self, hub: Hub, *, transports: Sequence[Transport] = LADDER) -> None:
         self.hub = hub
         self.transports = transports
+        self.admission = Admission(hub, transports)
         self._routes: dict[str, tuple[str, _Serve]] = {
             "commands": ("POST", self._commands),
             "negotiate": ("GET", self._negotiate),
@@ -130,7 +90,7 @@ class Endpoints:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        request = Request(scope)
+        request = Asked(scope)
         if scope["type"] == "websocket":
             await self._websocket(request, scope.get("subprotocols", ()), receive, send)
             return
@@ -138,7 +98,7 @@ class Endpoints:
             # A script holds no secret, and a page that loads it over a proxy which rewrites `Host` seems foreign.
             origins = ("*",) if request.path in _SCRIPTS else self.hub.options.origins
             if (origin := request.foreign_origin(origins)) is not None:
-                send = _shared_with(origin, send)
+                send = _with(shared_with(origin), send)
             await self._http(request, receive, send)
         except Refusal as refusal:
             await _refuse(send, refusal)
@@ -152,7 +112,7 @@ class Endpoints:
         await self.hub.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _http(self, request: Request, receive: Receive, send: Send) -> None:
+    async def _http(self, request: Asked, receive: Receive, send: Send) -> None:
         # The statuses here are not those of the code: that tells a client that this path, not its question, is wrong.
         method, serve = self._routes.get(request.path, ("", None))
         if serve is None:
@@ -166,58 +126,34 @@ class Endpoints:
             await self.hub.open()
             await serve(request, receive, send)
 
-    async def _script(self, name: str, request: Request, receive: Receive, send: Send) -> None:
+    async def _script(self, name: str, request: Asked, receive: Receive, send: Send) -> None:
         await _answer(send, 200, served(name), kind=b"text/javascript; charset=utf-8")
 
-    async def _wants_upgrade(self, request: Request, receive: Receive, send: Send) -> None:
+    async def _wants_upgrade(self, request: Asked, receive: Receive, send: Send) -> None:
         await _refuse(send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, (b"upgrade", b"websocket"))
 
-    def _feed(self, transport: Transport, request: Request) -> Feed:
-        """What an HTTP request asks to read. Raises: Refusal."""
-        channels = request.channels()
-        if not channels:
-            raise Refusal(Code.BAD_COMMAND, "which channels? Say channels=a,b")
-        feed = self.hub.feed(channels, request.since(header=transport.many))
-        self._count(transport, request)
-        return feed
-
-    def _count(self, transport: Transport, request: Request) -> None:
-        """A poller says `why` once, with its first poll: so each wire counts once."""
-        if transport.many or "why" in request.query:
-            self.hub.counts.opened(transport.name, request.query.get("why", ""), request.query.get("tried", ""))
-
-    async def _stream(self, transport: Transport, request: Request, receive: Receive, send: Send) -> None:
+    async def _stream(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
-        beat = self._beat(request)
         respond = starlette_response(request.scope) or _respond
-        with self._feed(transport, request) as feed, self._in_time(send) as in_time:
-            await respond(self._chunks(transport, feed, beat), headers, feed, request.scope, receive, in_time)
+        stream = self.admission.stream(transport, request)
+        with stream.feed as feed, self._in_time(send) as in_time:
+            await respond(self._chunks(transport, stream), headers, feed, request.scope, receive, in_time)
 
-    async def _chunks(self, transport: Transport, feed: Feed, beat: float) -> AsyncIterator[bytes]:
+    async def _chunks(self, transport: Transport, stream: Stream) -> AsyncIterator[bytes]:
         """The body of a stream: the first byte at once, then batches and beats until the `bye`."""
-        yield transport.frame([_hello(feed, beat)])
-        while (batch := await feed.take(beat)) is not None:
+        yield transport.frame([stream.hello()])
+        while (batch := await stream.feed.take(stream.beat)) is not None:
             yield batch.framed(transport.frame)
 
-    async def _poll(self, transport: Transport, request: Request, receive: Receive, send: Send) -> None:
-        options = self.hub.options
-        wait = parse_seconds("wait", request.query.get("wait"), options.poll_wait, options.poll_wait_max)
-        with self._feed(transport, request) as feed:
-            if feed.resumed == "fresh":  # no `since`: the answer is where to begin
-                batch: Batch | None = Batch([_hello(feed, options.beat)])
-            elif (batch := feed.ready()) is None:
-                watch = asyncio.create_task(_until_gone(receive, feed))
-                try:
-                    batch = await feed.take(wait)
-                finally:
-                    watch.cancel()
+    async def _poll(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
+        asked = self.admission.poll(transport, request)
+        batch = await _waited(asked, receive) if isinstance(asked, Poll) else asked
         if batch is not None:
             with self._in_time(send) as in_time:
                 await _answer(in_time, 200, batch.framed(transport.frame), kind=transport.content_type.encode())
 
-    async def _commands(self, request: Request, receive: Receive, send: Send) -> None:
-        commands = parse(await self._body(receive))
-        replies = [encode(await execute(command, self.hub)) for command in commands]
+    async def _commands(self, request: Asked, receive: Receive, send: Send) -> None:
+        replies, _ = await hear(await self._body(receive), self.hub)
         await _answer(send, 200, encode_batch(replies))
 
     async def _body(self, receive: Receive) -> bytes:
@@ -237,7 +173,7 @@ class Endpoints:
             raise Refusal(Code.TOO_LARGE, f"the body has more than {options.message_bytes} bytes")
         return bytes(body)
 
-    async def _websocket(self, request: Request, offered: Sequence[str], receive: Receive, send: Send) -> None:
+    async def _websocket(self, request: Asked, offered: Sequence[str], receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         try:
             request.foreign_origin(self.hub.options.origins)
@@ -247,25 +183,20 @@ class Endpoints:
             return
         with self._in_time(send) as in_time:
             try:
-                subprotocol = choose_subprotocol(offered, transport.content_type)
                 request.check_version()
                 await self.hub.open()
-                channels, since, beat = request.channels(), request.since(), self._beat(request)
-                if since is not None and not channels:
-                    raise Refusal(Code.BAD_COMMAND, "since says where to read channels on from: say channels=a,b too")
-                feed = self.hub.feed(channels, since)
+                talk = self.admission.conversation(transport, request, offered)
             except Refusal as refusal:
                 # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
                 await in_time({"type": "websocket.accept"})
                 await _text(in_time, transport.frame([encode(bye_of(refusal))]))
                 await _close(refusal.code, refusal.name, receive, in_time)
                 return
-            with feed, self._in_time(send) as reply:
-                await in_time({"type": "websocket.accept", "subprotocol": subprotocol})
-                self._count(transport, request)
-                await _Conversation(self.hub, transport, feed, beat, receive, in_time, reply).run()
+            with talk.stream.feed, self._in_time(send) as reply:
+                await in_time({"type": "websocket.accept", "subprotocol": talk.subprotocol})
+                await _Talk(self.hub, transport, talk, receive, in_time, reply).run()
 
-    async def _negotiate(self, request: Request, receive: Receive, send: Send) -> None:
+    async def _negotiate(self, request: Asked, receive: Receive, send: Send) -> None:
         options = self.hub.options
         known = {
             "versions": [VERSION],
@@ -283,14 +214,6 @@ class Endpoints:
 
     def _in_time(self, send: Send) -> _InTime:
         return _InTime(send, self.hub.options.send_timeout)
-
-    def _beat(self, request: Request) -> float:
-        """The seconds of a beat on a stream: a client whose path bears less silence may ask for shorter ones.
-
-        Raises: Refusal 4400, garbage.
-        """
-        usual = self.hub.options.beat
-        return min(usual, max(_BEAT_LEAST, parse_seconds("beat", request.query.get("beat"), usual, usual)))
 
 
 class _InTime:
@@ -329,13 +252,11 @@ class _InTime:
             self._given_up = self._task.cancel()
 
 
-class _Conversation:
+class _Talk:
     """One WebSocket: batches go down, commands come up, side by side."""
 
-    def __init__(
-        self, hub: Hub, transport: Transport, feed: Feed, beat: float, receive: Receive, send: Send, reply: Send
-    ) -> None:
-        self.hub, self.transport, self.feed, self.beat = hub, transport, feed, beat
+    def __init__(self, hub: Hub, transport: Transport, talk: Conversation, receive: Receive, send: Send, reply: Send) -> None:
+        self.hub, self.transport, self.stream, self.feed = hub, transport, talk.stream, talk.stream.feed
         self.receive, self.send, self.reply = receive, send, reply
         self._patience: float | None = None  # seconds until a client that promised to go on is silent
 
@@ -343,8 +264,8 @@ class _Conversation:
         """Talk until the client has gone or the feed has ended."""
         listener = asyncio.create_task(self._listen())
         try:
-            await _text(self.send, self.transport.frame([_hello(self.feed, self.beat)]))
-            while (batch := await self.feed.take(self.beat)) is not None:
+            await _text(self.send, self.transport.frame([self.stream.hello()]))
+            while (batch := await self.feed.take(self.stream.beat)) is not None:
                 await self.send({"type": "websocket.send", "text": batch.framed(_as_text(self.transport.frame))})
         except TimeoutError:
             self.feed.end(Refusal(Code.TOO_SLOW))
@@ -385,22 +306,16 @@ class _Conversation:
         text = message.get("text")
         if text is None:
             raise Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken")
-        if len(text) > (limit := self.hub.options.message_bytes) or len(text.encode()) > limit:
-            raise Refusal(Code.TOO_LARGE, f"a frame of more than {limit} bytes")
-        commands = parse(text)
-        if any(isinstance(command, Ping) for command in commands):
-            self._patience = _SILENT_BEATS * self.beat
-        return [encode(await execute(command, self.hub, self.feed)) for command in commands]
+        replies, pinged = await hear(text, self.hub, lambda: self.feed)
+        if pinged:
+            self._patience = SILENT_BEATS * self.stream.beat
+        return replies
 
 
 @cache
 def _as_text(frame: Frame) -> Callable[[Sequence[Encoded]], str]:
     """As `frame`, but a `str`, as ASGI wants it: decoded once for all readers at the same place."""
     return lambda items: frame(items).decode()
-
-
-def _hello(feed: Feed, beat: float) -> Encoded:
-    return feed.hello(secrets.token_urlsafe(6), beat)
 
 
 async def _text(send: Send, body: bytes) -> None:
@@ -413,10 +328,20 @@ async def _close(code: Code, name: str, receive: Receive, send: Send) -> None:
     A server whose queue of received frames is full cannot end the connection unless somebody empties it.
     """
     with suppress(OSError):  # a TimeoutError is one
-        async with asyncio.timeout(_CLOSE_WAIT):
+        async with asyncio.timeout(CLOSE_WAIT):
             await send({"type": "websocket.close", "code": int(code), "reason": name})
             while (await receive())["type"] != "websocket.disconnect":
                 pass
+
+
+async def _waited(poll: Poll, receive: Receive) -> Batch | None:
+    """What a waiting poll is answered with; None when the client has gone."""
+    with poll.feed as feed:
+        watch = asyncio.create_task(_until_gone(receive, feed))
+        try:
+            return await feed.take(poll.wait)
+        finally:
+            watch.cancel()
 
 
 async def _until_gone(receive: Receive, feed: Feed) -> None:
@@ -442,7 +367,7 @@ async def _respond(
         watch.cancel()
 
 
-async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes], kind: bytes = _JSON) -> None:
+async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes], kind: bytes = JSON) -> None:
     """Send a whole answer."""
     start = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *HEADERS, *headers]
     await send({"type": "http.response.start", "status": status, "headers": start})
@@ -451,26 +376,19 @@ async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, b
 
 async def _refuse(send: Send, refusal: Refusal, status: int | None = None, *headers: tuple[bytes, bytes]) -> None:
     """Send an HTTP error with the numbered reason."""
-    if refusal.retry is not None:
-        headers = (*headers, (b"retry-after", b"%d" % math.ceil(refusal.retry)))
-    await _answer(send, status or refusal.code.status, msgspec.json.encode(ErrorBody.of(refusal)), *headers)
+    body, ours = refusal_body(refusal)
+    await _answer(send, status or refusal.code.status, body, *headers, *ours)
 
 
-def _shared_with(origin: str, send: Send) -> Send:
-    """`send`, with what a browser wants to see before it hands the answer to a page of another origin (WHATWG Fetch 3.3)."""
-    headers = [
-        (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-allow-headers", b"authorization, content-type, last-event-id"),
-        (b"access-control-max-age", b"600"),
-        (b"vary", b"origin"),
-    ]
+def _with(headers: Headers, send: Send) -> Send:
+    """`send`, with more headers."""
 
-    async def shared(message: Message) -> None:
+    async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], *headers]
         await send(message)
 
-    return shared
+    return sent
 
 
 @cache

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from . import position as positions
 from .errors import Code, Refusal
-from .items import Reply
+from .items import Encoded, Reply, encode
 
 _Ref = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 
@@ -75,12 +76,42 @@ class _Feed(Protocol):
     def move(self, since: positions.Position) -> None: ...
 
 
+class _Options(Protocol):
+    """What commands need of the options."""
+
+    @property
+    def message_bytes(self) -> int: ...
+
+
 class _Hub(Protocol):
     """What commands need of a hub."""
+
+    @property
+    def options(self) -> _Options: ...
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str: ...
 
     def follow(self, feed: Any, channels: list[str]) -> None: ...
+
+
+class Heard(NamedTuple):
+    """What one message from a client came to."""
+
+    replies: list[Encoded]
+    pinged: bool  # who pings goes on doing so, and is silent when it stops
+
+
+async def hear(message: bytes | str, hub: _Hub, feed: Callable[[], _Feed] | None = None) -> Heard:
+    """Execute the commands of a WebSocket message or of the body of a POST, in order.
+
+    Raises:
+        Refusal: 4413 too large, 4400 not JSON or anything but objects.
+    """
+    if len(message) > (limit := hub.options.message_bytes) or (isinstance(message, str) and len(message.encode()) > limit):
+        raise Refusal(Code.TOO_LARGE, f"a message of more than {limit} bytes")
+    commands = parse(message)
+    replies = [encode(await execute(command, hub, feed)) for command in commands]
+    return Heard(replies, any(isinstance(command, Ping) for command in commands))
 
 
 def parse(body: bytes | str) -> list[Command]:
@@ -114,13 +145,13 @@ def _ref_of(raw: msgspec.Raw) -> int | None:
         return None
 
 
-async def execute(command: Command, hub: _Hub, feed: _Feed | None = None) -> Reply:
+async def execute(command: Command, hub: _Hub, feed: Callable[[], _Feed] | None = None) -> Reply:
     """Do what `command` says and answer it; a refusal is an answer too.
 
     Args:
         command: as `parse` gives it.
         hub: where to do it.
-        feed: what the connection reads, on a transport whose channels can change.
+        feed: gives what the connection reads, on a transport whose channels can change.
     """
     try:
         return Reply(command.ref, ok=True, id=await _do(command, hub, feed))
@@ -128,7 +159,7 @@ async def execute(command: Command, hub: _Hub, feed: _Feed | None = None) -> Rep
         return Reply(command.ref, False, None, int(refusal.code), refusal.name, refusal.reason, refusal.retry)
 
 
-async def _do(command: Command, hub: _Hub, feed: _Feed | None) -> str | None:
+async def _do(command: Command, hub: _Hub, feed: Callable[[], _Feed] | None) -> str | None:
     match command:
         case Publish(channel, data, _, key):
             return await hub.publish(channel, data, key=key)
@@ -139,10 +170,10 @@ async def _do(command: Command, hub: _Hub, feed: _Feed | None) -> str | None:
         case Subscribe() | Unsubscribe() if feed is None:
             raise Refusal(Code.BAD_COMMAND, "on this transport, open the stream again from the same position with other channels")
         case Subscribe(channels, _, since):
-            return _subscribe(hub, feed, channels, since)
+            return _subscribe(hub, feed(), channels, since)
         case Unsubscribe(channels):
-            hub.follow(feed, [name for name in feed.channels if name not in channels])
-            return feed.position
+            hub.follow(own := feed(), [name for name in own.channels if name not in channels])
+            return own.position
 
 
 def _subscribe(hub: _Hub, feed: _Feed, channels: list[str], since: str | None) -> str:

@@ -1,7 +1,7 @@
 """Feed: what one reader reads. Channels, an offset and a bell; no queue.
 
 Whatever piles up while a reader is busy stays in the log and comes in one batch: that is all the flow control there
-is. The transport calls `take` when it can write again.
+is. A task waits in `take` when it can write again; who has no task hangs up a `bell` and reads what is `ready`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class _Loss(NamedTuple):
 
 
 class Feed:
-    """One reader's place in the log. Made by `Hub.feed`, used by one task; a context manager that leaves the hub at
-    its end.
+    """One reader's place in the log. Made by `Hub.feed`, used by one task, or by one bell; a context manager that leaves
+    the hub at its end.
 
     Args:
         log: what to read.
@@ -50,10 +50,12 @@ class Feed:
         "_unsaid",
         "_untold",
         "_waiter", "_watch",
+        "bell",
         "bye",
         "channels",
         "offset",
         "open",
+        "readers",
         "resumed",
     )  # fmt: skip
 
@@ -78,6 +80,8 @@ class Feed:
         self._unsaid: Refusal | None = None  # a `bye` that is still to be read
         self._watch = Watch(self._give_up)
         self.open = True
+        self.bell: Callable[[], None] | None = None  # rung when there may be something to read, or it has ended
+        self.readers = 1  # who read it: in step with the log, any number may share one
         self.bye: Refusal | None = None  # why it was ended, if it was ended with a word
         self.channels = tuple(channels)
         self.offset = log.head
@@ -89,8 +93,17 @@ class Feed:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Nobody reads it any more."""
+        self.bell = None
         self._watch.stop()
         self._leave(self)
+
+    def stand_like(self, other: Feed) -> None:
+        """Read on from where `other` stands, who reads the same channels of the same log."""
+        self.offset, self._told, self._untold, self._came_with = other.offset, other._told, other._untold, other._came_with
 
     @property
     def position(self) -> str:
@@ -118,7 +131,9 @@ class Feed:
 
     def ring(self) -> None:
         """Wake the reader: there may be something to read. Called by the hub."""
-        if self._waiter is not None and not self._waiter.done():
+        if self.bell is not None:
+            self.bell()
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(True)
 
     def end(self, why: Refusal | None = None) -> None:
@@ -166,11 +181,17 @@ class Feed:
         try:
             while self.open and (batch := self.ready()) is None:
                 if not await self._rung():
-                    return Batch([encode(Beat(self.position, self._clock()))])
+                    return self.beat()
         finally:
             self._watch.end()
-        if self.open:
-            return batch
+        return batch if self.open else self.last()
+
+    def beat(self) -> Batch:
+        """What is said when there is nothing to say."""
+        return Batch([encode(Beat(self.position, self._clock()))])
+
+    def last(self) -> Batch | None:
+        """Once it has ended: what is left to read, and the `bye`. None when nobody is to be told, or has been already."""
         bye, self._unsaid = self._unsaid, None
         if bye is None:
             return None

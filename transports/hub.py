@@ -13,13 +13,15 @@ from .brokers import Broker, Record, broker_from
 from .counts import Counts
 from .errors import Code, EverywireError, Refusal
 from .feed import Feed
-from .items import encode_data, encode_event
+from .items import Batch, encode_data, encode_event
 from .log import Log
 from .options import Options
 from .position import Position
 
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}", re.ASCII)
 _EVICT_EVERY = 1.0  # seconds; ages are told in minutes
+_KNOWN = 4096  # lists of channels that were checked and need not be again,
+_SHORT = 8  # if they are as short as this: what clients make up must not fill the memory
 
 
 class Hub:
@@ -39,6 +41,7 @@ class Hub:
         self._broker = broker or broker_from(options)
         self._bells: dict[str, set[Feed]] = {}  # channel -> those who follow it
         self._feeds: set[Feed] = set()
+        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # as asked for -> each once, checked
         self._opening: asyncio.Lock = asyncio.Lock()
         self._empty = asyncio.Event()  # set while nobody reads
         self._empty.set()
@@ -50,8 +53,8 @@ class Hub:
 
     @property
     def readers(self) -> int:
-        """How many feeds are open."""
-        return len(self._feeds)
+        """How many read."""
+        return sum(feed.readers for feed in self._feeds)
 
     async def open(self, *, anew: bool = False) -> None:
         """Connect to the broker and begin to take its events.
@@ -90,7 +93,7 @@ class Hub:
         if channel not in self.log and self.log.channels >= self.options.channels_max:
             raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {self.log.channels}")
         if self._closing is not None:
-            raise self._refusal(self._closing)
+            raise self.refusal(self._closing)
         await self.open()
         return str(Position(self.log.epoch, await self._broker.publish(channel, body, key)))
 
@@ -101,11 +104,34 @@ class Hub:
             Refusal: 4404 unknown channel, 4400 too many channels, 4503 draining.
         """
         if self._closing is not None:
-            raise self._refusal(self._closing)
+            raise self.refusal(self._closing)
         if not self.log.epoch:
             raise EverywireError("the hub is not open yet: await hub.open() first")
         names = self._checked(channels)
         self._evict()
+        return self._open_feed(names, since)
+
+    def glance(self, channels: Iterable[str], since: Position) -> Batch | None:
+        """What a reader at `since` would get at once, without a feed for it. None when there is nothing, or that is not all
+        there is to say.
+
+        Raises:
+            Refusal: as `feed`.
+        """
+        log = self.log
+        if self._closing is not None or since.epoch != log.epoch or since.offset >= log.head:
+            return None
+        self._evict()
+        gaps, batch, _ = log.after(since.offset, self._checked(channels), self.options.batch_bytes)
+        return batch if batch.items and not gaps else None
+
+    def fork(self, feed: Feed) -> Feed:
+        """A feed of its own for one of those who share `feed`, at the same place."""
+        own = self._open_feed(feed.channels, None)
+        own.stand_like(feed)
+        return own
+
+    def _open_feed(self, names: tuple[str, ...], since: Position | None) -> Feed:
         feed = Feed(self.log, names, since, limit=self.options.batch_bytes, leave=self._leave)
         self._feeds.add(feed)
         self._empty.clear()
@@ -142,7 +168,7 @@ class Hub:
             return
         self._closing = code
         for feed in list(self._feeds):
-            feed.end(self._refusal(code))
+            feed.end(self.refusal(code))
         try:
             async with asyncio.timeout(self.options.drain):
                 await self._empty.wait()
@@ -163,11 +189,18 @@ class Hub:
             feed.ring()
 
     def _checked(self, channels: Iterable[str]) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(channels))
+        asked = tuple(channels)
+        if (known := self._known.get(asked)) is not None:
+            return known
+        names = tuple(dict.fromkeys(asked))
         if len(names) > self.options.channels_per_reader:
             raise Refusal(Code.BAD_COMMAND, f"{len(names)} channels, a reader may follow {self.options.channels_per_reader}")
         for name in names:
             self.check(name)
+        if len(asked) <= _SHORT:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[asked] = names
         return names
 
     def _evict(self) -> None:
@@ -190,6 +223,6 @@ class Hub:
                 if not bells:
                     del self._bells[name]
 
-    def _refusal(self, code: Code) -> Refusal:
+    def refusal(self, code: Code) -> Refusal:
         """`code` with a retry that is spread, so that those who are sent away together do not come back together."""
         return Refusal(code, retry=None if code.retry is None else round(code.retry * random.uniform(0.5, 1.5), 3))

@@ -84,7 +84,7 @@ async def hub() -> Hub:
 
 async def do(hub: Hub, text: str, feed=None):
     (command,) = parse(text)
-    return await execute(command, hub, feed)
+    return await execute(command, hub, None if feed is None else lambda: feed)
 
 
 async def test_publish_is_answered_with_the_id(hub: Hub) -> None:

@@ -1,0 +1,196 @@
+"""Admission: what a request asks for, and whether it may. The same for every edge, which then writes the outcome its own
+way: `asgi.py` with receive and send, `front/` on the socket.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from . import position
+from .errors import Code, ErrorBody, Refusal
+from .feed import Feed
+from .hub import Hub
+from .items import VERSION, Batch, Encoded
+from .ladder import LADDER
+from .longpoll import parse_seconds
+from .transport import Transport
+from .websocket import choose_subprotocol
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+JSON: Final = b"application/json"
+_BEAT_LEAST = 1.0  # seconds; a client may ask for no shorter beats
+
+
+class Request:
+    """What can be asked for.
+
+    Where something is said twice, the first of two parameters and the last of two headers counts.
+
+    Args:
+        method: `GET`, `POST`, …
+        path: below the mount, without slashes around it.
+        query: what is behind the question mark, still encoded.
+        headers: names in lower case.
+    """
+
+    __slots__ = ("headers", "method", "path", "query")
+
+    def __init__(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> None:
+        self.method, self.path, self.headers = method, path, headers
+        self.query = parameters(query)
+
+    def channels(self) -> list[str]:
+        """The names in `channels=a,b`."""
+        return [name for name in self.query.get("channels", "").split(",") if name]
+
+    def since(self, header: bool = False) -> position.Position | None:
+        """Where to read on from; `header` says that `Last-Event-ID` goes before. Raises: Refusal 4400, garbage."""
+        text = (header and self.headers.get("last-event-id")) or self.query.get("since")
+        return position.parse(text) if text else None
+
+    def check_version(self) -> None:
+        """Raises: Refusal 4426."""
+        if (asked := self.query.get("v", str(VERSION))) != str(VERSION):
+            raise Refusal(Code.VERSION, f"this server speaks version {VERSION}, not {asked[:20]}")
+
+    def foreign_origin(self, allowed: Sequence[str]) -> str | None:
+        """The origin of the page that asks, if it is another than ours and allowed; None for our own and for no page.
+
+        Raises:
+            Refusal: 4403, it is not allowed.
+        """
+        origin = self.headers.get("origin")
+        # No page can forge `Sec-Fetch-Site`, and a proxy that rewrites `Host` leaves it alone.
+        if origin is None or self.headers.get("sec-fetch-site") == "same-origin":
+            return None
+        host = self.headers.get("host", "").lower()
+        if host and origin.lower() in (f"http://{host}", f"https://{host}"):
+            return None
+        if origin in allowed or "*" in allowed:
+            return origin
+        raise Refusal(Code.FORBIDDEN, f"pages from {origin[:80]} may not connect: it is not in the setting origins")
+
+
+def parameters(query: str) -> dict[str, str]:
+    """The parameters of a query; of two with the same name, the first."""
+    if "%" in query or "+" in query:
+        return dict(reversed(parse_qsl(query, keep_blank_values=True)))
+    pairs = [part.partition("=") for part in query.split("&") if part]  # the same, several times as fast
+    return {name: value for name, _, value in reversed(pairs)}
+
+
+class Stream(NamedTuple):
+    """A stream that was let in. `beat`: seconds of the longest silence."""
+
+    feed: Feed
+    beat: float
+
+    def hello(self) -> Encoded:
+        """The first item."""
+        return hello(self.feed, self.beat)
+
+
+class Poll(NamedTuple):
+    """A poll that has to wait, for so many seconds at the most."""
+
+    feed: Feed
+    wait: float
+
+
+class Conversation(NamedTuple):
+    """A WebSocket that was let in, with the subprotocol to accept, if the client offered any."""
+
+    stream: Stream
+    subprotocol: str | None
+
+
+class Admission:
+    """Who asks for what, and gets it or not.
+
+    Args:
+        hub: whose events are served. It has been opened whenever anything is asked here.
+        transports: what is offered, best first.
+    """
+
+    def __init__(self, hub: Hub, transports: Sequence[Transport] = LADDER) -> None:
+        self.hub, self.transports = hub, transports
+
+    def stream(self, transport: Transport, request: Request) -> Stream:
+        """Raises: Refusal."""
+        beat = self._beat(request)
+        feed = self._feed(transport, request)
+        self._count(transport, request)
+        return Stream(feed, beat)
+
+    def poll(self, transport: Transport, request: Request) -> Batch | Poll:
+        """The answer, or what to wait for. Raises: Refusal."""
+        options = self.hub.options
+        wait = parse_seconds("wait", request.query.get("wait"), options.poll_wait, options.poll_wait_max)
+        since = request.since()
+        batch = None if since is None else self.hub.glance(request.channels(), since)
+        if batch is None:
+            feed = self._feed(transport, request)
+            batch = Batch([hello(feed, options.beat)]) if since is None else feed.ready()  # a first answer is where to begin
+            if batch is None:
+                self._count(transport, request)
+                return Poll(feed, wait)
+            feed.leave()
+        self._count(transport, request)
+        return batch
+
+    def conversation(self, transport: Transport, request: Request, offered: Sequence[str]) -> Conversation:
+        """Raises: Refusal, which a page cannot see in a refused upgrade: accept, tell and close."""
+        subprotocol = choose_subprotocol(offered, transport.content_type)
+        channels, since, beat = request.channels(), request.since(), self._beat(request)
+        if since is not None and not channels:
+            raise Refusal(Code.BAD_COMMAND, "since says where to read channels on from: say channels=a,b too")
+        feed = self.hub.feed(channels, since)
+        self._count(transport, request)
+        return Conversation(Stream(feed, beat), subprotocol)
+
+    def _feed(self, transport: Transport, request: Request) -> Feed:
+        channels = request.channels()
+        if not channels:
+            raise Refusal(Code.BAD_COMMAND, "which channels? Say channels=a,b")
+        return self.hub.feed(channels, request.since(header=transport.many))
+
+    def _count(self, transport: Transport, request: Request) -> None:
+        """A poller says `why` once, with its first poll: so each wire counts once."""
+        if transport.many or "why" in request.query:
+            self.hub.counts.opened(transport.name, request.query.get("why", ""), request.query.get("tried", ""))
+
+    def _beat(self, request: Request) -> float:
+        """The seconds of a beat on a stream: a client whose path bears less silence may ask for shorter ones.
+
+        Raises: Refusal 4400, garbage.
+        """
+        usual = self.hub.options.beat
+        return min(usual, max(_BEAT_LEAST, parse_seconds("beat", request.query.get("beat"), usual, usual)))
+
+
+def hello(feed: Feed, beat: float) -> Encoded:
+    """The first item, with a name for the connection that nobody else has."""
+    return feed.hello(secrets.token_urlsafe(6), beat)
+
+
+def refusal_body(refusal: Refusal) -> tuple[bytes, Headers]:
+    """The body of an HTTP error with its numbered reason, and the headers that belong to it."""
+    headers = () if refusal.retry is None else ((b"retry-after", b"%d" % math.ceil(refusal.retry)),)
+    return msgspec.json.encode(ErrorBody.of(refusal)), headers
+
+
+def shared_with(origin: str) -> Headers:
+    """What a browser wants to see before it hands the answer to a page of another origin (WHATWG Fetch 3.3)."""
+    return (
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-allow-headers", b"authorization, content-type, last-event-id"),
+        (b"access-control-max-age", b"600"),
+        (b"vary", b"origin"),
+    )
