@@ -18,7 +18,6 @@ from typing import NamedTuple
 import click
 
 from quart_app.cli import cli
-from transports.serve import address, listen
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -125,12 +124,6 @@ def _leads_somewhere(page: Path, link: str) -> bool:
         return True
     slugs = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in _HEADING.findall(target.read_text())]
     return anchor in slugs
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with listen("127.0.0.1", 0) as listening:
-        return int(address(listening).rpartition(":")[2])
 
 
 @contextmanager

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -28,12 +26,12 @@ import pytest
 import trustme
 
 from tests.documents import ROOT
+from tests.ports import free_port
 from tests.ways import Way
 
 DEPLOY = ROOT / "docs" / "how-to" / "deploy"
 _START = 30.0  # seconds until it accepts connections: Varnish compiles its configuration
 _STOP = 3.0  # seconds to end by itself: Squid needs two, Apache waits for its streams
-_PORTS = range(10_000, 32_000)  # below those that the kernel gives to outgoing connections
 _ROOT = os.geteuid() == 0
 _USERS = "reader:$apr1$everywir$a9B/DcJMJRskCT9hSeccl1\n"  # as `htpasswd` writes it; the password is `secret`
 
@@ -145,15 +143,6 @@ def find(program: str) -> str:
         package = PROGRAMS[program].package
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no {program}; Debian has it in {package}")
     return path
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on, and that no outgoing connection will take until it is used."""
-    for port in random.sample(_PORTS, 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError("no free port")
 
 
 def certificates(directory: Path) -> None:

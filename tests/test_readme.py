@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import ROOT, blocks, check_command, code, commands, compiles, free_port, program, rows, script
+from tests.documents import ROOT, blocks, check_command, code, commands, compiles, program, rows, script
+from tests.ports import free_port
 from tests.transports.conftest import live
 from transports.sync import connect as connect_blocking
 from transports.testing import until

@@ -5,6 +5,7 @@ wire that cuts.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -13,16 +14,25 @@ from .options import Options
 from .serve import address, configuration, listen
 from .serve import serve as run
 
+_TURNS = 100  # of the event loop: more than anything takes within it
+_LOOK = 0.001  # seconds between two looks at what takes longer
+
 
 async def _nothing() -> None:
     pass
 
 
 async def until(condition: Callable[[], object], timeout: float = 30.0) -> None:
-    """Let the event loop run until `condition()` holds. Raises: TimeoutError, when it does not within `timeout` seconds."""
+    """Let the event loop run until `condition()` holds. Raises: TimeoutError, when it does not within `timeout` seconds.
+
+    What is near comes within a few turns of the loop. What takes longer is looked at a thousand times a second, so that those
+    who make it come have the machine for themselves.
+    """
     async with asyncio.timeout(timeout):
-        while not condition():  # noqa: ASYNC110 - whatever it looks at rings no bell of ours
-            await asyncio.sleep(0)
+        for turn in itertools.count():
+            if condition():
+                return
+            await asyncio.sleep(0 if turn < _TURNS else _LOOK)  # whatever it looks at rings no bell of ours
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import re
 import select
 import signal
@@ -32,6 +33,7 @@ from ..subjects import Subject
 START_WAIT: Final = 20.0  # seconds for a server or a network to answer
 _STOP_WAIT: Final = 5.0  # seconds for a child to end before it is killed
 _LOOK: Final = 0.02  # seconds between two looks at something that is waited for
+_PORTS: Final = range(10_000, 32_000)  # below those that the kernel gives to outgoing connections
 _ANSWER_WAIT: Final = 5.0  # seconds for the network to say that it has done what it was told
 _COMMANDS: Final = ("cut", "close", "forget")
 _ERROR: Final = re.compile(r"\[[^]]+\] \S+/(?:ERROR|CRITICAL)/\S+: (.*)")  # a line of Locust's log
@@ -176,10 +178,11 @@ def last_words(said: str) -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server((host, 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
+    """A port that nobody listens on now. Readers who come back while the server is away will not take it for themselves."""
+    for port in random.sample(_PORTS, 100):
+        with contextlib.suppress(OSError), socket.create_server((host, port)):
+            return port
+    raise StageError(f"no free port on {host}")
 
 
 class Server:

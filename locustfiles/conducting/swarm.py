@@ -18,7 +18,7 @@ import msgspec
 
 from ..plan import Plan
 from ..samples import Sample
-from .stage import Child, StageError, Stop, last_words
+from .stage import Child, StageError, Stop, free_port, last_words
 
 _TICK: Final = 0.05  # seconds between two looks at the time: faults come late by no more
 _BEYOND: Final = 90.0  # seconds that a round may take beyond its readers' patience and its publishing
@@ -127,7 +127,7 @@ class Swarm:
             "--progress": self._progress,
         }
         if self._plan.processes > 1:
-            options["--processes"] = self._plan.processes
+            options |= _meeting(free_port()) | {"--processes": self._plan.processes}
         words = [str(word) for pair in options.items() for word in pair]
         return ["--headless", *words, script.user]
 
@@ -155,6 +155,11 @@ class Swarm:
             raise StageError(f"Locust left no sample: {last_words(self.said()) or _ended(self._child)}") from None
         except msgspec.DecodeError as error:
             raise StageError(f"Locust left something that is no sample: {error}") from error
+
+
+def _meeting(port: int) -> dict[str, object]:
+    """Where Locust's processes meet. At its own port, on every address, they would meet those of another comparison."""
+    return {"--master-bind-host": "127.0.0.1", "--master-bind-port": port, "--master-port": port}
 
 
 def _beat(lines: list[bytes], before: Beat) -> Beat:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.ports import free_port
 
 ARGS = (
     "--no-sandbox",  # containers that run tests as root have no user to fall back to
@@ -68,9 +69,7 @@ class Server:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        server = Server(probe.getsockname()[1])
+    server = Server(free_port())
     try:
         await server.start()
         yield server

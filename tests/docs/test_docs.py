@@ -30,10 +30,10 @@ from tests.documents import (
     code,
     commands,
     compiles,
-    free_port,
     rows,
     script,
 )
+from tests.ports import free_port
 from tests.transports.conftest import live
 from transports import Code, Options, Pace, Transport, client, evidence, items, negotiator
 from transports import commands as spoken

@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,16 +15,12 @@ import msgspec
 from locustfiles.plan import Plan
 from locustfiles.samples import Sample
 from locustfiles.subjects import subject
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 FANOUT = "locustfiles/scenarios/fanout.py"
 USERS = {"websocket": "WebSocketReader", "sse": "SSEReader", "longpoll": "LongPollReader"}
 PATIENCE = 20.0  # seconds, for anything
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 def until(met: Callable[[], object], what: str) -> None:

@@ -8,7 +8,9 @@ import urllib.request
 from contextlib import suppress
 
 import pytest
-from played import FANOUT, REPOSITORY, USERS, free_port, serving, until
+from played import FANOUT, REPOSITORY, USERS, serving, until
+
+from tests.ports import free_port
 
 pytestmark = pytest.mark.real
 

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from quart_app.doctor import page
-from tests.documents import free_port
+from tests.ports import free_port
 from transports.doctor import report
 from transports.doctor.observations import Asked, Ending, Head, Observations
 

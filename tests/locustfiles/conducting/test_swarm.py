@@ -1,6 +1,8 @@
 """Swarm: a Locust that waits, plays, or fails, and what is heard of it."""
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +53,19 @@ def test_a_round_is_heard_from_its_beginning_to_its_end(tmp_path: Path):
     assert beats[-1].delivered == 40
     assert beats[-1].started == sample.started
     assert len(rows) == 20
+
+
+@pytest.mark.real
+def test_its_processes_do_not_meet_where_those_of_others_do(tmp_path: Path):
+    plan = Plan(readers=2, rate=40, seconds=0.5, transports=("sse",), processes=2)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # somebody is there: all the better
+            stack.enter_context(socket.create_server(("", 5557)))  # Locust's own
+        swarm = stack.enter_context(Swarm(plan, tmp_path, Stop()))
+        server = stack.enter_context(Server(subject("null"), tmp_path, Stop()))
+        server.wait()
+        sample = swarm.play(SSE, Target(server.url, server.url, "null"), lambda _: None)
+    assert (sample.processes, sample.tally) == (2, Tally(expected=40, delivered=40))
 
 
 @pytest.mark.real

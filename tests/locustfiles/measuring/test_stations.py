@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from played import REPOSITORY, USERS, Round, free_port, serving
+from played import REPOSITORY, USERS, Round, serving
 
 from locustfiles.plan import Plan
 from locustfiles.samples import Tally
+from tests.ports import free_port
 
 pytestmark = pytest.mark.real
 PLAN = Plan(readers=6, rate=40, seconds=1, channels=3, follows=1, says=1.0)
@@ -77,7 +78,9 @@ def check(round_: Round, processes: int) -> None:
 
 
 def test_two_processes_are_one_sample(server, tmp_path: Path):
-    check(Round(tmp_path, PLAN, server.url, "--processes", "2", "--clock-limit", "5", USERS["sse"]), 2)
+    port = str(free_port())
+    meeting = ["--master-bind-port", port, "--master-port", port]  # not where those of another Locust meet
+    check(Round(tmp_path, PLAN, server.url, "--processes", "2", *meeting, "--clock-limit", "5", USERS["sse"]), 2)
 
 
 def test_clocks_of_two_hosts_are_reconciled(server, tmp_path: Path):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.documents import free_port
+from tests.ports import free_port
 from tests.restrictions import Restrictions, answer
 from transports import ConfigError, Hub, Options
 from transports.asgi import Endpoints

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.jumping import jumping
+from tests.ports import free_port
 from transports import ConfigError
 from transports.networks import NETWORKS, Behaviour, Network, Passage, Piece, Profile, Stage, proxy
 from transports.networks.behaviours import Away, Delay, Forget, Hold, Portal
@@ -840,12 +841,6 @@ async def test_no_server() -> None:
             client.says(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc")
             assert (await client.head()).startswith(b"HTTP/1.1 502 ")
             await client.reader.readuntil(b"\n")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @pytest.mark.parametrize("names", ["open", "buffering", "latency-5000ms", "upgrade-swallowed", "half-open", "one-byte"])
