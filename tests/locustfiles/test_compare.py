@@ -474,6 +474,7 @@ def test_nothing_outlives_a_comparison_that_is_killed(tmp_path: Path):
 
 
 @pytest.mark.real
+@pytest.mark.alone
 def test_a_generator_without_time_left_blocks_the_verdict(tmp_path: Path):
     words = ["--subject", "null", "--transport", "sse", "--readers", "400", "--rate", "400", "--seconds", "1", "--repeats", "1"]
     done = everywire("compare", *words, "--no-calibrate", "--output", str(tmp_path / "out"))

@@ -15,7 +15,7 @@ from tests.documents import ROOT
 from tests.rides import Outcome, Ride, ride_all, rides
 from transports.networks import NETWORKS, network
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.real, pytest.mark.alone, pytest.mark.timeout(400)]
 
 RESULTS = ROOT / "docs" / "reference" / "networks.json"
 REQUESTS_MOST = 60  # of a client that nobody lets in for eight seconds: no storm
