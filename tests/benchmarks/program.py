@@ -38,6 +38,7 @@ class Program:
         self._process = subprocess.Popen(
             [*pin, *self.argv], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0
         )
+        self.root = self._process.pid  # of the processes whose CPU and memory count; this one starts others, perhaps
         self._said = b""
         self._ears = selectors.DefaultSelector()
         assert self._process.stdout is not None
@@ -82,11 +83,11 @@ class Program:
         return answer
 
     def cpu(self) -> float:
-        """Seconds of CPU that it and its children have used, to the nanosecond."""
+        """Seconds of CPU that `root` and its children have used, to the nanosecond."""
         return sum(map(_cpu_of, self._pids()))
 
     def rss(self) -> int:
-        """Bytes of memory that it and its children hold: resident set size."""
+        """Bytes of memory that `root` and its children hold: resident set size."""
         total = 0
         for pid in self._pids():
             try:
@@ -117,9 +118,9 @@ class Program:
 
     def _pids(self) -> list[int]:
         try:
-            return [self._process.pid, *(child.pid for child in psutil.Process(self._process.pid).children(recursive=True))]
+            return [self.root, *(child.pid for child in psutil.Process(self.root).children(recursive=True))]
         except psutil.NoSuchProcess:
-            return [self._process.pid]
+            return [self.root]
 
     def _error(self, what: str) -> ProgramError:
         self._errors.seek(0)

@@ -1,0 +1,3 @@
+"""The servers that are measured, each a program of its own with the same publisher in it; `tests/benchmarks/subjects.py`
+has the table of them.
+"""

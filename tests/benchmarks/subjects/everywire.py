@@ -1,0 +1,65 @@
+"""everywire: the Quart extension in an app, served as `everywire serve` does it.
+
+    python -m tests.benchmarks.subjects.everywire [--channels N]
+
+With --channels, events go to the channels bench, c1, c2, … in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from itertools import cycle
+from typing import Any
+
+from quart import Quart
+
+from transports.quart import Live
+from transports.serve import configuration, serve
+
+from .publisher import event, leave, listen, obey, port_of
+
+_HISTORY = 100_000  # events: at the highest rates, a second and more
+
+
+def _live(app: Quart, asked: argparse.Namespace) -> Live:
+    return Live(app, channels=["*"], history_count=_HISTORY, channels_max=1_000_000, beat=60.0)
+
+
+async def main(asked: argparse.Namespace) -> None:
+    """Serve until standard input ends."""
+    app = Quart("bench")
+    live = _live(app, asked)
+    hub = live.hub
+    listening = listen()
+    config = configuration(listening.dup(), hub.options)
+    serving = asyncio.create_task(serve(app, config, hub.close, stop=asyncio.Event()))
+    await hub.open()
+    await live.publish("bench", event(0, 0, 100))
+    names = ["bench", *(f"c{number}" for number in range(1, asked.channels))]
+    turns = cycle(names)
+
+    async def publish(data: dict[str, Any]) -> None:
+        await hub.publish(next(turns), data)
+
+    async def settle() -> None:
+        for feed in tuple(hub._feeds):  # nobody but a benchmark asks who has read what: there is no word for it
+            while feed.offset < hub.log.head and feed.open:  # noqa: ASYNC110 - and nothing rings for it
+                await asyncio.sleep(0)
+
+    epoch, channels = hub.log.epoch, ",".join(names)
+    paths = {
+        "ws": f"/live/ws?channels={channels}",
+        "sse": f"/live/sse?channels={channels}",
+        "poll": f"/live/poll?channels=bench&since={epoch}.0",
+        "wait": f"/live/poll?channels=bench&since={epoch}.1&wait=60",
+    }
+    await obey(publish, port_of(listening), settle=settle, paths=paths)
+    serving.cancel()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--channels", type=int, default=1)
+    asyncio.run(main(parser.parse_args()))
+    leave()
