@@ -33,7 +33,7 @@ class Program:
 
     def __init__(self, argv: Sequence[str], core: int | None = None) -> None:
         self.argv = list(argv)
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
         pin = [] if core is None else ["taskset", "-c", str(core)]
         self._process = subprocess.Popen(
             [*pin, *self.argv], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0

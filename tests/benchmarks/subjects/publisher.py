@@ -63,9 +63,7 @@ def poll_body(size: int = 100) -> bytes:
     return around % encode(event(0, time.monotonic_ns(), size))
 
 
-async def obey(
-    publish: Publish, listening: socket.socket, *, settle: Settle = one_turn, paths: dict[str, str] | None = None
-) -> None:
+async def obey(publish: Publish, port: int, *, settle: Settle = one_turn, paths: dict[str, str] | None = None) -> None:
     """Say where the subject listens, then do what standard input says, until it ends.
 
     Args:
