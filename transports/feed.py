@@ -80,7 +80,7 @@ class Feed:
         self._unsaid: Refusal | None = None  # a `bye` that is still to be read
         self._watch = Watch(self._give_up)
         self.open = True
-        self.bell: Callable[[], None] | None = None  # rung when there may be something to read, or it has ended
+        self.bell: Callable[[], object] | None = None  # rung when there may be something to read, or it has ended; reads later
         self.readers = 1  # who read it: in step with the log, any number may share one
         self.bye: Refusal | None = None  # why it was ended, if it was ended with a word
         self.channels = tuple(channels)

@@ -20,7 +20,7 @@ from .position import Position
 
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}", re.ASCII)
 _EVICT_EVERY = 1.0  # seconds; ages are told in minutes
-_KNOWN = 4096  # lists of channels that were checked and need not be again,
+_KNOWN = 4096  # names, and lists of names, that were checked and need not be again,
 _SHORT = 8  # if they are as short as this: what clients make up must not fill the memory
 
 
@@ -41,6 +41,7 @@ class Hub:
         self._broker = broker or broker_from(options)
         self._bells: dict[str, set[Feed]] = {}  # channel -> those who follow it
         self._feeds: set[Feed] = set()
+        self._good: set[str] = set()  # names that were checked
         self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # as asked for -> each once, checked
         self._opening: asyncio.Lock = asyncio.Lock()
         self._empty = asyncio.Event()  # set while nobody reads
@@ -48,6 +49,9 @@ class Hub:
         self._closing: Code | None = None
         self._closed = asyncio.Event()
         self._evict_at = 0.0
+        self._quiet: asyncio.TimerHandle | None = None  # the end of a window in which events are collected
+        self._quiet_until = 0.0  # on the loop's clock
+        self._rung: set[str] = set()  # channels of the events collected
         self._names = {name for name in options.channels if not name.endswith("*")}
         self._beginnings = tuple(name[:-1] for name in options.channels if name.endswith("*"))
 
@@ -94,8 +98,9 @@ class Hub:
             raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {self.log.channels}")
         if self._closing is not None:
             raise self.refusal(self._closing)
-        await self.open()
-        return str(Position(self.log.epoch, await self._broker.publish(channel, body, key)))
+        if not self.log.epoch:
+            await self.open()
+        return f"{self.log.epoch}.{await self._broker.publish(channel, body, key)}"
 
     def feed(self, channels: Iterable[str], since: Position | None = None) -> Feed:
         """A new reader of `channels`, from `since` or from the present. Use it in a `with` block.
@@ -154,10 +159,14 @@ class Hub:
 
     def check(self, channel: str) -> None:
         """Raises: Refusal 4404, unless `channel` is a name that may be read and published."""
+        if channel in self._good:
+            return
         if not _CHANNEL.fullmatch(channel):
             raise Refusal(Code.UNKNOWN_CHANNEL, f"{channel[:40]!r} is not a channel name: 1 to 128 of A-Z a-z 0-9 _ . : -")
         if channel not in self._names and not channel.startswith(self._beginnings):
             raise Refusal(Code.UNKNOWN_CHANNEL, f"no channel named {channel!r}")
+        if len(self._good) < _KNOWN:
+            self._good.add(channel)
 
     async def close(self, code: Code = Code.DRAINING) -> None:
         """Say `bye` to every reader, wait until they have taken it or `drain` seconds have passed, and let the
@@ -185,7 +194,27 @@ class Hub:
         """Take one event from the broker: into the log, and ring for those who follow its channel."""
         self._evict()
         self.log.append(encode_event(self.log.epoch, *record))
+        if self.options.coalesce and (self._quiet or not self._window_over()):
+            self._rung.add(record.channel)
+            return
         for feed in self._bells.get(record.channel, ()):
+            feed.ring()
+
+    def _window_over(self) -> bool:
+        """Whether an event may be told at once; if not, all that come are told together when the window is over."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + self.options.coalesce
+            return True
+        self._quiet = loop.call_at(self._quiet_until, self._ring_all)
+        return False
+
+    def _ring_all(self) -> None:
+        self._quiet = None
+        self._quiet_until = asyncio.get_running_loop().time() + self.options.coalesce
+        rung, self._rung = self._rung, set()
+        for feed in {feed for channel in rung for feed in self._bells.get(channel, ())}:
             feed.ring()
 
     def _checked(self, channels: Iterable[str]) -> tuple[str, ...]:

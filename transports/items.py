@@ -164,7 +164,7 @@ def encode_data(data: Any) -> bytes:
         body = _encoder.encode(data)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise Refusal(Code.BAD_COMMAND, f"this cannot be said in JSON: {error}") from error
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _too_deep(body):
+    if len(body) > 2 * DEPTH_MAX and body.count(b"[") + body.count(b"{") > DEPTH_MAX and _too_deep(body):
         raise Refusal(Code.BAD_COMMAND, f"nested more than {DEPTH_MAX} levels deep")
     return body
 

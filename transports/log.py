@@ -64,8 +64,8 @@ class _Ring:
     def append(self, event: Encoded, count: int) -> None:
         self.events.append(event)
         self.offsets.append(event.offset)
-        if len(self) > count:
-            self.let_go(len(self) - count)
+        if (over := len(self.events) - self.start - count) > 0:
+            self.let_go(over)
 
     def let_go(self, number: int) -> None:
         self.start += number
@@ -112,7 +112,8 @@ class Log:
             ring = self._rings[event.channel] = _Ring()
         ring.append(event, self.count)
         self.head = event.offset
-        self._slices.clear()
+        if self._slices:
+            self._slices.clear()
 
     def evict(self, now: float) -> None:
         """Let go of the events that are older than `age` at `now` (seconds since 1970)."""

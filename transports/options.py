@@ -20,6 +20,7 @@ _Seconds = Annotated[float, Meta(gt=0, le=86_400)]  # a day is for ever here
 _Pattern = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:\-]{0,127})?\*?$", min_length=1)]
 _Origin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/]+)$")]
 _Count = Annotated[int, Meta(ge=1)]
+_Window = Annotated[float, Meta(ge=0, le=10)]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     message_bytes: Annotated[int, Meta(ge=1, le=4 << 20)] = (
         65_536  # of a frame or a request body that comes up, and of the JSON of one event
     )
+    coalesce: _Window = 0.0  # seconds in which events are collected for one write; the first after a pause never waits
     batch_bytes: _Count = 262_144  # that go down in one write; also about what a reader who stands still costs
     channels_max: _Count = 10_000  # channels that ever hold events; an open pattern must not fill the memory
     channels_per_reader: _Count = 100

@@ -1,8 +1,8 @@
 """Running an ASGI application under Hypercorn: everything that we know of its insides is here.
 
 Hypercorn's own shutdown would cut streams without a word, and on Python 3.12+ wait for clients that never leave. So
-readers are sent away *inside* the shutdown trigger, while connections still work, and Hypercorn then finds nobody
-to wait for.
+readers are sent away first, while connections still work, and there is then nobody to wait for. It also hides the
+socket, so what goes down the most, events, does not go through it but through the front, on the same port.
 """
 
 from __future__ import annotations
@@ -11,16 +11,21 @@ import asyncio
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-import hypercorn.asyncio
-import hypercorn.asyncio.run
+from hypercorn.asyncio.lifespan import Lifespan
+from hypercorn.asyncio.statsd import StatsdLogger
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Event
 from hypercorn.protocol.h2 import BUFFER_LOW_WATER, StreamBuffer
+from hypercorn.utils import wrap_app
 
 from .errors import ConfigError
+from .front import Front
 from .options import Options
 from .watch import Watch
 
@@ -111,7 +116,6 @@ async def _pop(self: StreamBuffer, most: int) -> bytes:
     return data
 
 
-hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined]
 StreamBuffer.pop = _pop  # type: ignore[assignment, method-assign]
 
 
@@ -139,7 +143,14 @@ def configuration(
     return config
 
 
-async def serve(app: Any, config: Settings, drain: Callable[[], Awaitable[None]], *, stop: asyncio.Event | None = None) -> None:
+async def serve(
+    app: Any,
+    config: Settings,
+    drain: Callable[[], Awaitable[None]],
+    *,
+    stop: asyncio.Event | None = None,
+    front: Front | None = None,
+) -> None:
     """Serve until `stop` is set or, without one, SIGINT or SIGTERM comes; then `drain` and end.
 
     Args:
@@ -147,19 +158,91 @@ async def serve(app: Any, config: Settings, drain: Callable[[], Awaitable[None]]
         config: see `configuration`.
         drain: sends the readers away; `Hub.close`.
         stop: ends the serving; a second signal always ends it at once.
+        front: takes the connections, and hands over those that are not for it. Without it Hypercorn has them all.
     """
     loop = asyncio.get_running_loop()
     if stop is None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _on_signal, stop)
-
-    async def trigger() -> None:
+    worker = Worker(app, config, front)
+    try:
+        await worker.start()
         await stop.wait()
         await drain()
-        loop.call_later(_GRACE, _abort, config.connections)
+    finally:
+        await worker.stop()
 
-    await hypercorn.asyncio.serve(app, config, shutdown_trigger=trigger)
+
+class Worker:
+    """Hypercorn, for one application and one socket.
+
+    What its own `serve` does, but for two things: who listens may be the front, and connections that stay open do not keep
+    it from ending (on Python 3.12 and later they would, for ever).
+    """
+
+    def __init__(self, app: Any, config: Settings, front: Front | None) -> None:
+        self._app = wrap_app(app, config.wsgi_max_body_size, "asgi")
+        self._config, self._front = config, front
+        self._loop = asyncio.get_running_loop()
+        self._context = WorkerContext(None)
+        self._state: dict[str, Any] = {}
+        self._lifespan = Lifespan(self._app, config, self._loop, self._state)
+        self._living: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Start the application, then listen. Raises: what the application's start raised, OSError, ssl.SSLError."""
+        self._config.set_statsd_logger_class(StatsdLogger)
+        sockets = self._config.create_sockets()
+        listening, *_ = [*sockets.secure_sockets, *sockets.insecure_sockets]
+        tls = self._config.create_ssl_context() if self._config.ssl_enabled else None
+        self._living = self._loop.create_task(self._lifespan.handle_lifespan())
+        await self._lifespan.wait_for_startup()
+        if self._living.done():
+            self._living.result()
+        self._server = await self._loop.create_server(
+            self._streams if self._front is None else partial(self._front.connection, self.take),
+            sock=listening,
+            backlog=self._config.backlog,
+            ssl=tls,
+            ssl_handshake_timeout=self._config.ssl_handshake_timeout if tls else None,
+        )
+
+    def take(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Serve a connection from which `data` has been read already."""
+        protocol = self._streams()
+        transport.set_write_buffer_limits()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(data)
+
+    def _streams(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=self._loop), self._serve, self._loop)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await Connection(self._app, self._loop, self._config, self._context, self._state, reader, writer)
+
+    async def stop(self) -> None:
+        """Serve nobody any more: wait for what is under way, but not long."""
+        await self._context.terminated.set()
+        if self._server is not None:
+            self._server.close()
+        self._loop.call_later(_GRACE, _abort, self._config.connections)
+        if self._front is not None:
+            self._front.close(_GRACE)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2 * _GRACE)
+        if self._living is not None:
+            await self._lifespan.wait_for_shutdown()
+            self._living.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._living
 
 
 def _abort(connections: set[Connection]) -> None:

@@ -227,10 +227,10 @@ def _coalescing(run: Run, ours: Sequence[Lane]) -> list[Advice]:
     if together < _COALESCE:
         return []
     because = (
-        f"the server has no such setting yet; events came every {amount(spacing, 'ms')} and 99 of 100 arrived within "
+        f"events came every {amount(spacing, 'ms')} and 99 of 100 arrived within "
         f"{amount(max(measured), 'ms')}, where {amount(budget, 'ms')} are allowed, so {together} events could share a write"
     )
-    return [Advice("coalescing window, not a setting yet", amount(window, "ms"), because)]
+    return [Advice("coalesce", f"{window / 1000:.2g}", because)]
 
 
 def _budget(plan: Plan) -> float | None:

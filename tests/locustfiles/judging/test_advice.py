@@ -146,8 +146,8 @@ def test_an_outage_that_did_not_end_counts_as_far_as_it_was_seen():
 
 def test_events_that_come_close_together_and_a_delay_that_leaves_room():
     found = the(advise(a_run(ALIKE, plan={"rate": 200, "slo": ("p99<50ms", "lost==0")})))
-    assert found.setting == "coalescing window, not a setting yet"
-    assert found.value == "23.9 ms"
+    assert found.setting == "coalesce"
+    assert found.value == "0.024"
     assert "events came every 5 ms and 99 of 100 arrived within 2.1 ms, where 50 ms are allowed, so 4 events" in found.because
 
 

@@ -1,0 +1,389 @@
+"""A connection: bytes in, requests out. What is ours is served here; at the first request that is not, the connection is
+handed over.
+
+At any time it is either waiting for a request, or in an exchange: a body that is being read, a command that is executed,
+a poll that waits, a stream, a WebSocket, an end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ..admission import JSON, Headers, Request, refusal_body, shared_with
+from ..errors import Code, Refusal
+from ..frames import accept
+from ..items import Batch
+from ..transport import HEADERS, Transport
+from ..watch import Watch
+from .exchanges import Commands, Ended, Exchange, Lingering, Opening
+from .framing import chunked, date, stream_head, switch_head, whole
+from .readers import Streaming, Talk, Waiting
+from .requests import LAST_CHUNK, Head, Part, RequestError, Requests, answer
+
+if TYPE_CHECKING:
+    from . import Front, HandOver
+
+_log = logging.getLogger("transports")
+_HELD_MOST = 65_536  # bytes that may wait for the answer to the request before them
+_FLUSH = 5.0  # seconds for a client to take the last bytes
+_HTTP2 = b"PRI * HTTP/2.0\r\n"  # how it begins without TLS (RFC 9113 3.4)
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection to the front.
+
+    Args:
+        front: what is served.
+        hand_over: takes the connection, should it not be for us.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_error",
+        "_hand_over",
+        "_held",
+        "_keep",
+        "_parts",
+        "_paused",
+        "_requests",
+        "_slow",
+        "_version",
+        "exchange",
+        "front",
+        "full",
+        "gone",
+        "loop",
+        "transport",
+        "watch",
+    )
+
+    def __init__(self, front: Front, hand_over: HandOver) -> None:
+        self.front = front
+        self.loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport
+        self.watch = Watch(self._late)  # over what the client is to do next
+        self.exchange: Exchange | None = None
+        self.full = False  # the client has not taken everything yet
+        self.gone = False  # the connection is lost, or handed over
+        self._hand_over = hand_over
+        self._requests: Requests | None = None
+        self._parts: deque[Part] | None = None  # of requests that were read and have not been dealt with
+        self._held = b""  # what came behind them
+        self._error: RequestError | None = None  # what is behind them is no request
+        self._asked = False  # a request has begun to come
+        self._keep = True  # the connection, after the answer
+        self._version = "1.1"
+        self._paused = False
+        self._slow: Watch | None = None  # over a client that is to take something
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        self.transport = transport  # type: ignore[assignment]  # it is a stream of bytes
+        ssl = transport.get_extra_info("ssl_object")
+        if ssl is not None and ssl.selected_alpn_protocol() not in (None, "http/1.1"):
+            self._give(b"")
+            return
+        self.transport.set_write_buffer_limits(high=1, low=0)  # who does not take everything at once is to be known
+        self.front.connections.add(self)
+        self.watch.begin(self._idle)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See asyncio."""
+        return self.front.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio."""
+        data = bytes(self.front.buffer[:nbytes])
+        if self.exchange is not None:
+            self.exchange.came(data)
+        elif self.full:
+            self.hold(data)
+        else:
+            self.read(data)
+
+    def eof_received(self) -> bool:
+        """See asyncio. Who has said all it wants to say may still wait for an answer, but not for a stream."""
+        if isinstance(self.exchange, Commands | Opening) or (self.exchange is None and self.full):
+            self._keep = False
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self.gone = True
+        self.front.connections.discard(self)
+        self.watch.stop()
+        if self._slow is not None:
+            self._slow.stop()
+        if self.exchange is not None:
+            self.exchange.leave()
+            self.exchange = None
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        self.full = True
+        if self._slow is None:
+            self._slow = Watch(self._too_slow)
+        self._slow.begin(self.front.hub.options.send_timeout)
+        if self.exchange is not None:
+            self.exchange.full()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self.full = False
+        if self._slow is not None:
+            self._slow.end()
+        if self.exchange is not None:
+            self.exchange.empty()
+        else:
+            self._next()
+
+    # What exchanges call.
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing can be said any more."""
+        return self.gone or self.transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, unless nobody is there any more."""
+        if not self.over:
+            self.transport.write(data)
+
+    def hold(self, data: bytes) -> None:
+        """Keep what cannot be dealt with yet; too much of it ends the connection."""
+        self._held += data
+        if len(self._held) > _HELD_MOST:
+            self.abort()
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._paused and not self.over:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read on."""
+        if self._paused and not self.over:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def read(self, data: bytes) -> None:
+        """Read requests, or more of one, and deal with them as far as can be done at once."""
+        requests = self._requests
+        if requests is None:
+            if data.startswith(_HTTP2):
+                self._give(data)
+                return
+            requests = self._requests = Requests(self.front.serves)
+            self._parts = deque()
+        assert self._parts is not None  # noqa: S101 - made with the other
+        try:
+            self._parts += requests.feed(data)
+        except RequestError as error:
+            self._parts += error.before  # type: ignore[arg-type]
+            self._error = error
+        self._next()
+
+    def last(self) -> None:
+        """Close the connection after this answer."""
+        self._keep = False
+
+    def answered(self, data: bytes) -> None:
+        """Send the answer, `data`; the next request may come."""
+        self.write(data)
+        if not self._keep:
+            self.close()
+            return
+        self._asked = False
+        self.watch.begin(self._idle)
+        if self.exchange is not None:
+            self.exchange = None
+            self.loop.call_soon(self._next)  # not within what the exchange is doing
+
+    def answer(self, status: int, body: bytes, headers: Headers = ()) -> None:
+        """Answer a request in full, with JSON."""
+        lines = ((b"content-type", JSON), *HEADERS, *headers, date())
+        data = answer(status, lines, body, keep_alive=self._keep, version=self._version)
+        if self._keep or status < 400:
+            self.answered(data)
+        else:
+            self.write(data)
+            self.exchange = Ended(self) if self.over else Lingering(self)
+
+    def refuse(self, refusal: Refusal, status: int | None = None, headers: Headers = ()) -> None:
+        """Answer with the numbered reason."""
+        body, ours = refusal_body(refusal)
+        self.answer(status or refusal.code.status, body, (*ours, *headers))
+
+    def close(self) -> None:
+        """Close when the client has taken everything; cut it off if it does not."""
+        self.exchange = Ended(self)
+        self.watch.begin(_FLUSH)
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if not self.gone:
+            self.transport.abort()
+
+    def finish(self) -> None:
+        """The server stops: let go of a connection on which nothing is under way."""
+        self._keep = False
+        if self.exchange is None:
+            self.transport.close()
+
+    # Requests.
+
+    @property
+    def _idle(self) -> float:
+        """Seconds between two requests."""
+        return max(self.front.hub.options.beat, 5.0)  # a poller thinks between two polls
+
+    def _next(self) -> None:
+        """Deal with what has been read, request by request, as long as each can be answered at once."""
+        parts = self._parts
+        while parts and not self.over:
+            if isinstance(self.exchange, Commands) and self.exchange.reading:
+                self.exchange.take(parts.popleft())
+            elif self.exchange is None and not self.full:
+                if isinstance(part := parts.popleft(), Head):
+                    self._begin(part)
+            else:
+                return
+        if self.exchange is None and not self.full and not self.over:
+            self._behind()
+        elif self._error is not None and isinstance(self.exchange, Commands) and self.exchange.reading:
+            self._refuse_rest(self._error)
+
+    def _behind(self) -> None:
+        """What is behind the requests that have been answered."""
+        requests = self._requests
+        if requests is None:
+            return
+        if self._error is not None:
+            self._refuse_rest(self._error)
+        elif requests.foreign:
+            self._give(requests.rest + self._held)
+        elif self._held:
+            held, self._held = self._held, b""
+            self.read(held)
+        elif requests.under_way and not self._asked:
+            self._asked = True
+            self.watch.begin(self.front.hub.options.body_timeout)
+
+    def _refuse_rest(self, error: RequestError) -> None:
+        self._error = None
+        self._keep = False
+        self.refuse(Refusal(Code.BAD_COMMAND, error.reason), error.status)
+
+    def _give(self, data: bytes) -> None:
+        """Hand the connection over, from the request on that `data` begins with."""
+        self.gone = True
+        self.watch.stop()
+        self.front.connections.discard(self)
+        self._hand_over(self.transport, data)
+
+    def _begin(self, head: Head) -> None:
+        self._keep = head.keep_alive and self._keep
+        self._version = head.version
+        if self.front.hub.log.epoch:
+            self.serve(head)
+        else:
+            self.exchange = Opening(self, head)
+
+    def serve(self, head: Head) -> None:
+        """Answer a request, or begin to."""
+        path, _, query = head.target.decode("latin-1").partition("?")
+        request = Request(head.method, path[len(self.front.mount) + 1 :], query, head.headers)
+        shared: Headers = ()
+        try:
+            origin = request.foreign_origin(self.front.hub.options.origins)
+            shared = () if origin is None else shared_with(origin)
+            self._serve(request, head, shared)
+        except Refusal as refusal:
+            if head.body:  # it has not been read
+                self._keep = False
+            self.refuse(refusal, headers=shared)
+        except Exception:
+            _log.exception("a request failed")
+            self._keep = False
+            self.refuse(Refusal(Code.INTERNAL), headers=shared)
+
+    def _serve(self, request: Request, head: Head, shared: Headers) -> None:
+        if request.path == "commands":
+            request.check_version()
+            self.exchange = commands = Commands(self, shared)
+            commands.begin(head)
+            return
+        transport = self.front.transports[request.path]
+        if transport.commands_up:
+            self._talk(transport, request, head)
+            return
+        request.check_version()
+        if transport.many:
+            self._stream(transport, request, head, shared)
+        else:
+            self._poll(transport, request, shared)
+
+    def _poll(self, transport: Transport, request: Request, shared: Headers) -> None:
+        found = self.front.admission.poll(transport, request)
+        frame = whole(transport.frame, transport.content_type, tuple(shared), self._keep, self._version)
+        if isinstance(found, Batch):
+            self.answered(found.framed(frame))
+        else:
+            self.exchange = waiting = Waiting(self, found, frame)
+            waiting.begin(found.wait)
+
+    def _stream(self, transport: Transport, request: Request, head: Head, shared: Headers) -> None:
+        chunks = head.version == "1.1"
+        stream = self.front.admission.stream(transport, request)
+        frame = chunked(transport.frame) if chunks else transport.frame
+        self.watch.stop()
+        self.exchange = streaming = Streaming(self, stream, frame, LAST_CHUNK if chunks else b"")
+        streaming.begin(stream_head(transport.content_type, tuple(shared), chunks), stream)
+
+    def _talk(self, transport: Transport, request: Request, head: Head) -> None:
+        if not head.upgrade:
+            self.refuse(Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, ((b"upgrade", b"websocket"),))
+            return
+        assert self._requests is not None  # noqa: S101 - they have read the head
+        rest, self._requests, self._parts = self._requests.rest, None, None
+        lines = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
+        lines.append((b"sec-websocket-accept", accept(head.headers["sec-websocket-key"])))
+        offered = [each.strip() for each in head.headers.get("sec-websocket-protocol", "").split(",") if each.strip()]
+        try:
+            request.check_version()
+            talk = self.front.admission.conversation(transport, request, offered)
+        except Refusal as refusal:
+            # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
+            self.exchange = refused = Talk(self, transport, None)
+            refused.refuse(switch_head(lines), refusal)
+            return
+        if talk.subprotocol is not None:
+            lines.append((b"sec-websocket-protocol", talk.subprotocol.encode()))
+        self.watch.stop()
+        self.exchange = talking = Talk(self, transport, talk.stream)
+        talking.begin(switch_head(lines), talk.stream)
+        if rest:
+            talking.came(rest)
+
+    def _late(self) -> None:
+        if self.exchange is not None:
+            self.exchange.late()
+        elif self._asked:
+            self._keep = False
+            self.refuse(Refusal(Code.SILENT, "the request did not arrive in time"))
+        else:
+            self.close()
+
+    def _too_slow(self) -> None:
+        if self.exchange is not None:
+            self.exchange.too_slow()
+        else:
+            self.abort()

@@ -1,0 +1,187 @@
+"""What a connection is busy with, beside reading streams: a body and its commands, a hub that opens, an end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from ..admission import Headers
+from ..commands import hear
+from ..errors import Code, Refusal
+from ..items import encode_batch
+from .requests import CONTINUE, END, Head, Part
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+_log = logging.getLogger("transports")
+_LINGER = 2.0  # seconds for a client to read why it was refused, before the connection is closed (RFC 9112 9.6)
+
+
+class Exchange(Protocol):
+    """What a connection is busy with, from a request to the end of its answer."""
+
+    def came(self, data: bytes) -> None:
+        """Bytes came up."""
+
+    def late(self) -> None:
+        """What was waited for did not come in time."""
+
+    def full(self) -> None:
+        """The client does not take everything at once."""
+
+    def empty(self) -> None:
+        """It has taken everything."""
+
+    def too_slow(self) -> None:
+        """It has taken nothing for too long."""
+
+    def leave(self) -> None:
+        """The connection is gone."""
+
+
+class Ended:
+    """Nothing more is said: the client takes the last bytes, or is cut off."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, line: Connection) -> None:
+        self.line = line
+
+    def came(self, data: bytes) -> None:
+        """See `Exchange`. Nobody listens any more."""
+
+    def late(self) -> None:
+        """See `Exchange`."""
+        self.line.abort()
+
+    def full(self) -> None:
+        """See `Exchange`."""
+
+    def empty(self) -> None:
+        """See `Exchange`."""
+
+    def too_slow(self) -> None:
+        """See `Exchange`."""
+        self.line.abort()
+
+    def leave(self) -> None:
+        """See `Exchange`."""
+
+
+class Lingering(Ended):
+    """The client is refused and may still be sending: were the connection closed at once, it would not see why."""
+
+    __slots__ = ()
+
+    def __init__(self, line: Connection) -> None:
+        super().__init__(line)
+        if line.transport.can_write_eof():
+            line.transport.write_eof()
+        line.watch.begin(_LINGER)
+
+
+class Opening(Ended):
+    """A request that came before the hub was open, or after its broker could not be reached."""
+
+    __slots__ = ("_head", "_task")
+
+    def __init__(self, line: Connection, head: Head) -> None:
+        super().__init__(line)
+        self._head = head
+        self._task = line.loop.create_task(self._open())
+
+    async def _open(self) -> None:
+        line = self.line
+        try:
+            await line.front.hub.open()
+        except Refusal as refusal:
+            line.last()
+            line.refuse(refusal)
+        else:
+            line.exchange = None
+            line.serve(self._head)
+
+    def came(self, data: bytes) -> None:
+        """See `Exchange`."""
+        self.line.hold(data)
+
+    def late(self) -> None:
+        """See `Exchange`. The broker has its own patience."""
+
+    def leave(self) -> None:
+        """See `Exchange`."""
+        self._task.cancel()
+
+
+class Commands(Ended):
+    """A POST: its body, then what its commands come to."""
+
+    __slots__ = ("_body", "_headers", "_task")
+
+    def __init__(self, line: Connection, headers: Headers) -> None:
+        super().__init__(line)
+        self._headers = headers
+        self._body = bytearray()
+        self._task: asyncio.Task[None] | None = None  # what executes them, once the body is there
+
+    @property
+    def reading(self) -> bool:
+        """Whether the body has not come to its end."""
+        return self._task is None
+
+    def begin(self, head: Head) -> None:
+        """Wait for the body."""
+        if head.length is not None and head.length > self._limit:
+            self._refuse(self._too_large())
+            return
+        if head.expect:
+            self.line.write(CONTINUE)
+        self.line.watch.begin(self.line.front.hub.options.body_timeout)
+
+    def take(self, part: Part) -> None:
+        """A part of the body, or its end."""
+        if part is END:
+            self.line.watch.end()
+            self._task = self.line.loop.create_task(self._answer())
+        elif isinstance(part, bytes):
+            self._body += part
+            if len(self._body) > self._limit:
+                self._refuse(self._too_large())
+
+    def came(self, data: bytes) -> None:
+        """See `Exchange`."""
+        if self.reading:
+            self.line.read(data)
+        else:
+            self.line.hold(data)
+
+    async def _answer(self) -> None:
+        try:
+            replies, _ = await hear(bytes(self._body), self.line.front.hub)
+        except Refusal as refusal:
+            self.line.refuse(refusal, headers=self._headers)
+        except Exception:
+            _log.exception("a command over HTTP failed")
+            self.line.refuse(Refusal(Code.INTERNAL), headers=self._headers)
+        else:
+            self.line.answer(200, encode_batch(replies), self._headers)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Refuse what has not been read in full."""
+        self.line.last()
+        self.line.refuse(refusal, headers=self._headers)
+
+    def _too_large(self) -> Refusal:
+        return Refusal(Code.TOO_LARGE, f"the body has more than {self._limit} bytes")
+
+    @property
+    def _limit(self) -> int:
+        return self.line.front.hub.options.message_bytes
+
+    def late(self) -> None:
+        """See `Exchange`."""
+        if self.reading:
+            seconds = self.line.front.hub.options.body_timeout
+            self._refuse(Refusal(Code.SILENT, f"the body did not arrive within {seconds:g} s"))

@@ -1,0 +1,321 @@
+"""Who reads on a connection: a stream, a WebSocket, or a poll that waits.
+
+Each is in step with the log, as a member of a group, or alone with a feed of its own: at its beginning, while it catches
+up, and when it is sent away. It is alone as soon as the client does not take everything at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..admission import Poll, Stream
+from ..asgi import CLOSE_WAIT, SILENT_BEATS
+from ..commands import hear
+from ..errors import Code, Refusal
+from ..feed import Feed
+from ..frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, FrameError, Frames, parse_close
+from ..frames import close as close_frame
+from ..frames import frame as ws_frame
+from ..group import Framing, Group
+from ..items import bye_of, encode
+from ..transport import Transport
+from ..watch import Watch
+from .framing import framed
+from .requests import LAST_CHUNK
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+_log = logging.getLogger("transports")
+_PING = ws_frame(b"", PING)
+
+
+class Reader:
+    """A member of a group, or alone.
+
+    Args:
+        line: the connection.
+        feed: what to read; None for one who is sent away at once.
+        frame: what is written of a batch.
+        beat: seconds of the longest silence; None: it waits for one batch.
+    """
+
+    __slots__ = ("_beat", "_due", "_feed", "_frame", "group", "line", "write")
+
+    def __init__(self, line: Connection, feed: Feed | None, frame: Framing, beat: float | None) -> None:
+        self.line = line
+        self.write: Callable[[bytes], Any] = line.transport.write
+        self.group: Group | None = None
+        self._frame, self._beat = frame, beat
+        self._due = False
+        self._feed = feed
+        if feed is not None:
+            feed.bell = self._soon
+
+    def alone(self, feed: Feed) -> None:
+        """Read `feed` from now on."""
+        self._feed = feed
+        feed.bell = self._soon
+        self._soon()
+
+    def own(self) -> Feed:
+        """The feed that only this one reads, from now until it is in step again."""
+        if self.group is not None:
+            feed = self.line.front.hub.fork(self.group.feed)
+            self.group.remove(self)
+            self.alone(feed)
+        assert self._feed is not None  # noqa: S101 - where there is no group there is a feed, until `leave`
+        return self._feed
+
+    def full(self) -> None:
+        """The client does not take everything at once."""
+        if self._feed is not None or self.group is not None:
+            self.own()
+
+    def empty(self) -> None:
+        """It has taken everything."""
+        self.pump()
+
+    def beat(self, data: bytes) -> None:
+        """See `Member.beat`."""
+        self.write(data)
+
+    def leave(self) -> None:
+        """Read no more: the client has gone, or has been told everything."""
+        if self.group is not None:
+            self.group.remove(self)
+        elif self._feed is not None:
+            self._feed.leave()
+        self._feed = None
+
+    def pump(self) -> None:
+        """Write what there is, a batch in each turn of the event loop, as long as the client takes it; then be in step."""
+        self._due = False
+        feed = self._feed
+        if feed is None or self.line.full:
+            return
+        if not feed.open:
+            self._farewell(feed)
+        elif (batch := feed.ready()) is not None:
+            self.write(batch.framed(self._frame))
+            self._soon()
+        elif self.line.front.groups.join(self, feed, self._frame, self._beat):
+            self._feed = None
+        else:
+            self._soon()
+
+    def _soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self.line.loop.call_soon(self.pump)
+
+    def _farewell(self, feed: Feed) -> None:
+        if (last := feed.last()) is not None:
+            self.write(last.framed(self._frame))
+        self.leave()
+        self.ended(feed.bye)
+
+    def ended(self, why: Refusal | None) -> None:
+        """The last word has been said: end what carried it."""
+        raise NotImplementedError
+
+
+class Streaming(Reader):
+    """A body that has no end."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self, line: Connection, stream: Stream, frame: Framing, last: bytes) -> None:
+        super().__init__(line, stream.feed, frame, stream.beat)
+        self._last = last
+
+    def begin(self, head: bytes, stream: Stream) -> None:
+        """Write the head of the answer, the first item, and what there is."""
+        self.write(head + self._frame([stream.hello()]))
+        self.pump()
+
+    def ended(self, why: Refusal | None) -> None:
+        """End the body, and with it the connection."""
+        self.line.write(self._last)
+        self.line.close()
+
+    def came(self, data: bytes) -> None:
+        """A request behind one that is never answered in full."""
+        self.line.hold(data)
+
+    def late(self) -> None:
+        """Nothing is waited for but that the client takes what it has."""
+
+    def too_slow(self) -> None:
+        """It has taken nothing for too long."""
+        self.line.abort()
+
+
+class Waiting(Reader):
+    """A poll that waits for something to happen."""
+
+    __slots__ = ()
+
+    def __init__(self, line: Connection, poll: Poll, frame: Framing) -> None:
+        super().__init__(line, poll.feed, frame, None)
+        self.write = self._answer
+
+    def begin(self, seconds: float) -> None:
+        """Wait."""
+        self.line.watch.begin(seconds)
+        self.pump()
+
+    def _answer(self, data: bytes) -> None:
+        self.leave()
+        self.line.answered(data)
+
+    def late(self) -> None:
+        """Nothing has happened in time."""
+        self._answer(self.own().beat().framed(self._frame))
+
+    def ended(self, why: Refusal | None) -> None:
+        """The last word was the answer; who was not told any is gone."""
+
+    def came(self, data: bytes) -> None:
+        """A request before this one has been answered."""
+        self.line.hold(data)
+
+    def too_slow(self) -> None:
+        """It has taken nothing of the answers before this one."""
+        self.line.abort()
+
+
+class Talk(Reader):
+    """A WebSocket: batches go down, commands come up."""
+
+    __slots__ = ("_closing", "_frames", "_pinged", "_task", "_transport", "_waiting")
+
+    def __init__(self, line: Connection, transport: Transport, stream: Stream | None) -> None:
+        super().__init__(line, stream and stream.feed, framed(transport.frame), stream and stream.beat)
+        self._transport = transport
+        self._frames = Frames(4 * line.front.hub.options.message_bytes)  # ours answers 4413 first; this bounds the memory
+        self._pinged = False  # by a command: a client that does so goes on doing it
+        self._closing = False  # we have sent a close frame
+        self._waiting: list[Frame] = []  # behind the one that is being answered
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, head: bytes, stream: Stream) -> None:
+        """Write the answer to the handshake, the first item, and what there is."""
+        self.write(head + self._frame([stream.hello()]))
+        self.pump()
+
+    def refuse(self, head: bytes, refusal: Refusal) -> None:
+        """Write the answer to the handshake, and why that is all."""
+        self.write(head + self._frame([encode(bye_of(refusal))]))
+        self._close(int(refusal.code), refusal.name)
+
+    def beat(self, data: bytes) -> None:
+        """A beat, and a ping that any client answers: who does not is gone."""
+        self.write(data + _PING)
+        if not self._pinged:
+            self.line.watch.begin(self._patience)
+
+    @property
+    def _patience(self) -> float:
+        return SILENT_BEATS * (self._beat or 0)
+
+    def came(self, data: bytes) -> None:
+        """Bytes came up."""
+        try:
+            frames = self._frames.feed(data)
+        except FrameError as error:
+            for each in error.before:
+                self._take(each)
+            self._close(error.code, error.reason)
+            return
+        for each in frames:
+            self._take(each)
+        if self._pinged:
+            self.line.watch.begin(self._patience)
+        elif not self._closing:
+            self.line.watch.end()
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode == CLOSE:
+            self._closed(*parse_close(frame.payload))
+        elif self._closing:
+            return  # what comes before the answer to our close is of no use to anybody
+        elif frame.opcode == PING:
+            self.line.write(ws_frame(frame.payload, PONG))
+        elif frame.opcode == TEXT:
+            self._waiting.append(frame)
+            if self._task is None:
+                self.line.pause()
+                self._task = self.line.loop.create_task(self._answer())
+        elif frame.opcode == BINARY:
+            self._end(Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken"))
+
+    async def _answer(self) -> None:
+        """Answer all that has come, one after the other; nothing more is read before."""
+        try:
+            while self._waiting and not self._closing:
+                text = self._waiting.pop(0).payload.decode()
+                replies, pinged = await hear(text, self.line.front.hub, self.own)
+                self._pinged |= pinged
+                if replies:
+                    self.line.write(ws_frame(self._transport.frame(replies)))
+        except Refusal as refusal:
+            self._end(refusal)
+        except Exception:
+            _log.exception("a command over WebSocket failed")
+            self._end(Refusal(Code.INTERNAL))
+        finally:
+            self._task = None
+            self._waiting.clear()
+            self.line.go_on()
+        if self._pinged and not self._closing:
+            self.line.watch.begin(self._patience)
+
+    def _end(self, why: Refusal) -> None:
+        """Send away: tell why, after what is left to read."""
+        if self._feed is not None or self.group is not None:
+            self.own().end(why)
+
+    def ended(self, why: Refusal | None) -> None:
+        """The last word has been said."""
+        if why is not None:
+            self._close(int(why.code), why.name)
+
+    def _close(self, code: int, reason: str) -> None:
+        """Begin to close (RFC 6455 7.1.2): whoever is there has a moment to agree."""
+        self.leave()
+        if not self._closing:
+            self._closing = True
+            self.line.write(close_frame(code, reason))
+            self.line.watch.begin(CLOSE_WAIT)
+
+    def _closed(self, code: int, _: str) -> None:
+        """The other side closes, or agrees to."""
+        self.leave()
+        if not self._closing:
+            self._closing = True
+            self.line.write(close_frame(1000 if code == 1005 else code, ""))
+        self.line.close()
+
+    def late(self) -> None:
+        """No frame for too long, or nobody agreed to close."""
+        if self._closing:
+            self.line.abort()
+        else:
+            self._end(Refusal(Code.SILENT, f"no frame for {self._patience:g} s, though it was asked for one"))
+
+    def too_slow(self) -> None:
+        """It has taken nothing for too long; perhaps it still takes the reason."""
+        if self._closing:
+            self.line.abort()
+        else:
+            self._close(int(Code.TOO_SLOW), Code.TOO_SLOW.name.lower())
+
+    def leave(self) -> None:
+        """See `Reader.leave`."""
+        super().leave()
+        if self.line.gone and self._task is not None:
+            self._task.cancel()

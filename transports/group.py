@@ -1,0 +1,147 @@
+"""Groups: readers in step with the log share one feed, one framing and one turn of the event loop.
+
+A reader who has taken all that there is reads what everybody reads who follows the same channels in the same framing. So
+they are one feed with many writes: an event costs one look at the log, one framing, and a write for each. Who cannot take
+more at once leaves with a feed of its own, catches up, and joins again. That is still nothing but a log and positions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from .feed import Feed
+from .hub import Hub
+from .items import Encoded
+from .watch import Watch
+
+Framing: TypeAlias = Callable[[Sequence[Encoded]], bytes]
+_Key: TypeAlias = tuple[tuple[str, ...], Framing, float | None]
+
+
+class Member(Protocol):
+    """What a group needs of who is in it."""
+
+    group: Group | None
+    write: Callable[[bytes], Any]  # takes all; who then has bytes that were not sent leaves, with `alone`
+
+    def beat(self, data: bytes) -> None:
+        """Send what is said when there is nothing to say."""
+
+    def alone(self, feed: Feed) -> None:
+        """Read `feed` from now on, at the place where the group stands."""
+
+
+class Group:
+    """Those in step who read the same. Made by `Groups.join`.
+
+    Args:
+        hub: whose events they read.
+        feed: from where they stand.
+        frame: turns items into what they write.
+        beat: seconds of the longest silence; None: they wait for one batch only, and each for its own time.
+        dissolve: called when the last has left.
+    """
+
+    __slots__ = ("_beat", "_due", "_frame", "_hub", "_loop", "_members", "_watch", "_writes", "dissolve", "feed")
+
+    def __init__(self, hub: Hub, feed: Feed, frame: Framing, beat: float | None, dissolve: Callable[[], Any]) -> None:
+        self.feed = feed
+        self.dissolve = dissolve
+        self._hub, self._frame, self._beat = hub, frame, beat
+        self._loop = asyncio.get_running_loop()
+        self._members: dict[Member, Callable[[bytes], Any]] = {}
+        self._writes: Sequence[Callable[[bytes], Any]] | None = None  # of all members, until one comes or goes
+        self._due = False
+        self._watch = Watch(self._silence)
+        feed.readers = 0
+        feed.bell = self._ring
+        self._begin_silence()
+
+    def add(self, member: Member) -> None:
+        """Let in who stands where the group stands."""
+        self._members[member] = member.write
+        self._writes = None
+        self.feed.readers += 1
+        member.group = self
+
+    def remove(self, member: Member) -> None:
+        """Let go of `member`; whoever wants to read on needs a feed of its own first."""
+        del self._members[member]
+        self._writes = None
+        self.feed.readers -= 1
+        member.group = None
+        if not self._members:
+            self.dissolve()
+            self._watch.stop()
+            self.feed.leave()
+
+    def turn(self) -> None:
+        """Write what there is to all; of much, a part in each turn of the event loop."""
+        self._due = False
+        if not self.feed.open:
+            self._part()
+        elif (batch := self.feed.ready()) is not None:
+            self._write(batch.framed(self._frame))
+            self._begin_silence()
+            if self.feed.offset < self._hub.log.head:
+                self._ring()
+
+    def _write(self, data: bytes) -> None:
+        writes = self._writes
+        if writes is None:
+            writes = self._writes = [*self._members.values()]
+        for write in writes:
+            write(data)
+
+    def _ring(self) -> None:
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self.turn)
+
+    def _part(self) -> None:
+        """The feed has ended: everybody is told by itself, with a time to come back of its own."""
+        why = self.feed.bye
+        for member in list(self._members):
+            own = self._hub.fork(self.feed)
+            self.remove(member)
+            own.end(None if why is None else self._hub.refusal(why.code))
+            member.alone(own)
+
+    def _begin_silence(self) -> None:
+        if self._beat is not None:
+            self._watch.begin(self._beat)
+
+    def _silence(self) -> None:
+        self.turn()  # what happened in other channels moves the position, and a beat tells it
+        data = self.feed.beat().framed(self._frame)
+        for member in list(self._members):
+            member.beat(data)
+        if self._members:
+            self._begin_silence()
+
+
+class Groups:
+    """All groups of a hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self._groups: dict[_Key, Group] = {}
+
+    def join(self, member: Member, feed: Feed, frame: Framing, beat: float | None) -> bool:
+        """Let `member`, who has read all that is ready in `feed`, share the group's feed from now on; its own is gone then.
+
+        False when the group has more to write than one turn can: try again in the next.
+        """
+        key = feed.channels, frame, beat
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(self.hub, feed, frame, beat, lambda: self._groups.pop(key))
+        else:
+            group.turn()
+            if group.feed.offset != feed.offset or self._groups.get(key) is not group:
+                return False
+            feed.leave()
+        group.add(member)
+        return True
