@@ -17,7 +17,19 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from .admission import JSON, Admission, Conversation, Headers, Poll, Request, Stream, refusal_body, shared_with
+from .admission import (
+    CLOSE_WAIT,
+    JSON,
+    SILENT_BEATS,
+    Admission,
+    Conversation,
+    Headers,
+    Poll,
+    Request,
+    Stream,
+    refusal_body,
+    shared_with,
+)
 from .commands import hear
 from .errors import Code, Refusal
 from .feed import Feed
@@ -37,8 +49,6 @@ _Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[None]]
 
 _SCRIPTS = ("client.js", "outbox.js", "oneway.js", "tabs.js")  # the browser client, and the parts that it loads
 _log = logging.getLogger("transports")
-SILENT_BEATS = 2.5  # a client that pings is given up after so many beats without a frame
-CLOSE_WAIT = 2.0  # seconds for the other side to close a WebSocket that we have closed
 
 
 def path_below(scope: Scope) -> str:

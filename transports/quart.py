@@ -19,6 +19,7 @@ from quart import Quart
 
 from .asgi import Endpoints, Receive, Scope, Send, path_below
 from .errors import ConfigError
+from .front import Front
 from .hub import Hub
 from .ladder import LADDER
 from .options import PREFIX, options_from
@@ -84,8 +85,18 @@ class Live:
         """The log and its readers."""
         return self.asgi.hub
 
-    def run(self, host: str = "127.0.0.1", port: int = 8000) -> None:
+    @property
+    def front(self) -> Front:
+        """What serves the streams of the app faster than ASGI can, given to `transports.serve.serve`."""
+        return Front(self.asgi.admission, self.hub.options.mount)
+
+    def run(self, host: str = "127.0.0.1", port: int = 8000, *, front: bool = True) -> None:
         """Serve the app under Hypercorn until Ctrl-C or SIGTERM, and say `bye` to every reader before it ends.
+
+        Args:
+            host: address to listen on.
+            port: 0 takes any that is free.
+            front: whether streams, polls and commands are served in front of Hypercorn, on the same port.
 
         Raises:
             ConfigError: there is no app.
@@ -95,7 +106,8 @@ class Live:
             raise ConfigError("there is no app to run: Live(app) or live.init_app(app) first")
         listening = listen(host, port)
         print(f"serving {address(listening)}/  (Ctrl-C stops)", flush=True)  # noqa: T201 - for whoever started it
-        asyncio.run(serve(self._app, configuration(listening, self.hub.options), self.hub.close))
+        config = configuration(listening, self.hub.options)
+        asyncio.run(serve(self._app, config, self.hub.close, front=self.front if front else None))
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
         """Publish `data` (anything that JSON can say) to `channel` and return the event's id; see `Hub.publish`."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from .front import Front
 from .options import Options
 from .serve import address, configuration, listen
 from .serve import serve as run
@@ -44,6 +45,7 @@ async def serving(
     certfile: str | None = None,
     keyfile: str | None = None,
     port: int = 0,
+    front: Front | None = None,
 ) -> AsyncIterator[str]:
     """Serve an ASGI application under Hypercorn on a loopback port, within this event loop; gives its
     `http://host:port`.
@@ -55,12 +57,13 @@ async def serving(
         certfile: serve TLS with this certificate.
         keyfile: its key.
         port: to listen on; 0 takes any that is free.
+        front: what takes the connections; without it all go to Hypercorn.
     """
     stop = asyncio.Event()
     listening = listen("127.0.0.1", port)
     url = address(listening).replace("http:", "https:" if certfile else "http:")
     config = configuration(listening, options or Options(), certfile=certfile, keyfile=keyfile)
-    task = asyncio.create_task(run(app, config, drain, stop=stop))
+    task = asyncio.create_task(run(app, config, drain, stop=stop, front=front))
     try:
         yield url
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from transports import LADDER, Hub, Options, Pace, Transport
 from transports.asgi import Endpoints
 from transports.facts import State
+from transports.front import Front
 from transports.negotiator import step
 from transports.testing import serving
 
@@ -28,6 +30,8 @@ def _toy() -> Transport:
 
 TRANSPORTS = (*LADDER, _toy())
 
+
+EDGE = os.environ.get("EVERYWIRE_TEST_EDGE", "front")  # or "asgi": what `live` is served by
 
 BRISK = Pace(backoff=0.02, backoff_most=0.1, at_once=0.02, gap=0.1, opens=1000, opens_rate=1000)
 """For tests that cut far more often than any network does: come back at once, and as often as it takes."""
@@ -53,7 +57,9 @@ async def live(transports: Sequence[Transport] = TRANSPORTS, **settings: object)
     options = Options(**{"channels": ("*",), **settings})
     hub = Hub(options)
     await hub.open()
-    async with serving(Endpoints(hub, transports=transports), drain=hub.close, options=options) as url:
+    endpoints = Endpoints(hub, transports=transports)
+    front = Front(endpoints.admission, "") if EDGE == "front" else None
+    async with serving(endpoints, drain=hub.close, options=options, front=front) as url:
         yield hub, url
 
 

@@ -10,7 +10,7 @@ from itertools import groupby
 import pytest
 import trustme
 
-from tests.transports.conftest import live
+from tests.transports.conftest import live, request_head
 from transports import LADDER, Code, ConfigError, ConnectionFailedError, EventsLostError, Hub, Options, Pace, Refusal, Transport
 from transports.asgi import Endpoints
 from transports.client import connect, publisher
@@ -288,9 +288,20 @@ async def test_a_wire_on_which_nothing_comes_is_dead() -> None:
     server.close()
 
 
+async def bytes_through_hello(url: str) -> int:
+    """How many bytes come down a WebSocket up to the end of its `hello`."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = request_head(LADDER[0], "channels=a").removesuffix(b"\r\n")
+    writer.write(head + b"Sec-WebSocket-Protocol: everywire.v1.json\r\n\r\n")
+    came = await reader.readuntil(b"}]")
+    writer.close()
+    return len(came)
+
+
 async def test_a_wire_that_dies_right_after_its_hello_is_not_taken_for_one_that_works() -> None:
     async with live() as (hub, url):
-        cutter = Cutter(url, iter([330]))  # just behind the hello of a WebSocket
+        cutter = Cutter(url, iter([await bytes_through_hello(url)]))
         async with cutter.open() as through, connect(through, ["a"]) as stream:
             await hub.publish("a", 1)
             assert (await anext(stream)).data == 1

@@ -307,7 +307,7 @@ class Connection(asyncio.BufferedProtocol):
             shared = () if origin is None else shared_with(origin)
             self._serve(request, head, shared)
         except Refusal as refusal:
-            if head.body:  # it has not been read
+            if head.body or head.upgrade:  # what is behind it has not been read
                 self._keep = False
             self.refuse(refusal, headers=shared)
         except Exception:

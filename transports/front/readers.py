@@ -11,8 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..admission import Poll, Stream
-from ..asgi import CLOSE_WAIT, SILENT_BEATS
+from ..admission import CLOSE_WAIT, SILENT_BEATS, Poll, Stream
 from ..commands import hear
 from ..errors import Code, Refusal
 from ..feed import Feed
@@ -22,9 +21,7 @@ from ..frames import frame as ws_frame
 from ..group import Framing, Group
 from ..items import bye_of, encode
 from ..transport import Transport
-from ..watch import Watch
 from .framing import framed
-from .requests import LAST_CHUNK
 
 if TYPE_CHECKING:
     from .connection import Connection
