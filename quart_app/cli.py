@@ -52,7 +52,18 @@ def cli() -> None:
 )
 @click.option("--certfile", type=click.Path(exists=True, dir_okay=False), help="Serve TLS with this certificate.")
 @click.option("--keyfile", type=click.Path(exists=True, dir_okay=False), help="Its key.")
-def serve(host: str, port: int, workers: int, channels: tuple[str, ...], certfile: str | None, keyfile: str | None) -> None:
+@click.option(
+    "--front", default="on", show_default=True, type=click.Choice(["on", "off"]), help="Serve streams before Hypercorn, or in it."
+)
+def serve(
+    host: str,
+    port: int,
+    workers: int,
+    channels: tuple[str, ...],
+    certfile: str | None,
+    keyfile: str | None,
+    front: str,
+) -> None:
     """Serve the page and the stream."""
     if (certfile is None) != (keyfile is None):
         raise click.UsageError("TLS needs both: --certfile and --keyfile")
@@ -64,7 +75,8 @@ def serve(host: str, port: int, workers: int, channels: tuple[str, ...], certfil
     from . import create_app
 
     app = create_app(channels=[*channels, "vitals"] if channels else ["*"])
-    hub = app.extensions["live"].hub
+    live = app.extensions["live"]
+    hub = live.hub
     try:
         listening = listen(host, port)
     except OSError as error:
@@ -73,7 +85,8 @@ def serve(host: str, port: int, workers: int, channels: tuple[str, ...], certfil
     url = address(listening).replace("http:", "https:" if certfile else "http:")
     click.echo(f"everywire serves {url}/  (stream at {url}{hub.options.mount}, Ctrl-C stops)")
     try:
-        asyncio.run(run(app, configuration(listening, hub.options, certfile=certfile, keyfile=keyfile), hub.close))
+        config = configuration(listening, hub.options, certfile=certfile, keyfile=keyfile)
+        asyncio.run(run(app, config, hub.close, front=live.front if front == "on" else None))
     except ssl.SSLError as error:
         raise click.ClickException(f"{certfile} and {keyfile} are no certificate and its key: {error}") from error
 
