@@ -7,12 +7,13 @@ import errno
 import ssl
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from transports.errors import ConfigError, EverywireError, Refusal
+from transports.errors import ConfigError, EverywireError, MissingExtraError, Refusal
 
 _COMPARISON: Final = ("advise", "compare", "diff", "report")  # commands of `locustfiles`
 
@@ -52,8 +53,10 @@ def cli() -> None:
 )
 @click.option("--certfile", type=click.Path(exists=True, dir_okay=False), help="Serve TLS with this certificate.")
 @click.option("--keyfile", type=click.Path(exists=True, dir_okay=False), help="Its key.")
+@click.option("--server", default="hypercorn", show_default=True, type=click.Choice(["hypercorn", "uvicorn", "granian"]))
+@click.option("--loop", default="asyncio", show_default=True, type=click.Choice(["asyncio", "uvloop"]), help="Event loop.")
 @click.option(
-    "--front", default="on", show_default=True, type=click.Choice(["on", "off"]), help="Serve streams before Hypercorn, or in it."
+    "--front", type=click.Choice(["on", "off"]), help="Serve streams before Hypercorn, or in it.  [default: on with hypercorn]"
 )
 def serve(
     host: str,
@@ -62,21 +65,32 @@ def serve(
     channels: tuple[str, ...],
     certfile: str | None,
     keyfile: str | None,
-    front: str,
+    server: str,
+    loop: str,
+    front: str | None,
 ) -> None:
     """Serve the page and the stream."""
     if (certfile is None) != (keyfile is None):
         raise click.UsageError("TLS needs both: --certfile and --keyfile")
     if workers > 1:
         raise click.UsageError("several workers need a broker that they share; memory:// lives in one process")
+    if front == "on" and server != "hypercorn":
+        raise click.UsageError(f"--front on: the front is Hypercorn's, {server} serves all by itself")
     from transports.serve import address, configuration, listen
-    from transports.serve import serve as run
+    from transports.serve import serve as hypercorn
+    from transports.servers import find_loop, find_server
 
     from . import create_app
 
+    try:
+        run, new_loop = find_server(server), find_loop(loop)
+    except MissingExtraError as error:
+        raise click.ClickException(str(error)) from error
     app = create_app(channels=[*channels, "vitals"] if channels else ["*"])
     live = app.extensions["live"]
     hub = live.hub
+    if server == "hypercorn" and front != "off":
+        run = partial(hypercorn, front=live.front)
     try:
         listening = listen(host, port)
     except OSError as error:
@@ -86,7 +100,8 @@ def serve(
     click.echo(f"everywire serves {url}/  (stream at {url}{hub.options.mount}, Ctrl-C stops)")
     try:
         config = configuration(listening, hub.options, certfile=certfile, keyfile=keyfile)
-        asyncio.run(run(app, config, hub.close, front=live.front if front == "on" else None))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(run(app, config, hub.close))
     except ssl.SSLError as error:
         raise click.ClickException(f"{certfile} and {keyfile} are no certificate and its key: {error}") from error
 

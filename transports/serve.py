@@ -29,8 +29,9 @@ from .front import Front
 from .options import Options
 from .watch import Watch
 
-_FLUSH = 5.0  # seconds for a client to take the last bytes of a connection that we close
-_GRACE = 1.0  # seconds from the end of the drain until what is left is cut off
+FLUSH = 5.0  # seconds for a client to take the last bytes of a connection that we close
+GRACE = 1.0  # seconds from the end of the drain until what is left is cut off
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048  # connections that may wait to be accepted: Hypercorn's 100 makes a burst of clients wait for seconds
 _POLLS = 2**31  # requests per connection: Hypercorn's 1,000 would cut a poller every few minutes
 
@@ -80,7 +81,7 @@ class Connection(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         """Send what the protocol has for the client."""
-        patience = self.config.send_timeout + _FLUSH  # our endpoints give up first, with a word
+        patience = self.config.send_timeout + FLUSH  # our endpoints give up first, with a word
         if not self._sending:
             self._watch.begin(patience)
         self._sending += 1
@@ -94,7 +95,7 @@ class Connection(TCPServer):
                 self._watch.end()
 
     async def _close(self) -> None:
-        timer = self.loop.call_later(_FLUSH, self.writer.transport.abort)
+        timer = self.loop.call_later(FLUSH, self.writer.transport.abort)
         try:
             await super()._close()
         finally:
@@ -135,12 +136,17 @@ def configuration(
     config.backlog = _BACKLOG
     config.keep_alive_max_requests = _POLLS
     config.keep_alive_timeout = max(options.beat, config.keep_alive_timeout)  # a poller thinks between two polls
-    config.graceful_timeout = 2 * _GRACE
+    config.graceful_timeout = 2 * GRACE
     config.send_timeout = options.send_timeout
     config.websocket_max_message_size = 4 * options.message_bytes  # ours answers 4413 first; this bounds the memory
     config.include_server_header = False
     config.loglevel = "WARNING"  # who starts it says where it serves
     return config
+
+
+def taken_over(config: Settings) -> socket.socket:
+    """The listening socket that `configuration` took over, for other servers than Hypercorn."""
+    return socket.socket(fileno=int(config.bind[0].removeprefix("fd://")))
 
 
 async def serve(
@@ -160,11 +166,7 @@ async def serve(
         stop: ends the serving; a second signal always ends it at once.
         front: takes the connections, and hands over those that are not for it. Without it Hypercorn has them all.
     """
-    loop = asyncio.get_running_loop()
-    if stop is None:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _on_signal, stop)
+    stop = stop or on_signals()
     worker = Worker(app, config, front)
     try:
         await worker.start()
@@ -233,11 +235,11 @@ class Worker:
         await self._context.terminated.set()
         if self._server is not None:
             self._server.close()
-        self._loop.call_later(_GRACE, _abort, self._config.connections)
+        self._loop.call_later(GRACE, _abort, self._config.connections)
         if self._front is not None:
-            self._front.close(_GRACE)
+            self._front.close(GRACE)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2 * _GRACE)
+            await asyncio.wait(self._tasks, timeout=2 * GRACE)
         if self._living is not None:
             await self._lifespan.wait_for_shutdown()
             self._living.cancel()
@@ -251,7 +253,16 @@ def _abort(connections: set[Connection]) -> None:
         each.writer.transport.abort()
 
 
-def _on_signal(stop: asyncio.Event) -> None:
-    if stop.is_set():
-        raise KeyboardInterrupt
-    stop.set()
+def on_signals() -> asyncio.Event:
+    """What SIGINT and SIGTERM set from now on. After the first, a second one ends the process at once, as signals do."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def first() -> None:
+        stop.set()
+        for number in _ENDING:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)  # no exception: that would go through code of everybody, and be told
+
+    for number in _ENDING:
+        loop.add_signal_handler(number, first)
+    return stop

@@ -8,12 +8,14 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from .front import Front
 from .options import Options
 from .serve import address, configuration, listen
 from .serve import serve as run
+from .servers import Serve
 
 _TURNS = 100  # of the event loop: more than anything takes within it
 _LOOK = 0.001  # seconds between two looks at what takes longer
@@ -46,9 +48,9 @@ async def serving(
     keyfile: str | None = None,
     port: int = 0,
     front: Front | None = None,
+    server: Serve = run,
 ) -> AsyncIterator[str]:
-    """Serve an ASGI application under Hypercorn on a loopback port, within this event loop; gives its
-    `http://host:port`.
+    """Serve an ASGI application on a loopback port, within this event loop; gives its `http://host:port`.
 
     Args:
         app: the application.
@@ -57,13 +59,15 @@ async def serving(
         certfile: serve TLS with this certificate.
         keyfile: its key.
         port: to listen on; 0 takes any that is free.
-        front: what takes the connections; without it all go to Hypercorn.
+        front: what takes the connections before Hypercorn; without it all go to `server`.
+        server: Hypercorn, or another that `transports.servers` finds.
     """
     stop = asyncio.Event()
     listening = listen("127.0.0.1", port)
     url = address(listening).replace("http:", "https:" if certfile else "http:")
     config = configuration(listening, options or Options(), certfile=certfile, keyfile=keyfile)
-    task = asyncio.create_task(run(app, config, drain, stop=stop, front=front))
+    serve = server if front is None else partial(run, front=front)
+    task = asyncio.create_task(serve(app, config, drain, stop=stop))
     try:
         yield url
     finally:

@@ -16,6 +16,8 @@ from transports.asgi import Endpoints
 from transports.facts import State
 from transports.front import Front
 from transports.negotiator import step
+from transports.serve import serve
+from transports.servers import Serve
 from transports.testing import serving
 
 
@@ -52,14 +54,16 @@ def request_head(transport: Transport, query: str) -> bytes:
 
 
 @asynccontextmanager
-async def live(transports: Sequence[Transport] = TRANSPORTS, **settings: object) -> AsyncIterator[tuple[Hub, str]]:
+async def live(
+    transports: Sequence[Transport] = TRANSPORTS, *, server: Serve | None = None, **settings: object
+) -> AsyncIterator[tuple[Hub, str]]:
     """A hub and the URL at which it is served; any channel is allowed unless the settings say otherwise."""
     options = Options(**{"channels": ("*",), **settings})
     hub = Hub(options)
     await hub.open()
     endpoints = Endpoints(hub, transports=transports)
-    front = Front(endpoints.admission, "") if EDGE == "front" else None
-    async with serving(endpoints, drain=hub.close, options=options, front=front) as url:
+    front = Front(endpoints.admission, "") if server is None and EDGE == "front" else None
+    async with serving(endpoints, drain=hub.close, options=options, front=front, server=server or serve) as url:
         yield hub, url
 
 

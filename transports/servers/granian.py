@@ -1,0 +1,117 @@
+"""Running an ASGI application under granian: everything that we know of its insides is here.
+
+Its threads of Rust accept, parse and write; the application runs in our event loop, which its embedded server allows.
+What it does not do is to end a connection whose client takes nothing, and it would wait for it for ever when it stops.
+It does not name its connections either, but the system does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Container
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+from granian.constants import Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.net import SocketHolder  # type: ignore[attr-defined]
+from granian.server.embed import Server
+
+from ..serve import FLUSH, GRACE, Settings, on_signals, taken_over
+
+_AT_ONCE = 2**20  # requests under way; a stream is one, so granian's default would be a limit of readers
+_LOG = {"incremental": True, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}  # leave those of others alone
+_LAST = 0.1  # seconds for its threads to hand over a request that they had begun to take in
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what the client does not take is thrown away
+
+
+class _Server(Server):
+    """granian, but it listens where we do."""
+
+    def __init__(self, app: Any, config: Settings, listening: socket.socket) -> None:
+        super().__init__(app, **_translated(config))
+        self._listening = listening
+
+    def _init_shared_socket(self) -> None:
+        self._shd: Any = SocketHolder(self._listening.detach(), False, self.backlog)  # type: ignore[call-arg]
+
+
+class _Whole:
+    """The application, and an eye on its answers: a connection that it gave up in the middle of one is cut off."""
+
+    def __init__(self, app: Any, port: int) -> None:
+        self._app, self._port = app, port
+        self._given_up: set[tuple[object, ...]] = set()  # clients who have a moment to take the last bytes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["http_version"] == "2":  # whose streams share a connection
+            await self._app(scope, receive, send)
+            return
+        more = False
+
+        async def watched(message: Any) -> None:
+            nonlocal more
+            more = True
+            await send(message)
+            more = message["type"] == "http.response.start" or message.get("more_body", False)
+
+        await self._app(scope, receive, watched)
+        if more:
+            self._give_up(scope["client"])
+
+    def _give_up(self, client: tuple[str, int]) -> None:
+        if not self._given_up:
+            asyncio.get_running_loop().call_later(FLUSH, self._cut_off)
+        self._given_up.add(tuple(client))
+
+    def _cut_off(self) -> None:
+        cut_off(self._port, self._given_up)
+        self._given_up.clear()
+
+
+def cut_off(port: int, clients: Container[tuple[object, ...]] | None = None) -> None:
+    """Reset the connections of this process to its own `port`: those of `clients`, or all."""
+    for each in psutil.Process().net_connections("tcp"):
+        if each.laddr.port == port and each.raddr and (clients is None or tuple(each.raddr) in clients):
+            with suppress(OSError), socket.socket(fileno=os.dup(each.fd)) as connection:  # it may have ended just now
+                if connection.getpeername()[:2] == tuple(each.raddr):
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+async def serve(app: Any, config: Settings, drain: Callable[[], Awaitable[None]], *, stop: asyncio.Event | None = None) -> None:
+    """As `transports.serve.serve`, under granian."""
+    stop = stop or on_signals()
+    listening = taken_over(config)
+    port = listening.getsockname()[1]
+    server = _Server(_Whole(app, port), config, listening)
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await drain()
+    server.stop()  # type: ignore[no-untyped-call]
+    asyncio.get_running_loop().call_later(GRACE, cut_off, port)
+    await serving
+    await asyncio.sleep(_LAST)
+
+
+def _translated(config: Settings) -> dict[str, Any]:
+    return {
+        "interface": Interfaces.ASGI,
+        "backlog": config.backlog,
+        "backpressure": _AT_ONCE,
+        "http1_settings": HTTP1Settings(header_read_timeout=math.ceil(1000 * config.keep_alive_timeout)),
+        "log_level": LogLevels.error,
+        "log_dictconfig": _LOG,
+        "ssl_cert": config.certfile and Path(config.certfile),
+        "ssl_key": config.keyfile and Path(config.keyfile),
+        "ssl_protocol_min": SSLProtocols.tls12,
+    }
