@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from ..items import Batch
 from ..transport import HEADERS, Transport
 from ..watch import Watch
 from .exchanges import Commands, Ended, Exchange, Lingering, Opening
-from .framing import chunked, date, stream_head, switch_head, whole
+from .framing import Framing, chunked, date, stream_head, switch_head, whole
 from .readers import Streaming, Talk, Waiting
 from .requests import LAST_CHUNK, Head, Part, RequestError, Requests, answer
 
@@ -29,7 +30,42 @@ if TYPE_CHECKING:
 _log = logging.getLogger("transports")
 _HELD_MOST = 65_536  # bytes that may wait for the answer to the request before them
 _FLUSH = 5.0  # seconds for a client to take the last bytes
+_QUERY = re.compile(rb'[!"$-~]{1,4096}')  # what may stand in one; no space and no line end, so that it is one
 _HTTP2 = b"PRI * HTTP/2.0\r\n"  # how it begins without TLS (RFC 9113 3.4)
+
+
+class Again:
+    """A poll after a poll: the same bytes, but for the query. What was made of them need not be made again.
+
+    Args:
+        transport: that was asked for.
+        request: what was asked.
+        target: its path and query, as they came.
+        lines: its header lines, as they came.
+        shared: headers of the answer.
+        frame: makes the answer.
+    """
+
+    __slots__ = ("_beginning", "_end", "_request", "frame", "shared", "transport")
+
+    def __init__(
+        self, transport: Transport, request: Request, target: bytes, lines: bytes, shared: Headers, frame: Framing
+    ) -> None:
+        self.transport, self.shared, self.frame = transport, shared, frame
+        self._request = request
+        self._beginning = b"GET %b?" % target.partition(b"?")[0]
+        self._end = b" HTTP/1.1\r\n%b\r\n" % lines
+
+    def query(self, data: bytes) -> str | None:
+        """The query of the request `data`; None if it is another one, or not one alone."""
+        if not (data.startswith(self._beginning) and data.endswith(self._end)):
+            return None
+        query = data[len(self._beginning) : len(data) - len(self._end)]
+        return query.decode() if _QUERY.fullmatch(query) else None
+
+    def request(self, query: str) -> Request:
+        """The request with this query."""
+        return Request("GET", self._request.path, query, self._request.headers)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -41,6 +77,7 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
+        "_again",
         "_asked",
         "_error",
         "_hand_over",
@@ -72,6 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         self._requests: Requests | None = None
         self._parts: deque[Part] | None = None  # of requests that were read and have not been dealt with
         self._held = b""  # what came behind them
+        self._again: Again | None = None  # how the last request looked, if it was a poll
         self._error: RequestError | None = None  # what is behind them is no request
         self._asked = False  # a request has begun to come
         self._keep = True  # the connection, after the answer
@@ -182,6 +220,9 @@ class Connection(asyncio.BufferedProtocol):
                 return
             requests = self._requests = Requests(self.front.serves)
             self._parts = deque()
+        elif self._again is not None and not requests.under_way and (query := self._again.query(data)) is not None:
+            self._poll_again(self._again, query)
+            return
         assert self._parts is not None  # noqa: S101 - made with the other
         try:
             self._parts += requests.feed(data)
@@ -329,11 +370,24 @@ class Connection(asyncio.BufferedProtocol):
         if transport.many:
             self._stream(transport, request, head, shared)
         else:
-            self._poll(transport, request, shared)
+            frame = whole(transport.frame, transport.content_type, tuple(shared), self._keep, self._version)
+            self._poll(transport, request, frame)
+            if self._keep and self._version == "1.1" and self._requests is not None and (lines := self._requests.repeated):
+                self._again = Again(transport, request, head.target, lines, shared, frame)
 
-    def _poll(self, transport: Transport, request: Request, shared: Headers) -> None:
+    def _poll_again(self, again: Again, query: str) -> None:
+        """Answer a poll whose head is known to be sound, and all that follows from it but for the query."""
+        try:
+            request = again.request(query)
+            request.check_version()
+            self._poll(again.transport, request, again.frame)
+        except Refusal as refusal:
+            self.refuse(refusal, headers=again.shared)
+        if self._held and self.exchange is None:
+            self._next()
+
+    def _poll(self, transport: Transport, request: Request, frame: Framing) -> None:
         found = self.front.admission.poll(transport, request)
-        frame = whole(transport.frame, transport.content_type, tuple(shared), self._keep, self._version)
         if isinstance(found, Batch):
             self.answered(found.framed(frame))
         else:

@@ -52,6 +52,11 @@ class Requests:
         self.foreign = False  # stopped at a request that is not ours
 
     @property
+    def repeated(self) -> bytes | None:
+        """The header lines that the last request had, if those before it had the same."""
+        return self._block if self._fields is not None else None
+
+    @property
     def under_way(self) -> bool:
         """Whether a part of a request has come, and not all of it."""
         return self._body is not None or bool(self.rest)
