@@ -230,10 +230,8 @@ class Talk(Reader):
             return
         for each in frames:
             self._take(each)
-        if self._pinged:
-            self.line.watch.begin(self._patience)
-        elif not self._closing:
-            self.line.watch.end()
+        if not self._closing and not self._pinged:
+            self.line.watch.end()  # it lives; a client that asks for answers of its own has to go on asking
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode == CLOSE:
@@ -243,6 +241,8 @@ class Talk(Reader):
         elif frame.opcode == PING:
             self.line.write(ws_frame(frame.payload, PONG))
         elif frame.opcode == TEXT:
+            if self._pinged:
+                self.line.watch.begin(self._patience)
             self._waiting.append(frame)
             if self._task is None:
                 self.line.pause()
