@@ -13,14 +13,14 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.asyncio.statsd import StatsdLogger
-from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from hypercorn.events import Event
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import BUFFER_LOW_WATER, StreamBuffer
 from hypercorn.utils import wrap_app
 
@@ -59,6 +59,10 @@ class Settings(Config):
         self.connections = set()
 
 
+GiveBack: TypeAlias = Callable[[asyncio.StreamWriter, bytes], bool]
+"""Takes a connection on which `bytes` have come, if they are for it."""
+
+
 class Connection(TCPServer):
     """Hypercorn's connection, but it waits for nobody for ever.
 
@@ -68,8 +72,14 @@ class Connection(TCPServer):
 
     config: Settings
 
+    def __init__(self, *args: Any, give_back: GiveBack | None = None) -> None:
+        super().__init__(*args)
+        self._give_back = give_back
+        self._idle = False  # between two requests
+        self._given = False  # the connection is the front's again
+
     async def run(self) -> None:
-        """Serve the connection to its end."""
+        """Serve the connection to its end, or up to a request that is for the front."""
         self._sending = 0  # how many wait for the client to take what they have
         self._watch = Watch(self.writer.transport.abort)
         self.config.connections.add(self)
@@ -81,6 +91,8 @@ class Connection(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         """Send what the protocol has for the client."""
+        if isinstance(event, Updated):
+            self._idle = event.idle
         patience = self.config.send_timeout + FLUSH  # our endpoints give up first, with a word
         if not self._sending:
             self._watch.begin(patience)
@@ -94,7 +106,25 @@ class Connection(TCPServer):
             else:
                 self._watch.end()
 
+    async def _read_data(self) -> None:
+        """As Hypercorn does, but a request that is for the front goes there: a browser that has fetched a page polls on the
+        same connection.
+        """
+        while not self.reader.at_eof():
+            try:
+                data = await self.reader.read(MAX_RECV)
+            except OSError:  # an SSLError is one
+                break
+            if self._idle and self._give_back is not None and len(data) < MAX_RECV and self._give_back(self.writer, data):
+                self._given = True
+                await self.idle_task.stop()
+                return
+            await self.protocol.handle(RawData(data))
+        await self.protocol.handle(Closed())
+
     async def _close(self) -> None:
+        if self._given:
+            return
         timer = self.loop.call_later(FLUSH, self.writer.transport.abort)
         try:
             await super()._close()
@@ -228,7 +258,16 @@ class Worker:
         assert task is not None  # noqa: S101 - a coroutine runs in one
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        await Connection(self._app, self._loop, self._config, self._context, self._state, reader, writer)
+        hypercorns = (self._app, self._loop, self._config, self._context, self._state, reader, writer)
+        await Connection(*hypercorns, give_back=None if self._front is None else self._back)
+
+    def _back(self, writer: asyncio.StreamWriter, data: bytes) -> bool:
+        """Give a connection to the front again, if a request for it has come; see `GiveBack`."""
+        assert self._front is not None  # noqa: S101 - nobody else asks
+        if not self._front.begins(data):
+            return False
+        self._front.connection(self.take).take_over(writer, data)
+        return True
 
     async def stop(self) -> None:
         """Serve nobody any more: wait for what is under way, but not long."""

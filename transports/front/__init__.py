@@ -44,8 +44,9 @@ class Front:
         self.buffer = memoryview(bytearray(65_536))  # what is read is dealt with before anything else is read
         self._ours = {("GET", f"{mount}/{path}".encode()) for path in self.transports}
         self._ours.add(("POST", f"{mount}/commands".encode()))
+        self._beginnings = tuple(method.encode() + b" " + path for method, path in self._ours)
 
-    def connection(self, hand_over: HandOver) -> asyncio.BaseProtocol:
+    def connection(self, hand_over: HandOver) -> Connection:
         """A protocol for a connection that was accepted.
 
         Args:
@@ -56,6 +57,10 @@ class Front:
     def serves(self, head: Head) -> bool:
         """Whether a request is served here."""
         return (head.method, head.target.partition(b"?")[0]) in self._ours
+
+    def begins(self, data: bytes) -> bool:
+        """Whether a request that begins like this, and is none of another's, is served here."""
+        return data.startswith(self._beginnings)
 
     def close(self, seconds: float) -> None:
         """End the connections of those who have been told: at once where nothing is under way, all of them after `seconds`."""

@@ -79,6 +79,7 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_again",
         "_asked",
+        "_before",
         "_error",
         "_hand_over",
         "_held",
@@ -114,6 +115,7 @@ class Connection(asyncio.BufferedProtocol):
         self._asked = False  # a request has begun to come
         self._keep = True  # the connection, after the answer
         self._version = "1.1"
+        self._before: asyncio.StreamWriter | None = None
         self._paused = False
         self._slow: Watch | None = None  # over a client that is to take something
 
@@ -129,6 +131,14 @@ class Connection(asyncio.BufferedProtocol):
         self.transport.set_write_buffer_limits(high=1, low=0)  # who does not take everything at once is to be known
         self.front.connections.add(self)
         self.watch.begin(self._idle)
+
+    def take_over(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        """Go on with a connection that was handed over, of which `data` has been read since."""
+        self._before = writer  # it would close the connection if it were let go of
+        self.transport = writer.transport  # type: ignore[assignment]
+        self.transport.set_protocol(self)
+        self.connection_made(self.transport)
+        self.read(data)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
