@@ -86,6 +86,10 @@ class Program:
         """Seconds of CPU that `root` and its children have used, to the nanosecond."""
         return sum(map(_cpu_of, self._pids()))
 
+    def kept_waiting(self) -> float:
+        """Seconds that their threads could have run, and had to wait for the core: what others take away shows here."""
+        return sum(map(_waited, self._pids()))
+
     def rss(self) -> int:
         """Bytes of memory that `root` and its children hold: resident set size."""
         total = 0
@@ -134,6 +138,16 @@ def _cpu_of(pid: int) -> float:
         return time.clock_gettime(~pid << 3 | 2)
     except OSError:  # it has ended
         return 0.0
+
+
+def _waited(pid: int) -> float:
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        try:
+            total += int(thread.read_text().split()[1])
+        except (OSError, IndexError):  # it has ended, or the kernel does not count
+            continue
+    return total / 1e9
 
 
 def compile_c(directory: Path, *names: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from .publisher import BACKLOG, encode, leave, listen, obey, poll_body, port_of
+from .publisher import BACKLOG, encode, listen, obey, poll_body, port_of
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -130,10 +130,10 @@ async def main(server: str) -> None:
     """Serve until standard input ends."""
     app, listening = App(), listen()
     port = port_of(listening)
-    serving = asyncio.create_task(_SERVERS[server](app, listening))
-    await asyncio.sleep(0.3)  # Granian has no word for when it listens
-    await obey(app.publish, port)
-    serving.cancel()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_SERVERS[server](app, listening))
+        await asyncio.sleep(0.3)  # Granian has no word for when it listens
+        await obey(app.publish, port)
 
 
 def run(main: Coroutine[Any, Any, None], *, fast: bool) -> None:
@@ -144,7 +144,6 @@ def run(main: Coroutine[Any, Any, None], *, fast: bool) -> None:
         uvloop.run(main)
     else:
         asyncio.run(main)
-    leave()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from quart import Quart
 from transports.quart import Live
 from transports.serve import configuration, serve
 
-from .publisher import event, leave, listen, obey, port_of
+from .publisher import event, listen, obey, port_of
 
 _HISTORY = 100_000  # events: at the highest rates, a second and more
 
@@ -33,7 +33,6 @@ async def main(asked: argparse.Namespace) -> None:
     hub = live.hub
     listening = listen()
     config = configuration(listening.dup(), hub.options)
-    serving = asyncio.create_task(serve(app, config, hub.close, stop=asyncio.Event()))
     await hub.open()
     await live.publish("bench", event(0, 0, 100))
     names = ["bench", *(f"c{number}" for number in range(1, asked.channels))]
@@ -54,12 +53,12 @@ async def main(asked: argparse.Namespace) -> None:
         "poll": f"/live/poll?channels=bench&since={epoch}.0",
         "wait": f"/live/poll?channels=bench&since={epoch}.1&wait=60",
     }
-    await obey(publish, port_of(listening), settle=settle, paths=paths)
-    serving.cancel()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve(app, config, hub.close, stop=asyncio.Event()))
+        await obey(publish, port_of(listening), settle=settle, paths=paths)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--channels", type=int, default=1)
     asyncio.run(main(parser.parse_args()))
-    leave()

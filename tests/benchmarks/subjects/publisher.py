@@ -64,7 +64,7 @@ def poll_body(size: int = 100) -> bytes:
 
 
 async def obey(publish: Publish, port: int, *, settle: Settle = one_turn, paths: dict[str, str] | None = None) -> None:
-    """Say where the subject listens, then do what standard input says, until it ends.
+    """Say where the subject listens, then do what standard input says; the process ends where that ends.
 
     Args:
         publish: sends one event to all readers, or sees to it.
@@ -82,12 +82,7 @@ async def obey(publish: Publish, port: int, *, settle: Settle = one_turn, paths:
         began = time.monotonic()
         sent = await (_one_by_one(order, publish, settle) if order.single else _offer(order, publish))
         _say({"sent": sent, "seconds": time.monotonic() - began})
-
-
-def leave() -> None:
-    """End the process at once: what a server does when it is stopped is not measured here."""
-    sys.stdout.flush()
-    os._exit(0)
+    os._exit(0)  # at once: what a server does when it is stopped is not measured here
 
 
 async def _offer(order: Order, publish: Publish) -> int:

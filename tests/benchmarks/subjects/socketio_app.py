@@ -26,13 +26,13 @@ async def main() -> None:
     """Serve until standard input ends."""
     server = socketio.AsyncServer(async_mode="asgi", transports=["websocket"], http_compression=False, json=Json)
     listening = listen()
-    serving = asyncio.create_task(on_uvicorn(socketio.ASGIApp(server), listening))
 
     async def publish(data: dict[str, Any]) -> None:
         await server.emit("event", data)
 
-    await obey(publish, port_of(listening), paths={"ws": "/socket.io/?EIO=4&transport=websocket"})
-    serving.cancel()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(on_uvicorn(socketio.ASGIApp(server), listening))
+        await obey(publish, port_of(listening), paths={"ws": "/socket.io/?EIO=4&transport=websocket"})
 
 
 if __name__ == "__main__":

@@ -48,9 +48,9 @@ async def _settle() -> None:
 async def main() -> None:
     """Serve until standard input ends."""
     listening = listen()
-    serving = asyncio.create_task(on_uvicorn(Starlette(routes=[Route("/sse", sse)]), listening))
-    await obey(_publish, port_of(listening), settle=_settle)
-    serving.cancel()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(on_uvicorn(Starlette(routes=[Route("/sse", sse)]), listening))
+        await obey(_publish, port_of(listening), settle=_settle)
 
 
 if __name__ == "__main__":
