@@ -19,9 +19,10 @@ from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from transports import Hub, Options
 from transports.asgi import Endpoints
+from transports.front import Front
 from transports.testing import serving, until
 
-EDGES = ["plain"]
+EDGES = ["front", "plain"]
 front_only = pytest.mark.front_only
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}")
@@ -140,8 +141,8 @@ class WebSocket:
 class Place:
     """Where an edge serves, and the hub behind it."""
 
-    def __init__(self, hub: Hub, url: str) -> None:
-        self.hub, self.url = hub, url
+    def __init__(self, hub: Hub, url: str, front: Front | None) -> None:
+        self.hub, self.url, self.front = hub, url, front
         self._open: list[Connection] = []
 
     async def connect(self) -> Connection:
@@ -194,8 +195,10 @@ def edge(request: pytest.FixtureRequest) -> Edge:
         options = Options(**{"channels": ("*",), **settings})
         hub = Hub(options)
         await hub.open()
-        async with serving(site(Endpoints(hub)), drain=hub.close, options=options) as url:
-            place = Place(hub, url)
+        endpoints = Endpoints(hub)
+        front = Front(endpoints.admission, "/live") if request.param == "front" else None
+        async with serving(site(endpoints), drain=hub.close, options=options, front=front) as url:
+            place = Place(hub, url, front)
             try:
                 yield place
             finally:
@@ -397,6 +400,17 @@ async def test_a_reset_in_the_middle_of_anything_disturbs_nobody(edge: Edge, sen
 
 
 # --- bodies, and who is slow with them
+
+
+@front_only("Hypercorn waits for a head as long as for the next request, five seconds and more")
+async def test_a_head_that_stops_half_way_is_given_up(edge: Edge) -> None:
+    async with edge(body_timeout=0.05) as place:
+        connection = await place.connect()
+        connection.send(place.poll(), place.poll()[:-2])
+        assert (await connection.answer())[0] == 200
+        status, _, body = await connection.answer()
+        assert (status, json.loads(body)["code"]) == (408, 4408)
+        assert await connection.rest() == b""
 
 
 async def test_a_body_that_stops_half_way_is_given_up(edge: Edge) -> None:
@@ -768,6 +782,32 @@ async def test_one_that_asks_on_and_on_and_takes_no_answer_is_given_up(edge: Edg
                 connection.send(place.poll() * 10)
                 with suppress(ConnectionError):
                     await connection.writer.drain()
+        await place.works()
+
+
+@pytest.mark.parametrize("asked", ["ping", "command"])
+@front_only("Hypercorn answers into its memory for as long as the time-out lasts")
+async def test_one_that_asks_over_websocket_and_takes_no_answer_fills_no_memory(edge: Edge, asked: str) -> None:
+    async with edge(send_timeout=1.0, beat=0.5) as place:
+        websocket = await place.websocket()
+        frames = websocket.frames
+        one = frames.ping(b"x" * 125) if asked == "ping" else frames.send_data('{"do":"fly","ref":1}')
+        writer = websocket.connection.writer
+        writer.transport.pause_reading()
+
+        async def ask() -> None:
+            with suppress(ConnectionError):
+                while not writer.transport.is_closing():
+                    writer.write(bytes(one) * 200)
+                    await writer.drain()
+
+        asking, most = asyncio.create_task(ask()), 0
+        async with asyncio.timeout(30):
+            while not asking.done():
+                most = max([most, *(each.transport.get_write_buffer_size() for each in place.front.connections)])
+                await asyncio.sleep(0)
+        assert 0 < most < 1 << 20
+        await until(lambda: place.hub.readers == 0)
         await place.works()
 
 

@@ -156,7 +156,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """See asyncio. Who has said all it wants to say may still wait for an answer, but not for a stream."""
-        if isinstance(self.exchange, Commands | Opening) or (self.exchange is None and self.full):
+        answering = isinstance(self.exchange, Opening) or (isinstance(self.exchange, Commands) and not self.exchange.reading)
+        if answering or (self.exchange is None and self.full):
             self._keep = False
             return True
         return False

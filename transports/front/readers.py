@@ -161,7 +161,10 @@ class Waiting(Reader):
         self.write = self._answer
 
     def begin(self, seconds: float) -> None:
-        """Wait."""
+        """Wait; who does not want to is told at once, and may have ended its side of the connection."""
+        if not seconds:
+            self.late()
+            return
         self.line.watch.begin(seconds)
         self.pump()
 
@@ -234,26 +237,27 @@ class Talk(Reader):
             self.line.watch.end()  # it lives; a client that asks for answers of its own has to go on asking
 
     def _take(self, frame: Frame) -> None:
-        if frame.opcode == CLOSE:
+        if frame.opcode == PING and not self._closing:
+            self.line.write(ws_frame(frame.payload, PONG))
+        elif self._task is not None:
+            self._waiting.append(frame)  # even a close: what was said before it is done before it
+        elif frame.opcode == CLOSE:
             self._closed(*parse_close(frame.payload))
         elif self._closing:
             return  # what comes before the answer to our close is of no use to anybody
-        elif frame.opcode == PING:
-            self.line.write(ws_frame(frame.payload, PONG))
         elif frame.opcode == TEXT:
             if self._pinged:
                 self.line.watch.begin(self._patience)
+            self.line.pause()
             self._waiting.append(frame)
-            if self._task is None:
-                self.line.pause()
-                self._task = self.line.loop.create_task(self._answer())
+            self._task = self.line.loop.create_task(self._answer())
         elif frame.opcode == BINARY:
             self._end(Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken"))
 
     async def _answer(self) -> None:
         """Answer all that has come, one after the other; nothing more is read before."""
         try:
-            while self._waiting and not self._closing:
+            while self._waiting and self._waiting[0].opcode == TEXT and not self._closing:
                 text = self._waiting.pop(0).payload.decode()
                 replies, pinged = await hear(text, self.line.front.hub, self.own)
                 self._pinged |= pinged
@@ -266,8 +270,12 @@ class Talk(Reader):
             self._end(Refusal(Code.INTERNAL))
         finally:
             self._task = None
-            self._waiting.clear()
-            self.line.go_on()
+            if not self.line.full:
+                self.line.go_on()
+        left, self._waiting = self._waiting, []
+        for frame in left:
+            if frame.opcode != TEXT:  # a command behind what has ended it is none any more
+                self._take(frame)
         if self._pinged and not self._closing:
             self.line.watch.begin(self._patience)
 
@@ -296,6 +304,17 @@ class Talk(Reader):
             self._closing = True
             self.line.write(close_frame(1000 if code == 1005 else code, ""))
         self.line.close()
+
+    def full(self) -> None:
+        """See `Reader.full`. Whoever does not take the answers cannot go on asking."""
+        super().full()
+        self.line.pause()
+
+    def empty(self) -> None:
+        """See `Reader.empty`."""
+        if self._task is None:
+            self.line.go_on()
+        super().empty()
 
     def late(self) -> None:
         """No frame for too long, or nobody agreed to close."""
