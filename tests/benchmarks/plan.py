@@ -8,8 +8,9 @@ import msgspec
 
 from .rows import ROWS, Subject
 
-_OWN = frozenset(row.name for row in ROWS if row.own)
-_ALL = frozenset(row.name for row in ROWS)
+_OWN = frozenset({"everywire", "everywire-off"})
+_OTHER_SERVERS = frozenset({"everywire-uvicorn", "everywire-granian"})  # when they are asked for
+_ALL = frozenset(row.name for row in ROWS) - _OTHER_SERVERS
 _ANCHORS = _OWN | {"hypercorn", "c", "nchan", "socket.io"}  # what all others are compared with
 _PEERS = _ANCHORS | {"uvicorn", "picows", "websockets", "ws"}
 _QUICK = _ANCHORS | {"uvicorn", "c-batch"}
@@ -37,9 +38,9 @@ PLANS: tuple[Plan, ...] = (
     Plan(measure="memory", subjects=_PEERS, wires=("ws", "sse", "wait"), seconds=0.0, repeats=2),
     Plan(measure="flatness", subjects=_OWN | {"hypercorn", "c"}, wires=("ws",), seconds=1.0, repeats=3, quick=False),
     Plan(measure="channels", subjects=_OWN, wires=("",), seconds=1.5, repeats=3, quick=False),
-    Plan(measure="following", subjects=_OWN, wires=("ws",), seconds=1.0, repeats=3, quick=False),
+    Plan(measure="following", subjects=_OWN - {"everywire-off"}, wires=("ws",), seconds=1.0, repeats=3, quick=False),
     Plan(measure="history", subjects=_OWN, wires=("",), seconds=0.5, repeats=3, quick=False),
-    Plan(measure="sizes", subjects=_OWN, wires=("ws",), seconds=1.0, repeats=3, quick=False),
+    Plan(measure="sizes", subjects=_OWN - {"everywire-off"}, wires=("ws",), seconds=1.0, repeats=3, quick=False),
 )
 NAMES = tuple(plan.measure for plan in PLANS)
 ONE_OF_OURS = frozenset({"publish", "channels", "history"})  # in the process, where no edge plays a part: once is enough

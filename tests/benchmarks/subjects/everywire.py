@@ -1,6 +1,6 @@
 """everywire: the Quart extension in an app, served as `everywire serve` does it.
 
-    python -m tests.benchmarks.subjects.everywire [--channels N]
+    python -m tests.benchmarks.subjects.everywire [--front on|off] [--server NAME] [--loop NAME] [--channels N]
 
 With --channels, events go to the channels bench, c1, c2, … in turn.
 """
@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from functools import partial
 from itertools import cycle
 from typing import Any
 
 from quart import Quart
 
 from transports.quart import Live
-from transports.serve import configuration, serve
+from transports.serve import configuration
+from transports.serve import serve as hypercorn
+from transports.servers import LOOPS, SERVERS, find_loop, find_server
 
 from .publisher import event, listen, obey, port_of
 
 _HISTORY = 100_000  # events: at the highest rates, a second and more
 
 
-def _live(app: Quart, asked: argparse.Namespace) -> Live:
-    return Live(app, channels=["*"], history_count=_HISTORY, channels_max=1_000_000, beat=60.0)
-
-
 async def main(asked: argparse.Namespace) -> None:
     """Serve until standard input ends."""
     app = Quart("bench")
-    live = _live(app, asked)
+    live = Live(app, channels=["*"], history_count=_HISTORY, beat=60.0)
     hub = live.hub
+    serve = partial(hypercorn, front=live.front) if asked.front == "on" else find_server(asked.server)
     listening = listen()
     config = configuration(listening.dup(), hub.options)
     await hub.open()
@@ -60,5 +60,10 @@ async def main(asked: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("--front", choices=("on", "off"), default="on")
+    parser.add_argument("--server", choices=SERVERS, default=SERVERS[0])
+    parser.add_argument("--loop", choices=LOOPS, default=LOOPS[0])
     parser.add_argument("--channels", type=int, default=1)
-    asyncio.run(main(parser.parse_args()))
+    asked = parser.parse_args()
+    with asyncio.Runner(loop_factory=find_loop(asked.loop)) as runner:
+        runner.run(main(asked))
