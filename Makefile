@@ -5,7 +5,7 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 BIN := .venv/bin
 
-.PHONY: run test compare lint docs client networks clean debian
+.PHONY: run test compare bench lint docs client networks clean debian nchan
 
 run: .venv/run  ## serve the page and the stream on port $(PORT)
 	@$(BIN)/everywire serve --host $(HOST) --port $(PORT)
@@ -23,6 +23,9 @@ lint: .venv/dev  ## style, types, layers
 compare: .venv/dev  ## the three transports on this machine, in one table
 	$(BIN)/everywire compare --quick
 
+bench: .venv/bench nchan  ## how fast it is beside others: 25 minutes, or with QUICK=1 three; say what else with ARGS="--only polls"
+	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(ARGS)
+
 docs: .venv/dev  ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
@@ -34,7 +37,7 @@ networks: .venv/dev debian  ## ride through all networks, and make their page of
 	$(BIN)/python docs/networks_page.py
 
 clean:  ## all that the other targets made
-	rm -rf .venv tests/static/node_modules build dist docs/_build compare-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf .venv tests/static/node_modules tests/benchmarks/subjects/node/node_modules build dist docs/_build compare-* bench-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 
 # One environment, two stages: what `make run` needs, and what the tests and the documentation need.
 .venv/run: pyproject.toml constraints.txt
@@ -46,11 +49,18 @@ clean:  ## all that the other targets made
 
 .venv/dev: .venv/run tests/static/package.json
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@$(npm) || echo "no npm registry: the browser client that is served is not compared with its source"
+	@$(npm) --prefix tests/static || echo "no npm registry: the browser client that is served is not compared with its source"
 	@touch $@
 
-# What makes the browser client small comes from npm, all else from PyPI.
-npm = $(BIN)/npm install --prefix tests/static --no-package-lock --no-audit --no-fund --silent
+NODE_SUBJECTS := tests/benchmarks/subjects/node
+
+.venv/bench: .venv/run $(NODE_SUBJECTS)/package.json
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@$(npm) --prefix $(NODE_SUBJECTS) || echo "no npm registry: what runs on Node is not measured"
+	@touch $@
+
+# What makes the browser client small comes from npm, and so do the servers on Node that are measured; all else is from PyPI.
+npm = $(BIN)/npm install --no-package-lock --no-audit --no-fund --silent
 
 # The tests drive Debian's Chromium and proxies. What is not there and cannot be installed is skipped by name. On a machine that
 # runs services the proxies would begin to serve port 80, now and after every boot: they are installed in containers only.
@@ -61,6 +71,12 @@ debian:
 	@packages="$(call missing,$(PROXIES))"; test -z "$$packages" || \
 		{ test ! -d /run/systemd/system && $(call debian,--no-install-recommends $$packages); } || \
 		echo "not installed, and their tests are skipped: $$packages"
+
+# Nchan is a module of nginx, and measured where both can be had. Nor does it find its way to a machine that runs services.
+nchan:
+	@test -e /usr/lib/nginx/modules/ngx_nchan_module.so || \
+		{ test ! -d /run/systemd/system && $(call debian,--no-install-recommends nginx libnginx-mod-nchan); } || \
+		echo "no Nchan: it is not measured"
 
 # The packages among $(1) whose programs are not there.
 missing = $$(PATH="$$PATH:/usr/sbin"; for each in $(1); do command -v $${each%:*} >/dev/null || printf '%s ' $${each\#*:}; done)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .load import Load
 from .program import Program, ProgramError
-from .rows import Subject
+from .rows import Subject, node_program
 
 
 class Stage(NamedTuple):
@@ -23,7 +23,8 @@ class Stage(NamedTuple):
     def playing(self, subject: Subject, *more: str) -> Iterator[Playing]:
         """Start a subject, with `more` arguments, and give it when it listens. Raises: ProgramError."""
         core = 0 if self.client_core is None else self.client_core
-        argv = [each.format(core=core, **self.programs) for each in (*subject.argv, *more)]
+        program, *arguments = (each.format(core=core, **self.programs) for each in (*subject.argv, *more))
+        argv = [(node_program() or program) if program == "node" else program, *arguments]
         with Program(argv, self.server_core) as program:
             yield Playing(self, subject, program)
 
