@@ -44,18 +44,26 @@ class _Server(uvicorn.Server):
         asyncio.get_running_loop().call_later(GRACE, self._abort)
 
     async def _cut_off(self) -> None:
-        """Abort what is closing and cannot end: a connection whose client does not take the last bytes."""
+        """Abort what does not get on from one look to the next."""
         before: set[Any] = set()
         while True:
             await asyncio.sleep(FLUSH)
-            closing = {each for each in self.server_state.connections if each.transport.is_closing()}
-            for each in closing & before:
+            stuck = {each for each in self.server_state.connections if _stuck(each)}
+            for each in stuck & before:
                 each.transport.abort()
-            before = closing
+            before = stuck
 
     def _abort(self) -> None:
         for each in list(self.server_state.connections):
             each.transport.abort()
+
+
+def _stuck(connection: Any) -> bool:
+    """Whether the client should do something: take the last bytes, or say the rest of a request's head."""
+    if connection.transport.is_closing():
+        return True
+    cycle = getattr(connection, "cycle", connection)  # the request and its answer, where it is HTTP
+    return cycle is None or (cycle is not connection and cycle.response_complete and not connection.timeout_keep_alive_task)
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:

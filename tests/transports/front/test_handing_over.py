@@ -78,7 +78,9 @@ async def test_what_was_asked_together_is_answered_in_turn() -> None:
     async with serving(app, drain=hub.close, front=front) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         publish = json.dumps({"do": "publish", "ref": 1, "channel": "a", "data": 1}).encode()
-        writer.write(ask("POST", "/live/commands", publish) + ask("GET", "/live/poll?channels=a&wait=0") + ask("POST", "/x", b"page"))
+        writer.write(
+            ask("POST", "/live/commands", publish) + ask("GET", "/live/poll?channels=a&wait=0") + ask("POST", "/x", b"page")
+        )
         assert json.loads(await answer(reader))[0]["ok"]
         assert json.loads(await answer(reader))[0]["type"] == "hello"
         assert await answer(reader) == b"page"

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
+from pathlib import Path
 
 import aiohttp
 import psutil
 import pytest
+import trustme
 
 from tests.transports.conftest import BRISK, live, request_head
-from transports import LADDER, Transport
+from transports import LADDER, Hub, Options, Transport
+from transports.asgi import Endpoints
 from transports.client import connect
+from transports.serve import configuration, listen
 from transports.servers import Serve
-from transports.testing import Cutter, until
+from transports.testing import Cutter, serving, until
 
 EVENTS = 1_000
 ONE_LOOP = pytest.mark.asyncio(loop_factories=["asyncio"])  # for what no event loop has a say in
@@ -166,3 +171,35 @@ async def test_a_connection_serves_polls_without_end(server: Serve) -> None:
             await reader.readuntil(b'"type":"beat"')
             await reader.readuntil(b"}]")
         writer.close()
+
+
+@ONE_LOOP
+async def test_tls_is_served_and_ends_alike(server: Serve, tmp_path: Path) -> None:
+    authority, paths = trustme.CA(), {name: str(tmp_path / f"{name}.pem") for name in ("ca", "cert", "key")}
+    issued = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(paths["ca"])
+    issued.private_key_pem.write_to_path(paths["key"])
+    issued.cert_chain_pems[0].write_to_path(paths["cert"])
+    hub = Hub(Options(channels=("a",)))
+    await hub.open()
+    served = serving(Endpoints(hub), drain=hub.close, certfile=paths["cert"], keyfile=paths["key"], server=server)
+    trusting = ssl.create_default_context(cafile=paths["ca"])
+    trusting.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as http:
+        async with served as url:
+            assert url.startswith("https:")
+            ws = await http.ws_connect(f"{url}/ws?channels=a")
+            await ws.receive()
+        assert '"code":4503' in (await ws.receive()).data
+        assert (await ws.receive()).data == 4503
+        await ws.close()
+
+
+@ONE_LOOP
+async def test_a_certificate_that_is_none_is_told_before_anything_is_served(server: Serve, tmp_path: Path) -> None:
+    (tmp_path / "none.pem").write_text("none")
+    config = configuration(
+        listen("127.0.0.1", 0), Options(), certfile=str(tmp_path / "none.pem"), keyfile=str(tmp_path / "none.pem")
+    )
+    with pytest.raises(ssl.SSLError):
+        await server(Endpoints(Hub(Options())), config, asyncio.Event().wait, stop=asyncio.Event())
