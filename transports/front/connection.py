@@ -316,16 +316,14 @@ class Connection(asyncio.BufferedProtocol):
     def _behind(self) -> None:
         """What is behind the requests that have been answered."""
         requests = self._requests
-        if requests is None:
-            return
         if self._error is not None:
             self._refuse_rest(self._error)
-        elif requests.foreign:
+        elif requests is not None and requests.foreign:
             self._give(requests.rest + self._held)
         elif self._held:
             held, self._held = self._held, b""
             self.read(held)
-        elif requests.under_way and not self._asked:
+        elif requests is not None and requests.under_way and not self._asked:
             self._asked = True
             self.watch.begin(self.front.hub.options.body_timeout)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 
 import aiohttp
 import pytest
 import trustme
+from h2.connection import H2Connection
+from h2.events import DataReceived, StreamEnded
 
 from tests.transports.conftest import live
 from transports import Hub, Options
@@ -101,6 +104,24 @@ async def test_what_is_not_for_the_front_is_for_the_application(path: str) -> No
     assert seen == [("GET", path)]
 
 
+async def over_http2(port: int, trust: ssl.SSLContext) -> bytes:
+    """The body of the answer to a poll over HTTP/2."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust)
+    http2, body = H2Connection(), b""
+    http2.initiate_connection()
+    http2.send_headers(
+        1, [(":method", "GET"), (":path", "/live/poll?channels=a"), (":scheme", "https"), (":authority", "x")], end_stream=True
+    )
+    while True:
+        writer.write(http2.data_to_send())
+        for event in http2.receive_data(await reader.read(65536)):
+            if isinstance(event, DataReceived):
+                body += event.data
+            elif isinstance(event, StreamEnded):
+                writer.close()
+                return body
+
+
 async def test_over_tls_the_client_chooses_the_version_of_http(tmp_path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
@@ -110,15 +131,14 @@ async def test_over_tls_the_client_chooses_the_version_of_http(tmp_path) -> None
     app, seen, front = a_site(hub)
     pem = str(tmp_path / "both.pem")
     async with serving(app, drain=hub.close, front=front, certfile=pem, keyfile=pem) as url:
-        port = url.rpartition(":")[2]
-        for version in ("--http1.1", "--http2"):
-            curl = await asyncio.create_subprocess_exec(
-                *("curl", "-s", version, "--cacert", str(tmp_path / "ca.pem"), "-w", "%{http_version}"),
-                f"https://127.0.0.1:{port}/live/poll?channels=a",
-                stdout=asyncio.subprocess.PIPE,
-            )
-            out, _ = await curl.communicate()
-            assert out.endswith(b"1.1" if version == "--http1.1" else b"2"), out
+        trust = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+        trust.set_alpn_protocols(["http/1.1"])
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]), ssl=trust)
+        writer.write(ask("GET", "/live/poll?channels=a"))
+        assert json.loads(await answer(reader))[0]["type"] == "hello"
+        writer.close()
+        trust.set_alpn_protocols(["h2"])
+        assert await over_http2(int(url.rpartition(":")[2]), trust) == b""
     assert seen == [("GET", "/live/poll")], "over HTTP/2 it is the application that answers"
 
 
