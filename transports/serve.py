@@ -22,6 +22,7 @@ from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import BUFFER_LOW_WATER, StreamBuffer
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.utils import wrap_app
 
 from .errors import ConfigError
@@ -106,6 +107,12 @@ class Connection(TCPServer):
             else:
                 self._watch.end()
 
+    @property
+    def _between(self) -> bool:
+        """Whether all requests have been answered, and nothing has come of another: what comes next begins one."""
+        protocol = self.protocol.protocol
+        return self._idle and isinstance(protocol, H11Protocol) and not protocol.connection.trailing_data[0]
+
     async def _read_data(self) -> None:
         """As Hypercorn does, but a request that is for the front goes there: a browser that has fetched a page polls on the
         same connection.
@@ -115,7 +122,7 @@ class Connection(TCPServer):
                 data = await self.reader.read(MAX_RECV)
             except OSError:  # an SSLError is one
                 break
-            if self._idle and self._give_back is not None and len(data) < MAX_RECV and self._give_back(self.writer, data):
+            if self._between and self._give_back is not None and len(data) < MAX_RECV and self._give_back(self.writer, data):
                 self._given = True
                 await self.idle_task.stop()
                 return
@@ -266,7 +273,7 @@ class Worker:
         assert self._front is not None  # noqa: S101 - nobody else asks
         if not self._front.begins(data):
             return False
-        self._front.connection(self.take).take_over(writer, data)
+        self._front.connection(self.take).take_over(_released(writer), data)
         return True
 
     async def stop(self) -> None:
@@ -284,6 +291,20 @@ class Worker:
             self._living.cancel()
             with suppress(asyncio.CancelledError):
                 await self._living
+
+
+class _Released:
+    """In the place of the transport of a writer whose connection goes on without it: it would close it when it is let go of."""
+
+    def is_closing(self) -> bool:
+        """There is nothing to close."""
+        return True
+
+
+def _released(writer: asyncio.StreamWriter) -> asyncio.Transport:
+    transport: asyncio.Transport = writer.transport  # type: ignore[assignment]  # it is a stream of bytes
+    writer._transport = _Released()  # type: ignore[attr-defined]
+    return transport
 
 
 def _abort(connections: set[Connection]) -> None:

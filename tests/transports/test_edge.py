@@ -219,6 +219,12 @@ def commands(*headers: str, body: bytes = b'{"do":"publish","channel":"a","data"
 PAGE = request("/")
 
 
+async def turns() -> None:
+    """Let the event loop look at its sockets a few times: what was sent over loopback has then been read."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 # --- one request after the other
 
 
@@ -257,6 +263,46 @@ async def test_a_page_behind_a_poll_that_waits(edge: Edge) -> None:
         await place.hub.publish("a", 1)
         assert json.loads((await connection.answer())[2])[0]["data"] == 1
         assert (await connection.answer())[2] == b"page"
+
+
+@pytest.mark.parametrize("seen_before", [0, 20])
+async def test_a_request_that_goes_on_while_the_one_before_it_is_answered_is_not_torn(edge: Edge, seen_before: int) -> None:
+    async with edge() as place:
+        connection = await place.connect()
+        second = commands()
+        connection.send(place.poll(wait="20"), second[:seen_before])
+        await until(lambda: place.hub.readers == 1)
+        connection.send(second[seen_before : seen_before + 20])
+        await turns()
+        connection.send(second[seen_before + 20 :])  # it has arrived when the loop next looks, with the event before it
+        await place.hub.publish("a", 1)
+        assert json.loads((await connection.answer())[2])[0]["data"] == 1
+        assert json.loads((await connection.answer())[2])[0]["ok"]
+
+
+async def test_requests_that_came_while_a_poll_waited_are_answered_before_one_that_comes_later(edge: Edge) -> None:
+    async with edge() as place:
+        connection = await place.connect()
+        for _ in range(3):  # what it sends again and again is known by now
+            connection.send(place.poll())
+            await connection.answer()
+        connection.send(place.poll(wait="20"), request("/live/poll?channels=%ff"))
+        await until(lambda: place.hub.readers == 1)
+        await turns()
+        connection.send(place.poll())
+        await place.hub.publish("a", 1)
+        assert [(await connection.answer())[0] for _ in range(3)] == [200, 404, 200]
+
+
+async def test_the_rest_of_a_head_is_not_taken_for_a_request(edge: Edge) -> None:
+    """Hypercorn has the beginning, and what follows looks as if it were for the endpoints."""
+    async with edge() as place:
+        connection = await place.connect()
+        connection.send(PAGE, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nA: ")
+        assert (await connection.answer())[2] == b"page"
+        await turns()
+        connection.send(b"POST /live/commands HTTP/1.1\r\nB: c\r\n\r\n", PAGE)
+        assert [(await connection.answer())[2] for _ in range(2)] == [b"page", b"page"]
 
 
 async def test_a_thousand_and_one_polls_on_one_connection(edge: Edge) -> None:

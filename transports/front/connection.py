@@ -79,7 +79,6 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_again",
         "_asked",
-        "_before",
         "_error",
         "_hand_over",
         "_held",
@@ -115,7 +114,6 @@ class Connection(asyncio.BufferedProtocol):
         self._asked = False  # a request has begun to come
         self._keep = True  # the connection, after the answer
         self._version = "1.1"
-        self._before: asyncio.StreamWriter | None = None
         self._paused = False
         self._slow: Watch | None = None  # over a client that is to take something
 
@@ -132,12 +130,10 @@ class Connection(asyncio.BufferedProtocol):
         self.front.connections.add(self)
         self.watch.begin(self._idle)
 
-    def take_over(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+    def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
         """Go on with a connection that was handed over, of which `data` has been read since."""
-        self._before = writer  # it would close the connection if it were let go of
-        self.transport = writer.transport  # type: ignore[assignment]
-        self.transport.set_protocol(self)
-        self.connection_made(self.transport)
+        transport.set_protocol(self)
+        self.connection_made(transport)
         self.read(data)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -149,7 +145,7 @@ class Connection(asyncio.BufferedProtocol):
         data = bytes(self.front.buffer[:nbytes])
         if self.exchange is not None:
             self.exchange.came(data)
-        elif self.full:
+        elif self.full or self._parts or self._held:  # what came before it is dealt with first, in the next turn
             self.hold(data)
         else:
             self.read(data)
