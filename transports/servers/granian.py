@@ -48,7 +48,7 @@ class _Whole:
 
     def __init__(self, app: Any, port: int) -> None:
         self._app, self._port = app, port
-        self._given_up: set[tuple[object, ...]] = set()  # clients who have a moment to take the last bytes
+        self._given_up: set[tuple[str, int]] = set()  # clients who have a moment to take the last bytes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["http_version"] == "2":  # whose streams share a connection
@@ -64,19 +64,19 @@ class _Whole:
 
         await self._app(scope, receive, watched)
         if more:
-            self._give_up(scope["client"])
+            self._give_up(*scope["client"])
 
-    def _give_up(self, client: tuple[str, int]) -> None:
+    def _give_up(self, host: str, port: str | int) -> None:
         if not self._given_up:
             asyncio.get_running_loop().call_later(FLUSH, self._cut_off)
-        self._given_up.add(tuple(client))
+        self._given_up.add((host, int(port)))  # which is a text here, against the ASGI specification
 
     def _cut_off(self) -> None:
         cut_off(self._port, self._given_up)
         self._given_up.clear()
 
 
-def cut_off(port: int, clients: Container[tuple[object, ...]] | None = None) -> None:
+def cut_off(port: int, clients: Container[object] | None = None) -> None:
     """Reset the connections of this process to its own `port`: those of `clients`, or all."""
     for each in psutil.Process().net_connections("tcp"):
         if each.laddr.port == port and each.raddr and (clients is None or tuple(each.raddr) in clients):

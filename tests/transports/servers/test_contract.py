@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import ssl
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -13,6 +14,7 @@ import psutil
 import pytest
 import trustme
 
+import transports.serve
 from tests.transports.conftest import BRISK, live, request_head
 from transports import LADDER, Hub, Options, Transport
 from transports.asgi import Endpoints
@@ -123,6 +125,11 @@ async def reader_that_takes_nothing(url: str, transport: Transport) -> socket.so
     return slow
 
 
+def connections(port: int) -> list[object]:
+    """Those of this process to a port that it listens on, as the server has them."""
+    return [each for each in psutil.Process().net_connections("tcp") if each.laddr.port == port and each.raddr]
+
+
 @ENDLESS
 async def test_who_takes_nothing_does_not_hold_up_the_end(edge: Serve | None, transport: Transport) -> None:
     async with asyncio.timeout(20):
@@ -138,7 +145,11 @@ async def test_who_takes_nothing_does_not_hold_up_the_end(edge: Serve | None, tr
 
 @ONE_LOOP
 @ENDLESS
-async def test_who_takes_nothing_costs_no_memory_and_is_given_up(server: Serve, transport: Transport) -> None:
+async def test_who_takes_nothing_costs_no_memory_and_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, server: Serve, transport: Transport
+) -> None:
+    for module in (transports.serve, sys.modules[server.__module__]):
+        monkeypatch.setattr(module, "FLUSH", 0.2)
     async with live(server=server, send_timeout=0.3, batch_bytes=65_536, drain=0.1) as (hub, url):
         slow = await reader_that_takes_nothing(url, transport)
         await until(lambda: hub.readers == 1)
@@ -149,6 +160,8 @@ async def test_who_takes_nothing_costs_no_memory_and_is_given_up(server: Serve, 
                 await asyncio.sleep(0)
         assert psutil.Process().memory_info().rss - before < 16 << 20, "25 MB were published"
         await until(lambda: not hub.readers)
+        port = int(url.rpartition(":")[2])
+        await until(lambda: not connections(port))
         slow.close()
 
 
@@ -188,11 +201,11 @@ async def test_tls_is_served_and_ends_alike(server: Serve, tmp_path: Path) -> No
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as http:
         async with served as url:
             assert url.startswith("https:")
-            ws = await http.ws_connect(f"{url}/ws?channels=a")
-            await ws.receive()
-        assert '"code":4503' in (await ws.receive()).data
-        assert (await ws.receive()).data == 4503
-        await ws.close()
+            reading = asyncio.create_task(read_to_the_end(http, url, LADDER[0], "channels=a"))
+            await until(lambda: hub.readers)
+        body, number = await reading
+    assert b'"code":4503' in body
+    assert number == 4503
 
 
 @ONE_LOOP
