@@ -67,6 +67,7 @@ npm = $(BIN)/npm install --no-package-lock --no-audit --no-fund --silent
 PROXIES := nginx:nginx haproxy:haproxy apache2:apache2 varnishd:varnish caddy:caddy squid:squid  # program:package
 
 debian:
+	@command -v cc >/dev/null || { $(call debian,gcc libc6-dev); } || echo "no C compiler: the tests of the benchmarks are skipped"
 	@command -v chromium >/dev/null || { $(call debian,chromium); } || echo "no Chromium: the browser tests are skipped"
 	@packages="$(call missing,$(PROXIES))"; test -z "$$packages" || \
 		{ test ! -d /run/systemd/system && $(call debian,--no-install-recommends $$packages); } || \

@@ -13,7 +13,8 @@ _OTHER_SERVERS = frozenset({"everywire-uvicorn", "everywire-granian"})  # when t
 _ALL = frozenset(row.name for row in ROWS) - _OTHER_SERVERS
 _ANCHORS = _OWN | {"hypercorn", "c", "nchan", "socket.io"}  # what all others are compared with
 _PEERS = _ANCHORS | {"uvicorn", "picows", "websockets", "ws"}
-_QUICK = _ANCHORS | {"uvicorn", "c-batch"}
+_QUICK = _ANCHORS - {"everywire-off"}
+_NOBODY: frozenset[str] = frozenset()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,23 +25,30 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     wires: tuple[str, ...]
     seconds: float  # of one measurement, or of one probe of a search
     repeats: int  # at the most: what hardly differs is not measured five times
-    quick: bool = True  # it is also part of a quick run
+    quick: frozenset[str] = _QUICK  # of whom a quick run measures it
 
 
 PLANS: tuple[Plan, ...] = (
     Plan(measure="ceiling", subjects=frozenset({"c"}), wires=("ws", "sse"), seconds=1.0, repeats=5),
     Plan(measure="single", subjects=_ALL - {"c-batch"}, wires=("ws",), seconds=1.0, repeats=5),
-    Plan(measure="saturation", subjects=_ALL, wires=("ws", "sse"), seconds=0.8, repeats=5),
+    Plan(measure="saturation", subjects=_ALL, wires=("ws", "sse"), seconds=0.8, repeats=5, quick=_QUICK | {"c-batch"}),
     Plan(measure="polls", subjects=_ALL, wires=("poll",), seconds=1.0, repeats=5),
     Plan(measure="connects", subjects=_ALL - {"c-batch"}, wires=("ws",), seconds=0.0, repeats=5),
     Plan(measure="cpu", subjects=_PEERS, wires=("ws",), seconds=2.0, repeats=5),
     Plan(measure="publish", subjects=_OWN, wires=("",), seconds=0.5, repeats=5),
-    Plan(measure="memory", subjects=_PEERS, wires=("ws", "sse", "wait"), seconds=0.0, repeats=2),
-    Plan(measure="flatness", subjects=_OWN | {"hypercorn", "c"}, wires=("ws",), seconds=1.0, repeats=3, quick=False),
-    Plan(measure="channels", subjects=_OWN, wires=("",), seconds=1.5, repeats=3, quick=False),
-    Plan(measure="following", subjects=_OWN - {"everywire-off"}, wires=("ws",), seconds=1.0, repeats=3, quick=False),
-    Plan(measure="history", subjects=_OWN, wires=("",), seconds=0.5, repeats=3, quick=False),
-    Plan(measure="sizes", subjects=_OWN - {"everywire-off"}, wires=("ws",), seconds=1.0, repeats=3, quick=False),
+    Plan(
+        measure="memory",
+        subjects=_PEERS,
+        wires=("ws", "sse", "wait"),
+        seconds=0.0,
+        repeats=2,
+        quick=frozenset({"everywire", "hypercorn"}),
+    ),
+    Plan(measure="flatness", subjects=_OWN | {"hypercorn", "c"}, wires=("ws",), seconds=1.0, repeats=3, quick=_NOBODY),
+    Plan(measure="channels", subjects=_OWN, wires=("",), seconds=1.5, repeats=3, quick=_NOBODY),
+    Plan(measure="following", subjects=_OWN - {"everywire-off"}, wires=("ws",), seconds=1.0, repeats=3, quick=_NOBODY),
+    Plan(measure="history", subjects=_OWN, wires=("",), seconds=0.5, repeats=3, quick=_NOBODY),
+    Plan(measure="sizes", subjects=_OWN - {"everywire-off"}, wires=("ws",), seconds=1.0, repeats=3, quick=_NOBODY),
 )
 NAMES = tuple(plan.measure for plan in PLANS)
 ONE_OF_OURS = frozenset({"publish", "channels", "history"})  # in the process, where no edge plays a part: once is enough
@@ -56,10 +64,10 @@ def chosen(*, quick: bool, only: Sequence[str], subjects: Sequence[str]) -> list
     """
     lanes = []
     for plan in PLANS:
-        if (only and plan.measure not in only) or (quick and not only and not plan.quick):
+        if only and plan.measure not in only:
             continue
         for row in ROWS:
-            if not _wanted(plan, row, quick, subjects):
+            if not _wanted(plan, row, quick and not only, subjects):
                 continue
             lanes += [(plan, row, wire) for wire in plan.wires if not wire or wire in row.wires]
     return lanes
@@ -67,11 +75,11 @@ def chosen(*, quick: bool, only: Sequence[str], subjects: Sequence[str]) -> list
 
 def _wanted(plan: Plan, row: Subject, quick: bool, subjects: Sequence[str]) -> bool:
     if plan.measure == "ceiling":
-        return row.name == "c"
+        return row.name == "c"  # the C server sends what the load client counts
     if plan.measure in ONE_OF_OURS:
         return row.name == "everywire" and (not subjects or row.name in subjects)
     if plan.measure == "following" and not row.own:
         return False
     if subjects:
         return row.name in subjects
-    return row.name in plan.subjects and (not quick or row.name in _QUICK)
+    return row.name in (plan.quick if quick else plan.subjects)

@@ -102,6 +102,8 @@ class Program:
 
     def stop(self, timeout: float = 3.0) -> None:
         """End it: by closing its input, by SIGTERM after `timeout` seconds, by SIGKILL after as many more."""
+        if self._process.returncode is not None:
+            return
         children = self._pids()[1:]
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -127,23 +127,34 @@ ROWS: tuple[Subject, ...] = (
         packages=("quart", "granian", "msgspec", "uvloop"),
         own=True,
     ),
-    Subject(name="hypercorn", title="Hypercorn, plain ASGI", argv=_python("asgi", "hypercorn"), packages=("hypercorn",)),
+    Subject(
+        name="hypercorn", title="Hypercorn, plain ASGI", argv=_python("asgi", "hypercorn"), hello=True, packages=("hypercorn",)
+    ),
     Subject(
         name="hypercorn-uvloop",
         title="Hypercorn on uvloop, plain ASGI",
         argv=_python("asgi", "hypercorn-uvloop"),
+        hello=True,
         packages=("hypercorn", "uvloop"),
     ),
     Subject(
         name="uvicorn",
         title="uvicorn, plain ASGI",
         argv=_python("asgi", "uvicorn"),
+        hello=True,
         packages=("uvicorn", "uvloop", "httptools", "websockets"),
     ),
-    Subject(name="granian", title="Granian, plain ASGI", argv=_python("asgi", "granian"), packages=("granian", "uvloop")),
-    Subject(name="aiohttp", title="aiohttp", argv=_python("aiohttp_app"), packages=("aiohttp", "uvloop")),
     Subject(
-        name="websockets", title="websockets", argv=_python("websockets_app"), packages=("websockets", "uvloop"), wires=("ws",)
+        name="granian", title="Granian, plain ASGI", argv=_python("asgi", "granian"), hello=True, packages=("granian", "uvloop")
+    ),
+    Subject(name="aiohttp", title="aiohttp", argv=_python("aiohttp_app"), hello=True, packages=("aiohttp", "uvloop")),
+    Subject(
+        name="websockets",
+        title="websockets",
+        argv=_python("websockets_app"),
+        hello=True,
+        packages=("websockets", "uvloop"),
+        wires=("ws",),
     ),
     Subject(name="picows", title="picows", argv=_python("picows_app"), packages=("picows", "uvloop"), wires=("ws",)),
     Subject(
@@ -158,6 +169,7 @@ ROWS: tuple[Subject, ...] = (
         name="sse-starlette",
         title="sse-starlette on uvicorn",
         argv=_python("sse_starlette_app"),
+        hello=True,
         packages=("sse-starlette", "starlette", "uvicorn", "uvloop"),
         wires=("sse",),
     ),

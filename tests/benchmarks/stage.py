@@ -41,7 +41,7 @@ class Playing:
     def __init__(self, stage: Stage, subject: Subject, program: Program) -> None:
         self._stage, self.subject, self.program = stage, subject, program
         said = program.hear(20.0)
-        self._port: int = said["listening"]
+        self.port: int = said["listening"]
         self._paths: dict[str, str] = said.get("paths") or {}
         program.root = said.get("server", program.root)
 
@@ -49,7 +49,7 @@ class Playing:
         """A load client that will read over `wire`; to be used as a context manager."""
         path = self._paths.get(wire, f"/{wire}")
         core = self._stage.client_core
-        return Load(self._stage.programs["load"], self._port, path, wire, flags=self.subject.flags_for(wire), core=core)
+        return Load(self._stage.programs["load"], self.port, path, wire, flags=self.subject.flags_for(wire), core=core)
 
     def publish(self, timeout: float = 120.0, **order: object) -> int:
         """Have it publish, and give how many events it has sent. Raises: ProgramError."""

@@ -25,6 +25,7 @@ class App:
         response = web.WebSocketResponse(compress=False)
         await response.prepare(request)
         self.sockets.add(response)
+        await response.send_str("[]")  # it is among the readers now
         async for _ in response:
             pass
         self.sockets.discard(response)
@@ -34,9 +35,9 @@ class App:
         """A reader over an event stream."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
-        await response.write(b":\n\n")
         self.streams.add(response)
         try:
+            await response.write(b":\n\n")  # it is among the readers now
             await asyncio.Event().wait()
         finally:
             self.streams.discard(response)

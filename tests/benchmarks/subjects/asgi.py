@@ -35,11 +35,11 @@ class App:
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})
-            await _while_there(self.sockets, receive, send, "websocket.disconnect")
+            await _while_there(self.sockets, receive, send, "websocket.disconnect", {"type": "websocket.send", "text": "[]"})
         elif scope["path"] == "/sse":
             await _start(send, (b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"))
-            await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
-            await _while_there(self.streams, receive, send, "http.disconnect")
+            hello = {"type": "http.response.body", "body": b":\n\n", "more_body": True}
+            await _while_there(self.streams, receive, send, "http.disconnect", hello)
         elif scope["path"] == "/poll":
             length = b"%d" % len(self._body)
             await _start(
@@ -68,9 +68,14 @@ async def _start(send: Send, *headers: tuple[bytes, bytes]) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
 
 
-async def _while_there(readers: dict[Send, None], receive: Receive, send: Send, end: str) -> None:
+async def _while_there(
+    readers: dict[Send, None], receive: Receive, send: Send, end: str, hello: dict[str, Any] | None = None
+) -> None:
+    """Keep a reader among the others while it is there; `hello` tells it that it is."""
     readers[send] = None
     try:
+        if hello is not None:
+            await send(hello)
         while (await receive())["type"] != end:
             pass
     finally:

@@ -34,7 +34,7 @@ async def main(asked: argparse.Namespace) -> None:
     listening = listen()
     config = configuration(listening.dup(), hub.options)
     await hub.open()
-    await live.publish("bench", event(0, 0, 100))
+    await live.publish("poll", event(0, 0, 100))  # what polls are answered with
     names = ["bench", *(f"c{number}" for number in range(1, asked.channels))]
     turns = cycle(names)
 
@@ -50,8 +50,8 @@ async def main(asked: argparse.Namespace) -> None:
     paths = {
         "ws": f"/live/ws?channels={channels}",
         "sse": f"/live/sse?channels={channels}",
-        "poll": f"/live/poll?channels=bench&since={epoch}.0",
-        "wait": f"/live/poll?channels=bench&since={epoch}.1&wait=60",
+        "poll": f"/live/poll?channels=poll&since={epoch}.0",
+        "wait": f"/live/poll?channels=poll&since={epoch}.1&wait=60",
     }
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(serve(app, config, hub.close, stop=asyncio.Event()))

@@ -18,6 +18,7 @@ async def main() -> None:
     async def reader(connection: ServerConnection) -> None:
         readers.add(connection)
         try:
+            await connection.send("[]")  # it is among the readers now
             await connection.wait_closed()
         finally:
             readers.discard(connection)
