@@ -789,6 +789,15 @@ async def test_what_is_said_before_a_close_is_done_and_what_is_said_behind_it_is
         assert place.hub.log.head == 1
 
 
+async def test_what_is_said_before_what_breaks_the_rules_is_done(edge: Edge) -> None:
+    async with edge() as place:
+        websocket = await place.websocket("")
+        publish = websocket.frames.send_data('{"do":"publish","channel":"a","data":1}')
+        websocket.connection.send(publish, publish, masked(0x83, b""), publish)
+        await websocket.connection.rest()
+        assert place.hub.log.head == 2
+
+
 async def test_one_that_does_not_answer_our_close_is_not_waited_for_for_ever(edge: Edge) -> None:
     async with edge() as place:
         websocket = await place.websocket()

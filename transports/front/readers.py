@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..admission import CLOSE_WAIT, SILENT_BEATS, Poll, Stream
 from ..commands import hear
@@ -21,6 +21,7 @@ from ..frames import frame as ws_frame
 from ..group import Framing, Group
 from ..items import bye_of, encode
 from ..transport import Transport
+from .exchanges import Lingering
 from .framing import framed
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class Talk(Reader):
         self._frames = Frames(4 * line.front.hub.options.message_bytes)  # ours answers 4413 first; this bounds the memory
         self._pinged = False  # by a command: a client that does so goes on doing it
         self._closing = False  # we have sent a close frame
-        self._waiting: list[Frame] = []  # behind the one that is being answered
+        self._waiting: list[Frame | FrameError] = []  # behind the one that is being answered
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, head: bytes, stream: Stream) -> None:
@@ -225,22 +226,21 @@ class Talk(Reader):
     def came(self, data: bytes) -> None:
         """Bytes came up."""
         try:
-            frames = self._frames.feed(data)
+            come: list[Frame | FrameError] = [*self._frames.feed(data)]
         except FrameError as error:
-            for each in error.before:
-                self._take(each)
-            self._close(error.code, error.reason)
-            return
-        for each in frames:
+            come = [*error.before, error]
+        for each in come:
             self._take(each)
         if not self._closing and not self._pinged:
             self.line.watch.end()  # it lives; a client that asks for answers of its own has to go on asking
 
-    def _take(self, frame: Frame) -> None:
-        if frame.opcode == PING and not self._closing:
+    def _take(self, frame: Frame | FrameError) -> None:
+        if self._task is not None and not _has(frame, PING):
+            self._waiting.append(frame)  # even an end: what was said before it is done before it
+        elif isinstance(frame, FrameError):
+            self._fail(frame)
+        elif frame.opcode == PING and not self._closing:
             self.line.write(ws_frame(frame.payload, PONG))
-        elif self._task is not None:
-            self._waiting.append(frame)  # even a close: what was said before it is done before it
         elif frame.opcode == CLOSE:
             self._closed(*parse_close(frame.payload))
         elif self._closing:
@@ -257,9 +257,9 @@ class Talk(Reader):
     async def _answer(self) -> None:
         """Answer all that has come, one after the other; nothing more is read before."""
         try:
-            while self._waiting and self._waiting[0].opcode == TEXT and not self._closing:
-                text = self._waiting.pop(0).payload.decode()
-                replies, pinged = await hear(text, self.line.front.hub, self.own)
+            while self._waiting and _has(frame := self._waiting[0], TEXT) and not self._closing:
+                del self._waiting[0]
+                replies, pinged = await hear(frame.payload.decode(), self.line.front.hub, self.own)
                 self._pinged |= pinged
                 if replies:
                     self.line.write(ws_frame(self._transport.frame(replies)))
@@ -274,7 +274,7 @@ class Talk(Reader):
                 self.line.go_on()
         left, self._waiting = self._waiting, []
         for frame in left:
-            if frame.opcode != TEXT:  # a command behind what has ended it is none any more
+            if not _has(frame, TEXT):  # a command behind what has ended it is none any more
                 self._take(frame)
         if self._pinged and not self._closing:
             self.line.watch.begin(self._patience)
@@ -296,6 +296,14 @@ class Talk(Reader):
             self._closing = True
             self.line.write(close_frame(code, reason))
             self.line.watch.begin(CLOSE_WAIT)
+
+    def _fail(self, error: FrameError) -> None:
+        """Tell why, and end: an answer to it could not be read (RFC 6455 7.1.7)."""
+        self.leave()
+        if not self._closing:
+            self._closing = True
+            self.line.write(close_frame(error.code, error.reason))
+        self.line.exchange = Lingering(self.line)
 
     def _closed(self, code: int, _: str) -> None:
         """The other side closes, or agrees to."""
@@ -335,3 +343,7 @@ class Talk(Reader):
         super().leave()
         if self.line.gone and self._task is not None:
             self._task.cancel()
+
+
+def _has(frame: Frame | FrameError, opcode: int) -> TypeGuard[Frame]:
+    return isinstance(frame, Frame) and frame.opcode == opcode
