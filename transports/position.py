@@ -7,6 +7,7 @@ it; to a client it is opaque, but for the question which of two positions of one
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from .errors import Code, Refusal
@@ -25,6 +26,7 @@ class Position(NamedTuple):
         return f"{self.epoch}.{self.offset}"
 
 
+@lru_cache(4096)  # readers in step come with the same
 def parse(text: str) -> Position:
     """Read a position as it travels.
 

@@ -24,6 +24,7 @@ from ..group import Groups
 from .connection import Connection
 from .requests import Head
 
+_IDLE = 5.0  # seconds between two requests at the least: a poller thinks between two polls
 HandOver: TypeAlias = Callable[[asyncio.Transport, bytes], None]
 
 
@@ -41,6 +42,7 @@ class Front:
         self.groups = Groups(admission.hub)
         self.connections: set[Connection] = set()
         self.transports = {transport.path: transport for transport in admission.transports}
+        self.idle = max(admission.hub.options.beat, _IDLE)
         self.buffer = memoryview(bytearray(65_536))  # what is read is dealt with before anything else is read
         self._ours = {("GET", f"{mount}/{path}".encode()) for path in self.transports}
         self._ours.add(("POST", f"{mount}/commands".encode()))

@@ -128,7 +128,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.transport.set_write_buffer_limits(high=1, low=0)  # who does not take everything at once is to be known
         self.front.connections.add(self)
-        self.watch.begin(self._idle)
+        self.watch.begin(self.front.idle)
 
     def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
         """Go on with a connection that was handed over, of which `data` has been read since."""
@@ -249,7 +249,7 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
             return
         self._asked = False
-        self.watch.begin(self._idle)
+        self.watch.begin(self.front.idle)
         if self.exchange is not None:
             self.exchange = None
             self.loop.call_soon(self._next)  # not within what the exchange is doing
@@ -287,11 +287,6 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.close()
 
     # Requests.
-
-    @property
-    def _idle(self) -> float:
-        """Seconds between two requests."""
-        return max(self.front.hub.options.beat, 5.0)  # a poller thinks between two polls
 
     def _next(self) -> None:
         """Deal with what has been read, request by request, as long as each can be answered at once."""
