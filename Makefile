@@ -11,7 +11,7 @@ run: .venv/run  ## serve the page and the stream on port $(PORT)
 	@$(BIN)/everywire serve --host $(HOST) --port $(PORT)
 
 test: .venv/dev debian lint  ## everything that CI checks
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 lint: .venv/dev  ## style, types, layers

@@ -1,4 +1,4 @@
-"""A real server process and a real Chromium for the tests in this folder."""
+"""A real server process for each test in this folder, and a real Chromium for all: they run in one event loop."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.ports import free_port
@@ -26,8 +27,17 @@ ARGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-_START = 20.0  # seconds for a process to be ready, on a busy machine
-_STOP = 10.0  # seconds to drain and to end
+_START = 60.0  # seconds for a process to be ready, on a busy machine
+_STOP = 20.0  # seconds to drain and to end
+_HOLDS = """async (argument) => {
+  const asked = () => {
+    const it = (QUESTION);
+    return typeof it === "function" ? it(argument) : it;
+  };
+  while (!await asked()) await new Promise((done) => setTimeout(done, 20));
+}"""
+
+expect.set_options(timeout=30_000)  # milliseconds; it costs nothing where all is well
 
 
 @dataclass
@@ -67,7 +77,7 @@ class Server:
         await self.start()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def server() -> AsyncIterator[Server]:
     server = Server(free_port())
     try:
@@ -77,10 +87,18 @@ async def server() -> AsyncIterator[Server]:
         await server.stop()
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def one_browser() -> AsyncIterator[Browser]:
     async with chromium() as browser:
         yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(one_browser: Browser) -> AsyncIterator[Browser]:
+    """A browser that knows nothing yet: whatever is opened in it, with its storage and its cache, ends with the test."""
+    yield one_browser
+    for context in one_browser.contexts:
+        await context.close()
 
 
 def executable() -> str:
@@ -100,7 +118,16 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
+async def holds(page: Page, question: str, argument: object = None) -> None:
+    """Until the page's answer is yes, which it asks itself. Raises: TimeoutError.
+
+    Playwright's own `wait_for_function` needs `eval`, which the policy of our page forbids.
+    """
+    async with asyncio.timeout(60):
+        await page.evaluate(_HOLDS.replace("QUESTION", question), argument)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser, server: Server) -> AsyncIterator[Page]:
     """The page, with all lanes open. A script error or a breach of its security policy fails the test."""
     page = await browser.new_page()

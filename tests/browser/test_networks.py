@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +13,7 @@ import msgspec
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Route
 
+from tests.browser.conftest import holds
 from tests.restrictions import Restrictions, answer
 from tests.transports.conftest import replay
 from transports import Hub, Options, Pace
@@ -21,7 +21,7 @@ from transports.asgi import Endpoints
 from transports.facts import Fact
 from transports.testing import serving, until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 PAGE = b"""<!doctype html><html lang="en"><title>everywire</title><script type="module">
 import { connect } from "/live/client.js";
@@ -86,13 +86,6 @@ async def load(page: Page, served: Served, **options: Any) -> None:
     await page.goto(f"{served.url}/")
     await holds(page, "globalThis.ready")
     await page.evaluate("(options) => start(options)", {"pace": QUICK, **options})
-
-
-async def holds(page: Page, question: str, argument: Any = None) -> None:
-    """Until the page's answer is yes."""
-    async with asyncio.timeout(40):
-        while not await page.evaluate(question, argument):
-            pass  # each question waits for the page's answer
 
 
 async def on(page: Page, transport: str) -> None:
@@ -187,6 +180,7 @@ async def test_what_was_learnt_is_known_after_a_reload(browser: Browser) -> None
     async with Served({"ws": "swallow"}).up() as served:
         page = await opened(browser, served)
         await holds(page, "live.evidence.bad.websocket")
+        await page.goto(f"{served.url}/elsewhere")  # who asks from here on is the next page
         served.network.asked.clear()
         await load(page, served, pace={})
         await on(page, "sse")

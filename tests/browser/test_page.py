@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -10,10 +9,12 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Locator, Page, expect
 
-if TYPE_CHECKING:
-    from conftest import Server
+from tests.browser.conftest import holds
 
-pytestmark = pytest.mark.browser
+if TYPE_CHECKING:
+    from tests.browser.conftest import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 LANES = ["websocket", "sse", "longpoll"]
 NAMES = {"websocket": "WebSocket", "sse": "Server-Sent Events", "longpoll": "Long-polling"}
@@ -35,13 +36,6 @@ def lane_of(page: Page, lane: str) -> Locator:
     return page.locator(f"[data-transport={lane}]")
 
 
-async def until(page: Page, question: str, argument: object = None) -> None:
-    """Until the page's answer is yes. Playwright's own `wait_for_function` needs `eval`, which the page's policy forbids."""
-    async with asyncio.timeout(60):
-        while not await page.evaluate(question, argument):
-            pass  # each question waits for the page's answer
-
-
 async def figure(page: Page, lane: str, name: str) -> str:
     return str(await page.evaluate(FIGURE, [lane, name]))
 
@@ -53,7 +47,7 @@ async def faults(page: Page, lane: str) -> dict[str, str]:
 async def compare_more(page: Page, more: int) -> None:
     """Until the page has compared `more` events of those to come."""
     compared = int(await page.locator("#compared").inner_text())
-    await until(page, COMPARED, compared + more)
+    await holds(page, COMPARED, compared + more)
 
 
 async def breaches(page: Page) -> list[str]:
@@ -66,7 +60,7 @@ NO_FAULTS = {"lost": "0", "doubled": "0", "disordered": "0"}
 
 
 async def test_all_lanes_show_the_same_events(page: Page) -> None:
-    await until(page, DELIVERED, 5)
+    await holds(page, DELIVERED, 5)
     await compare_more(page, 3)
     await expect(page.locator("#check")).to_have_attribute("data-verdict", "same")
     await expect(page.locator("#missing")).to_have_text("0")
@@ -75,7 +69,7 @@ async def test_all_lanes_show_the_same_events(page: Page) -> None:
         await expect(lane_of(page, lane).locator(".sentence")).to_contain_text("Live over")
         await expect(lane_of(page, lane).locator("[data-vital=cpu]")).to_contain_text("%")
         await expect(lane_of(page, lane).locator(".items li").first).to_contain_text('"channel":"vitals"')
-    await until(page, "new Set([...document.querySelectorAll('[data-figure=position]')].map(e => e.textContent)).size === 1")
+    await holds(page, "new Set([...document.querySelectorAll('[data-figure=position]')].map(e => e.textContent)).size === 1")
 
 
 @pytest.mark.parametrize("lane", LANES)
@@ -138,13 +132,13 @@ async def test_what_is_published_comes_back_over_all_lanes_as_text(page: Page) -
 
 
 async def test_pause_stops_the_display_and_not_the_streams(page: Page) -> None:
-    await until(page, DELIVERED, 2)
+    await holds(page, DELIVERED, 2)
     await page.get_by_role("button", name="Pause display").click()
     shown, polls = await figure(page, "sse", "delivered"), await page.evaluate(POLLS)
-    await until(page, f"n => {POLLS} >= n + 2", polls)  # answers came meanwhile
+    await holds(page, f"n => {POLLS} >= n + 2", polls)  # answers came meanwhile
     assert await figure(page, "sse", "delivered") == shown
     await page.get_by_role("button", name="Resume display").click()
-    await until(page, DELIVERED, int(shown) + 2)
+    await holds(page, DELIVERED, int(shown) + 2)
 
 
 async def test_no_request_leaves_the_origin(browser: Browser, server: Server) -> None:
@@ -153,7 +147,7 @@ async def test_no_request_leaves_the_origin(browser: Browser, server: Server) ->
     page.on("request", lambda request: asked.append(request.url))
     page.on("websocket", lambda socket: asked.append(socket.url))
     await page.goto(server.url)
-    await until(page, DELIVERED, 3)
+    await holds(page, DELIVERED, 3)
     assert {urlsplit(url).netloc for url in asked} == {urlsplit(server.url).netloc}
     assert {urlsplit(url).path for url in asked} >= {"/", "/live/client.js", "/live/ws", "/live/sse", "/live/poll"}
 
@@ -163,7 +157,7 @@ async def test_no_request_leaves_the_origin(browser: Browser, server: Server) ->
 async def test_nothing_stands_in_the_way_of_anybody(page: Page, scheme: str, width: int) -> None:
     await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     await page.set_viewport_size({"width": width, "height": 800})
-    await until(page, DELIVERED, 2)
+    await holds(page, DELIVERED, 2)
     assert await breaches(page) == []
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

@@ -10,9 +10,10 @@ from playwright.async_api import Browser, Page, expect
 
 from locustfiles.reporting import report
 from locustfiles.samples import Run
+from tests.browser.conftest import holds
 from tests.locustfiles.bigrun import FAULTS, NETWORKS, a_big_run, with_steps
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 def broken_off() -> Run:
@@ -113,4 +114,4 @@ async def test_the_keyboard_opens_a_table_and_scrolls_it(browser: Browser, file:
     await page.keyboard.press("Tab")
     await expect(table).to_be_focused()
     await page.keyboard.press("ArrowRight")
-    await page.wait_for_function("document.activeElement.scrollLeft > 0")
+    await holds(page, "document.activeElement.scrollLeft > 0")

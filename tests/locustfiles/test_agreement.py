@@ -15,7 +15,7 @@ from played import USERS, Round, serving
 
 from locustfiles.plan import Plan
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 AGREEMENT = 200.0  # µs, of the medians
 TRIES = 5  # the machine may be busy with something else

@@ -12,6 +12,7 @@ from transports import networks
 from transports.doctor import Report, examine, report
 
 WINDOW = 9.0  # seconds of silence and of life to try
+PATIENCE = 8.0  # seconds for each first answer, on a machine that does other things too
 TOGETHER = 5  # networks that are looked at side by side
 
 EXPECTED = {
@@ -40,7 +41,7 @@ async def test_what_is_said_of_each_network() -> None:
 
     async def look(name: str, upstream: str) -> Report:
         async with turn, networks.Network(name, upstream=upstream) as way:
-            return report(await examine(way, idle=WINDOW, life=WINDOW))
+            return report(await examine(way, idle=WINDOW, life=WINDOW, patience=PATIENCE))
 
     async with mounted() as url:
         found = await asyncio.gather(*(look(name, f"{url}/live") for name in EXPECTED))

@@ -76,7 +76,7 @@ async def test_what_a_network_does_is_found_out() -> None:
     """All of them at once: most of the time is spent waiting for beats."""
     async with AsyncExitStack() as stack:
         urls = [await stack.enter_async_context(restricted(how)) for how, *_ in NETWORKS]
-        found = await asyncio.gather(*(look(url, patience=2 * PATIENCE) for url in urls))
+        found = await asyncio.gather(*(look(url, patience=5 * PATIENCE) for url in urls))
     seen = [
         (how, " ".join(row.verdict for row in said.transports), [each.fault for each in said.findings], said.exit)
         for (how, *_), said in zip(NETWORKS, found, strict=True)
