@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections import deque
 from typing import TYPE_CHECKING
 
 from ..admission import JSON, Headers, Request, refusal_body, shared_with
@@ -107,7 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         self.gone = False  # the connection is lost, or handed over
         self._hand_over = hand_over
         self._requests: Requests | None = None
-        self._parts: deque[Part] | None = None  # of requests that were read and have not been dealt with
+        self._parts: list[Part] | None = None  # of requests that were read and have not been dealt with; few, and mostly none
         self._held = b""  # what came behind them
         self._again: Again | None = None  # how the last request looked, if it was a poll
         self._error: RequestError | None = None  # what is behind them is no request
@@ -226,7 +225,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._give(data)
                 return
             requests = self._requests = Requests(self.front.serves)
-            self._parts = deque()
+            self._parts = []
         elif self._again is not None and not requests.under_way and (query := self._again.query(data)) is not None:
             self._poll_again(self._again, query)
             return
@@ -293,9 +292,9 @@ class Connection(asyncio.BufferedProtocol):
         parts = self._parts
         while parts and not self.over:
             if isinstance(self.exchange, Commands) and self.exchange.reading:
-                self.exchange.take(parts.popleft())
+                self.exchange.take(parts.pop(0))
             elif self.exchange is None and not self.full:
-                if isinstance(part := parts.popleft(), Head):
+                if isinstance(part := parts.pop(0), Head):
                     self._begin(part)
             else:
                 return
@@ -399,6 +398,7 @@ class Connection(asyncio.BufferedProtocol):
         stream = self.front.admission.stream(transport, request)
         frame = chunked(transport.frame) if chunks else transport.frame
         self.watch.stop()
+        self._requests, self._parts = None, None  # there is no answer after one that has no end
         self.exchange = streaming = Streaming(self, stream, frame, LAST_CHUNK if chunks else b"")
         streaming.begin(stream_head(transport.content_type, tuple(shared), chunks), stream)
 
