@@ -39,6 +39,7 @@ from .ladder import LADDER
 from .starlette import starlette_response
 from .transport import HEADERS, Frame, Transport
 from .watch import Watch
+from .websocket import WANTED
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -140,7 +141,7 @@ class Endpoints:
         await _answer(send, 200, served(name), kind=b"text/javascript; charset=utf-8")
 
     async def _wants_upgrade(self, request: Asked, receive: Receive, send: Send) -> None:
-        await _refuse(send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, (b"upgrade", b"websocket"))
+        await _refuse(send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, *WANTED)
 
     async def _stream(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", transport.content_type.encode()), *HEADERS]

@@ -10,6 +10,7 @@ from .items import Item, decode_batch, encode_batch
 from .transport import Transport
 
 SUBPROTOCOL: Final = "everywire.v1.json"
+WANTED: Final = ((b"upgrade", b"websocket"), (b"sec-websocket-version", b"13"))  # RFC 6455 4.4: what would be taken
 
 
 class MessageReader:

@@ -18,6 +18,7 @@ from ..frames import accept
 from ..items import Batch
 from ..transport import HEADERS, Transport
 from ..watch import Watch
+from ..websocket import WANTED
 from .exchanges import Commands, Ended, Exchange, Lingering, Opening
 from .framing import Framing, chunked, date, stream_head, switch_head, whole
 from .readers import Streaming, Talk, Waiting
@@ -404,7 +405,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _talk(self, transport: Transport, request: Request, head: Head) -> None:
         if not head.upgrade:
-            self.refuse(Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, ((b"upgrade", b"websocket"),))
+            self.refuse(Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, WANTED)
             return
         assert self._requests is not None  # noqa: S101 - they have read the head
         rest, self._requests, self._parts = self._requests.rest, None, None

@@ -309,6 +309,7 @@ ATTACKS = [
     ("too many headers", request(*[f"A{n}: b" for n in range(100)]), 431),
     ("a long chunk extension", post(TE, body=b"5;" + b"a" * 2000), 400),
     ("many chunk extensions", post(TE, body=(b"1;" + b"a" * 900 + b"\r\nx\r\n") * 20), 400),
+    ("a body that ends in a bare LF", post(TE, body=b"0\r\n\n"), 400),
     ("many trailers", post(TE, body=b"0\r\n" + b"a: b\r\n" * 5000), 400),
 ]
 
