@@ -43,27 +43,41 @@ class _Server(Server):
         self._shd: Any = SocketHolder(self._listening.detach(), False, self.backlog)  # type: ignore[call-arg]
 
 
-class _Whole:
-    """The application, and an eye on its answers: a connection that it gave up in the middle of one is cut off."""
+class _Watched:
+    """The application, and an eye on what passes between it and granian.
+
+    * A connection whose answer was given up in the middle is cut off; granian would keep it.
+    * Who has closed a WebSocket, or waits while granian stops, is told that the client has gone; granian would have the waiting
+      cancelled, as if it had been us, and report that as a failure of the application.
+    """
 
     def __init__(self, app: Any, port: int) -> None:
         self._app, self._port = app, port
         self._given_up: set[tuple[str, int]] = set()  # clients who have a moment to take the last bytes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["http_version"] == "2":  # whose streams share a connection
+        last: Any = {}  # what was sent
+        whole = True
+
+        async def watched_send(message: Any) -> None:
+            nonlocal last, whole
+            last, whole = message, False
+            await send(message)
+            whole = not (message["type"] == "http.response.start" or message.get("more_body"))
+
+        async def watched_receive() -> Any:
+            with suppress(asyncio.CancelledError):
+                if last.get("type") != "websocket.close":
+                    return await receive()
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError
+            return {"type": f"{scope['type']}.disconnect", "code": 1006}
+
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        more = False
-
-        async def watched(message: Any) -> None:
-            nonlocal more
-            more = True
-            await send(message)
-            more = message["type"] == "http.response.start" or message.get("more_body", False)
-
-        await self._app(scope, receive, watched)
-        if more:
+        await self._app(scope, watched_receive, watched_send)
+        if not whole and scope["type"] == "http" and scope["http_version"] != "2":  # whose streams share a connection
             self._give_up(*scope["client"])
 
     def _give_up(self, host: str, port: str | int) -> None:
@@ -91,7 +105,7 @@ async def serve(app: Any, config: Settings, drain: Callable[[], Awaitable[None]]
     stop = stop or on_signals()
     listening = taken_over(config)
     port = listening.getsockname()[1]
-    server = _Server(_Whole(app, port), config, listening)
+    server = _Server(_Watched(app, port), config, listening)
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)

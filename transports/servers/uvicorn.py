@@ -19,6 +19,8 @@ import websockets  # noqa: F401 - one delivery costs 15 us of CPU with it, 22 us
 
 from ..serve import FLUSH, GRACE, Settings, on_signals, taken_over
 
+_LOOK = 0.01  # seconds between two looks at who has gone
+
 
 class _Server(uvicorn.Server):
     """uvicorn, but it sends readers away with a word, and waits for nobody for ever."""
@@ -42,6 +44,7 @@ class _Server(uvicorn.Server):
             for task in meanwhile:
                 task.cancel()
         asyncio.get_running_loop().call_later(GRACE, self._abort)
+        await self._closed()
 
     async def _cut_off(self) -> None:
         """Abort what does not get on from one look to the next."""
@@ -52,6 +55,12 @@ class _Server(uvicorn.Server):
             for each in stuck & before:
                 each.transport.abort()
             before = stuck
+
+    async def _closed(self) -> None:
+        """Wait until those who were told that their WebSocket closes have answered (RFC 6455 section 5.5.1), or are cut off."""
+        told = {each for each in self.server_state.connections if getattr(each, "close_sent", False)}
+        while told & self.server_state.connections:  # noqa: ASYNC110 - they ring no bell of ours
+            await asyncio.sleep(_LOOK)
 
     def _abort(self) -> None:
         for each in list(self.server_state.connections):

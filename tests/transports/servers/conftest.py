@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -28,3 +28,11 @@ def edge(request: pytest.FixtureRequest) -> Serve | None:
         return None
     pytest.importorskip(request.param)
     return find_server(request.param)
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever clients do, there is nothing for an operator to read of it."""
+    yield
+    told = [record.getMessage() for when in ("setup", "call") for record in caplog.get_records(when)]
+    assert not told

@@ -114,10 +114,26 @@ async def long_head(url: str) -> str:
         return answer(True)
 
 
+async def close_is_answered(url: str) -> str:
+    """Whether the server keeps the connection for the client's answer to its close (RFC 6455 section 7.1.1)."""
+    reader, writer = await opened(url)
+    writer.write(request_head(WEBSOCKET, "channels=a&since=garbage"))
+    await reader.readuntil(b"bad_command")
+    await reader.readuntil(b"bad_command")  # the second is the reason of the close frame
+    try:
+        async with asyncio.timeout(0.5):
+            return answer(await reader.read() != b"")
+    except TimeoutError:
+        return answer(True)
+    finally:
+        writer.transport.abort()
+
+
 FACTS: dict[str, Probe] = {
     "HTTP/2": http2,
     "WebSocket over HTTP/2": websocket_over_http2,
     "compresses WebSockets": compression,
+    "waits for the answer to a close": close_is_answered,
     "names itself in a header": names_itself,
     "streams to HTTP/1.0 as they should be": old_stream,
     "two lengths end the connection": two_lengths,
