@@ -6,6 +6,7 @@ import pytest
 
 from transports import Code, EverywireError, Hub, Options, Refusal
 from transports.items import decode_item
+from transports.position import Position
 from transports.testing import until
 
 
@@ -174,3 +175,72 @@ async def test_opening_twice_at_once_is_opening_once() -> None:
     epoch = hub.log.epoch
     await hub.open()
     assert hub.log.epoch == epoch != ""
+
+
+# --- coalescing
+
+
+class Bell:
+    """Counts how often a reader is called."""
+
+    def __init__(self, feed) -> None:
+        self.rung = 0
+        feed.bell = self.ring
+
+    def ring(self) -> None:
+        self.rung += 1
+
+
+async def test_events_within_a_window_ring_once_at_its_end_and_the_first_rings_at_once() -> None:
+    hub = hub_of(coalesce=1.0)
+    await hub.open()
+    bells = [Bell(hub.feed(channels)) for channels in (["a"], ["a", "room.1"], ["room.2"])]
+    await hub.publish("a", 0)
+    assert [bell.rung for bell in bells] == [1, 1, 0], "who comes after a pause does not wait"
+    for number in range(10):
+        await hub.publish("a", number)
+        await hub.publish("room.1", number)
+    assert [bell.rung for bell in bells] == [1, 1, 0]
+    await until(lambda: bells[0].rung == 2)
+    assert [bell.rung for bell in bells] == [2, 2, 0]
+
+
+async def test_a_pause_ends_a_window() -> None:
+    hub = hub_of(coalesce=0.01)
+    await hub.open()
+    bell = Bell(hub.feed(["a"]))
+    for turn in range(3):
+        await hub.publish("a", turn)
+        assert bell.rung == turn + 1
+        over = asyncio.get_running_loop().time() + 0.02
+        await until(lambda over=over: asyncio.get_running_loop().time() >= over)
+
+
+async def test_without_a_window_every_event_rings() -> None:
+    hub = hub_of()
+    await hub.open()
+    bell = Bell(hub.feed(["a"]))
+    for _ in range(5):
+        await hub.publish("a", 0)
+    assert bell.rung == 5
+
+
+# --- a glance
+
+
+async def test_a_glance_says_what_a_feed_would_unless_there_is_more_to_say() -> None:
+    hub = hub_of(history_count=3)
+    await hub.open()
+    epoch = hub.log.epoch
+    for number in range(5):
+        await hub.publish("a", number)
+    for offset in range(6):
+        glance, feed = hub.glance(["a"], Position(epoch, offset)), hub.feed(["a"], Position(epoch, offset))
+        batch = feed.ready()
+        if offset < 2 or offset == 5:  # something is gone, or nothing is there
+            assert glance is None
+        else:
+            assert [item.id for item in glance.items] == [item.id for item in batch.items]
+    assert hub.glance(["a"], Position("other", 1)) is None
+    with pytest.raises(Refusal):
+        hub.glance(["nobody"], Position(epoch, 1))
