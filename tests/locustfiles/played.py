@@ -20,7 +20,7 @@ from tests.ports import free_port
 REPOSITORY = Path(__file__).parents[2]
 FANOUT = "locustfiles/scenarios/fanout.py"
 USERS = {"websocket": "WebSocketReader", "sse": "SSEReader", "longpoll": "LongPollReader"}
-PATIENCE = 20.0  # seconds, for anything
+PATIENCE = 60.0  # seconds, for anything
 
 
 def until(met: Callable[[], object], what: str) -> None:
@@ -48,7 +48,7 @@ class Server:
         self.process.wait(PATIENCE)
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with suppress(OSError, http.client.HTTPException):
             connection.request("GET", self.subject.ready)
             return connection.getresponse().status == 200

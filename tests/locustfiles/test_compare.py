@@ -431,10 +431,12 @@ def _second(environment, **_):
 def under_way(directory: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
     """A comparison that publishes, and its children."""
     command = [sys.executable, "-u", "-m", "quart_app", "compare", *words, "--no-calibrate", "--output", str(directory)]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    scratch = {**os.environ, "TMPDIR": str(directory.parent)}  # what is killed does not clear up
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=REPOSITORY, env=scratch, **streams, text=True) as process:
         root = psutil.Process(process.pid)
         assert Stop().until(
-            lambda: any("locustfiles.measuring.publisher" in _words(each) for each in root.children(recursive=True)), 40
+            lambda: any("locustfiles.measuring.publisher" in _words(each) for each in root.children(recursive=True)), 60
         )
         yield process, [each for each in root.children(recursive=True) if _words(each)[:1] != ["/bin/sh"]]
         process.kill()
@@ -454,9 +456,9 @@ def test_an_interrupt_leaves_a_report_and_no_orphans(tmp_path: Path, signals: li
         assert len(children) == 4  # server, network, Locust, publisher
         for each in signals:
             process.send_signal(each)
-        said = process.communicate(timeout=40)
+        said = process.communicate(timeout=60)
         assert process.returncode == NOT_TRUSTWORTHY, said
-        _, alive = psutil.wait_procs(children, timeout=5)
+        _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive
     assert not kept(out).complete
     assert (out / "index.html").exists()
@@ -469,7 +471,7 @@ def test_nothing_outlives_a_comparison_that_is_killed(tmp_path: Path):
     with under_way(tmp_path / "out", *words) as (process, children):
         assert len(children) == 6  # server, network, Locust and its two, publisher
         process.kill()
-        _, alive = psutil.wait_procs(children, timeout=10)
+        _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive
 
 

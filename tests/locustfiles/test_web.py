@@ -17,7 +17,7 @@ pytestmark = pytest.mark.real
 
 def get(url: str, **form: object) -> dict:
     data = urllib.parse.urlencode(form).encode() if form else None
-    with urllib.request.urlopen(url, data, timeout=10) as answer:
+    with urllib.request.urlopen(url, data, timeout=30) as answer:
         return json.loads(answer.read() or b"{}")
 
 

@@ -41,7 +41,7 @@ def url() -> Iterator[str]:
             yield server.stdout.readline().split("stream at ")[1].split(",")[0]
         finally:
             server.send_signal(signal.SIGTERM)
-            assert server.wait(10) == 0
+            assert server.wait(30) == 0
 
 
 @pytest.mark.real

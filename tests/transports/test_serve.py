@@ -42,7 +42,7 @@ async def test_five_hundred_readers_are_told_bye_and_nothing_is_left(transport: 
         async with live() as (hub, url):
             readers = [asyncio.create_task(read(url, hub.log.epoch)) for _ in range(500)]
             await until(lambda: hub.readers == 500)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.gather(*readers)
         assert byes == 500
         assert hub.readers == 0
@@ -55,7 +55,7 @@ async def test_who_takes_nothing_does_not_hold_up_the_end(transport: Transport) 
     with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.setblocking(False)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async with live(drain=0.1) as (hub, url):
                 host, port = url.removeprefix("http://").split(":")
                 await loop.sock_connect(slow, (host, int(port)))
@@ -100,7 +100,7 @@ async def test_a_signal_ends_the_process_while_readers_stay(number: signal.Signa
             assert {"cpu", "memory", "load", "disk", "network"} == set((await anext(stream)).data)
             reading = asyncio.create_task(anext(stream))
             process.send_signal(number)
-            assert await asyncio.wait_for(process.wait(), 10) == 0
+            assert await asyncio.wait_for(process.wait(), 30) == 0
             reading.cancel()
             await asyncio.wait([reading])
         errors = (await process.stderr.read()).decode()

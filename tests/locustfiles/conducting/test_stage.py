@@ -99,7 +99,7 @@ def test_a_server_that_ends_by_itself_tells_why(server: Server):
     server.check()
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
-    assert Stop().until(lambda: server.pid is None, 10)
+    assert Stop().until(lambda: server.pid is None, 30)
     with pytest.raises(UnreachableError, match=r"small ended by itself, with -9: "):
         server.check()
     server.restart()
@@ -143,7 +143,7 @@ def test_a_network_that_ends_by_itself_tells_so(server: Server, tmp_path: Path):
         relay.check()
         assert relay.pid is not None
         os.kill(relay.pid, signal.SIGKILL)
-        assert Stop().until(lambda: relay.pid is None, 10)
+        assert Stop().until(lambda: relay.pid is None, 30)
         with pytest.raises(StageError, match=r"the network latency-1ms ended by itself"):
             relay.check()
 
@@ -163,7 +163,7 @@ def test_who_does_not_end_is_killed_with_its_session(tmp_path: Path):
         family = psutil.Process(child.pid).children()
         assert len(family) == 1
         child.kill()
-        assert psutil.wait_procs(family, 5)[1] == []
+        assert psutil.wait_procs(family, 30)[1] == []
 
 
 @pytest.mark.parametrize("kill", [False, True])
@@ -194,10 +194,10 @@ time.sleep(600)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         child = psutil.Process(int(starter.stdout.readline()))
-        assert Stop().until(lambda: (tmp_path / "said").read_bytes() == b"ready\nready\n", 20)
+        assert Stop().until(lambda: (tmp_path / "said").read_bytes() == b"ready\nready\n", 60)
         everybody = [child, *child.children()]
         starter.kill()
-        assert psutil.wait_procs(everybody, 10)[1] == []
+        assert psutil.wait_procs(everybody, 30)[1] == []
 
 
 def test_no_shell_stays_when_a_child_has_ended(tmp_path: Path):
@@ -220,7 +220,7 @@ def test_who_is_asked_twice_does_not_wait(tmp_path: Path):
 
 def said(child: Child, wanted: bytes) -> None:
     """Wait until it has said that."""
-    assert Stop().until(lambda: child.said.read_bytes() == wanted, 20)
+    assert Stop().until(lambda: child.said.read_bytes() == wanted, 60)
 
 
 def test_signals_are_wishes_and_no_interruptions():
@@ -319,7 +319,7 @@ def test_a_network_that_is_gone(server: Server, tmp_path: Path):
         relay.wait()
         assert relay.pid is not None
         os.kill(relay.pid, signal.SIGKILL)
-        assert Stop().until(lambda: relay.pid is None, 10)
+        assert Stop().until(lambda: relay.pid is None, 30)
         with pytest.raises(StageError):
             relay.tell("cut")
 

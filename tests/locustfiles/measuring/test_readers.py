@@ -225,7 +225,7 @@ def test_silence_is_a_cut():
 
     def talk(peer: Recording) -> None:
         stream(block(quiet))(peer)  # type: ignore[arg-type]
-        over.wait(5)
+        over.wait(30)
 
     with server(talk) as (url, _):  # type: ignore[arg-type]
         with pytest.raises(TimeoutError, match=r"nothing came for 0\.1 s"):

@@ -21,7 +21,7 @@ from tests.restrictions import Restrictions, answer
 from transports import ConfigError, Hub, Options
 from transports.asgi import Endpoints
 from transports.doctor import Report, examine, report
-from transports.testing import serving
+from transports.testing import serving, until
 
 PATIENCE = 3.0  # seconds; on loopback nothing takes that long
 
@@ -259,8 +259,9 @@ async def test_a_server_that_is_restarted_is_not_taken_for_a_network_that_cuts()
         upstream.append(old)
         server = await asyncio.start_server(pass_on, "127.0.0.1", 0)
         async with server:
-            looking = asyncio.create_task(look(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", idle=20.0, life=20.0))
-            await asyncio.sleep(6.0)
+            url, told = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", {}
+            looking = asyncio.create_task(look(url, idle=20.0, life=20.0, tell=told.__setitem__))
+            await until(lambda: told.get("sse identity"))  # the last to be done but for those that hold their streams
             upstream.append(new)
             for each in alive:
                 each.transport.abort()
