@@ -14,6 +14,7 @@ import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import pytest
@@ -267,16 +268,19 @@ async def test_a_page_behind_a_poll_that_waits(edge: Edge) -> None:
         assert (await connection.answer())[2] == b"page"
 
 
-@pytest.mark.parametrize("seen_before", [0, 20])
-async def test_a_request_that_goes_on_while_the_one_before_it_is_answered_is_not_torn(edge: Edge, seen_before: int) -> None:
+@pytest.mark.parametrize(("first", "then"), [(0, 20), (20, 40), (20, -5), (-20, -10), (-10, -5), (-20, None), (0, None)])
+async def test_a_request_that_goes_on_while_the_one_before_it_is_answered_is_not_torn(
+    edge: Edge, first: int, then: int | None
+) -> None:
     async with edge() as place:
         connection = await place.connect()
         second = commands()
-        connection.send(place.poll(wait="20"), second[:seen_before])
+        connection.send(place.poll(wait="20"), second[:first])
         await until(lambda: place.hub.readers == 1)
-        connection.send(second[seen_before : seen_before + 20])
+        connection.send(second[first:then])
         await turns()
-        connection.send(second[seen_before + 20 :])  # it has arrived when the loop next looks, with the event before it
+        if then is not None:
+            connection.send(second[then:])  # it has arrived when the loop next looks, with the event before it
         await place.hub.publish("a", 1)
         assert json.loads((await connection.answer())[2])[0]["data"] == 1
         assert json.loads((await connection.answer())[2])[0]["ok"]
@@ -326,6 +330,15 @@ async def test_a_thousand_polls_in_one_write_without_reading(edge: Edge) -> None
             assert len(json.loads((await connection.answer())[2])) == 20
 
 
+async def test_bodies_in_one_write_are_all_read_however_long_they_are_together(edge: Edge) -> None:
+    async with edge() as place:
+        connection = await place.connect()
+        body = json.dumps({"do": "publish", "channel": "a", "data": "x" * 50_000}).encode()
+        connection.send(commands(body=body) * 20, PAGE)
+        assert [(await connection.answer())[0] for _ in range(21)] == [200] * 21
+        assert place.hub.log.head == 20
+
+
 async def test_requests_that_come_byte_by_byte(edge: Edge) -> None:
     async with edge() as place:
         connection = await place.connect()
@@ -335,6 +348,64 @@ async def test_requests_that_come_byte_by_byte(edge: Edge) -> None:
             await connection.writer.drain()
             await asyncio.sleep(0)
         assert [(await connection.answer())[0] for _ in range(3)] == [200, 200, 200]
+
+
+async def test_however_requests_are_cut_and_whenever_events_come_answers_come_in_order(edge: Edge) -> None:
+    luck = random.Random(11)
+    async with edge() as place:
+        for _ in range(60):
+            wanted = [luck.choice(["now", "wait", "command", "chunked", "wrong", "page"]) for _ in range(luck.randint(1, 7))]
+            connection = await place.connect()
+            reading = asyncio.create_task(answers(connection, len(wanted)))
+            since = f"{place.hub.log.epoch}.{place.hub.log.head}"
+            data = b"".join(asked(kind, n, since) for n, kind in enumerate(wanted))
+            for piece in pieces(luck, data):
+                connection.send(piece)
+                if luck.random() < 0.5:
+                    await turns()
+                if luck.random() < 0.3:
+                    await place.hub.publish("w", 1)
+            while not reading.done():
+                await place.hub.publish("w", 1)
+                await turns()
+            assert [kind_of(n, *each) for n, each in enumerate(reading.result())] == [ALIAS.get(kind, kind) for kind in wanted]
+            connection.writer.close()
+
+
+ALIAS = {"chunked": "command"}  # which shows in no answer
+
+
+def asked(kind: str, n: int, since: str) -> bytes:
+    ping = b'{"do":"ping","ref":%d}' % n
+    return {
+        "now": request(f"/live/poll?channels=quiet&since={since}&wait=0"),
+        "wait": request(f"/live/poll?channels=w&since={since}&wait=60"),
+        "command": commands(body=ping),
+        "chunked": commands("Transfer-Encoding: chunked", body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(ping), ping), counted=False),
+        "wrong": request("/live/poll?channels=%ff"),
+        "page": PAGE,
+    }[kind]
+
+
+def kind_of(n: int, status: int, _: dict[str, str], body: bytes) -> str | None:
+    """What was answered: the other way round than `asked`; commands know their place."""
+    if body == b"page":
+        return "page"
+    if status == 404:
+        return "wrong"
+    item = json.loads(body)[0]
+    if item["type"] == "reply":
+        return "command" if item["ref"] == n else None
+    return {"beat": "now", "event": "wait"}[item["type"]]
+
+
+async def answers(connection: Connection, count: int) -> list[tuple[int, dict[str, str], bytes]]:
+    return [await connection.answer() for _ in range(count)]
+
+
+def pieces(luck: random.Random, data: bytes) -> list[bytes]:
+    edges = sorted({0, len(data), *(luck.randrange(len(data)) for _ in range(luck.randint(0, 8)))})
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 # --- when the connection ends
@@ -672,6 +743,23 @@ async def test_frames_that_come_with_the_handshake_are_heard(edge: Edge) -> None
         seen: list[dict] = []
         while {item["type"] for item in seen} != {"hello", "reply", "event"}:
             seen += await websocket.items()
+
+
+@front_only("Hypercorn answers 400 to them")
+async def test_frames_that_come_before_the_handshake_can_be_answered_are_heard(edge: Edge) -> None:
+    async with edge() as place:
+        connection = await place.connect()
+        ping = FrameProtocol(client=True, extensions=[]).send_data('{"do":"ping","ref":1}')
+        connection.send(place.poll(wait="20"), request("/live/ws?channels=b", *UPGRADE), bytes(ping)[:5])
+        await until(lambda: place.hub.readers == 1)
+        connection.send(bytes(ping)[5:])
+        await turns()
+        await place.hub.publish("a", 1)
+        assert (await connection.answer())[0] == 200
+        websocket = WebSocket(connection)
+        assert (await connection.head())[0] == 101
+        seen = [*await websocket.items(), *await websocket.items()]
+        assert [item["type"] for item in seen] == ["hello", "reply"]
 
 
 @front_only("Hypercorn agrees to compress whenever that is offered")

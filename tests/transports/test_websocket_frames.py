@@ -148,6 +148,20 @@ def test_what_breaks_the_rules_ends_with_its_code_in_one_piece_or_byte_by_byte(d
     assert fed([masked(b"before"), *cut(data, range(min(len(data), 200)))]) == whole
 
 
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (FIN | 0x40 | TEXT, "reserved bit"),
+        (PING, "in fragments"),
+        (CONTINUATION, "nothing to continue"),
+        (FIN | 0x3, "opcode 0x3"),
+    ],
+)
+def test_the_reason_says_what_was_wrong(first: int, reason: str) -> None:
+    with pytest.raises(FrameError, match=reason):
+        Frames(LIMIT).feed(masked(b"", first=first))
+
+
 def test_all_that_is_known_by_the_first_byte_pair_is_refused_by_it() -> None:
     """The two bytes alone decide; what would be allowed waits for more."""
     for first in range(256):

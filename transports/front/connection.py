@@ -186,7 +186,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.exchange is not None:
             self.exchange.empty()
         else:
-            self._next()
+            self.deal()
 
     # What exchanges call.
 
@@ -201,10 +201,16 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.write(data)
 
     def hold(self, data: bytes) -> None:
-        """Keep what cannot be dealt with yet; too much of it ends the connection."""
+        """Keep what cannot be dealt with yet; of much of it, the rest stays where it is."""
         self._held += data
         if len(self._held) > _HELD_MOST:
-            self.abort()
+            self.pause()
+
+    def _let_go(self) -> bytes:
+        """What was held, to be dealt with now."""
+        held, self._held = self._held, b""
+        self.go_on()
+        return held
 
     def pause(self) -> None:
         """Read no more for now."""
@@ -236,7 +242,7 @@ class Connection(asyncio.BufferedProtocol):
         except RequestError as error:
             self._parts += error.before  # type: ignore[arg-type]
             self._error = error
-        self._next()
+        self.deal()
 
     def last(self) -> None:
         """Close the connection after this answer."""
@@ -252,7 +258,7 @@ class Connection(asyncio.BufferedProtocol):
         self.watch.begin(self.front.idle)
         if self.exchange is not None:
             self.exchange = None
-            self.loop.call_soon(self._next)  # not within what the exchange is doing
+            self.loop.call_soon(self.deal)  # not within what the exchange is doing
 
     def answer(self, status: int, body: bytes, headers: Headers = ()) -> None:
         """Answer a request in full, with JSON."""
@@ -288,7 +294,7 @@ class Connection(asyncio.BufferedProtocol):
 
     # Requests.
 
-    def _next(self) -> None:
+    def deal(self) -> None:
         """Deal with what has been read, request by request, as long as each can be answered at once."""
         parts = self._parts
         while parts and not self.over:
@@ -301,8 +307,11 @@ class Connection(asyncio.BufferedProtocol):
                 return
         if self.exchange is None and not self.full and not self.over:
             self._behind()
-        elif self._error is not None and isinstance(self.exchange, Commands) and self.exchange.reading:
-            self._refuse_rest(self._error)
+        elif isinstance(self.exchange, Commands) and self.exchange.reading:
+            if self._error is not None:
+                self._refuse_rest(self._error)
+            elif self._held:
+                self.read(self._let_go())
 
     def _behind(self) -> None:
         """What is behind the requests that have been answered."""
@@ -310,10 +319,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._error is not None:
             self._refuse_rest(self._error)
         elif requests is not None and requests.foreign:
-            self._give(requests.rest + self._held)
+            self._give(requests.rest + self._let_go())
         elif self._held:
-            held, self._held = self._held, b""
-            self.read(held)
+            self.read(self._let_go())
         elif requests is not None and requests.under_way and not self._asked:
             self._asked = True
             self.watch.begin(self.front.hub.options.body_timeout)
@@ -384,7 +392,7 @@ class Connection(asyncio.BufferedProtocol):
         except Refusal as refusal:
             self.refuse(refusal, headers=again.shared)
         if self._held and self.exchange is None:
-            self._next()
+            self.deal()
 
     def _poll(self, transport: Transport, request: Request, frame: Framing) -> None:
         found = self.front.admission.poll(transport, request)
@@ -408,7 +416,7 @@ class Connection(asyncio.BufferedProtocol):
             self.refuse(Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, WANTED)
             return
         assert self._requests is not None  # noqa: S101 - they have read the head
-        rest, self._requests, self._parts = self._requests.rest, None, None
+        rest, self._requests, self._parts = self._requests.rest + self._let_go(), None, None
         lines = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
         lines.append((b"sec-websocket-accept", accept(head.headers["sec-websocket-key"])))
         offered = [each.strip() for each in head.headers.get("sec-websocket-protocol", "").split(",") if each.strip()]

@@ -102,6 +102,7 @@ class Opening(Ended):
         else:
             line.exchange = None
             line.serve(self._head)
+            line.deal()
 
     def came(self, data: bytes) -> None:
         """See `Exchange`."""

@@ -88,9 +88,14 @@ class Requests:
         """Read one head or a piece of a body; gives the place behind it, the same when more has to come."""
         if self._body is None:
             return self._read_head(data, start, come)
-        piece, start = self._body.read(data, start)
-        if piece:
-            come.append(piece)
+        pieces = []
+        while not self._body.ended:
+            piece, start = self._body.read(data, start)
+            if not piece:
+                break
+            pieces.append(piece)
+        if pieces:
+            come.append(b"".join(pieces))  # of many small chunks one piece
         if self._body.ended:
             self._body = None
             come.append(END)

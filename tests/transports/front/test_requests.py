@@ -86,6 +86,13 @@ def test_requests_in_one_read_come_in_order_each_with_its_end() -> None:
     ]
 
 
+def test_many_small_chunks_are_one_piece() -> None:
+    requests = Requests()
+    come = requests.feed(post("Transfer-Encoding: chunked", body=b"1\r\nx\r\n" * 1000))
+    assert come[1:] == [b"x" * 1000]
+    assert requests.feed(b"1\r\ny\r\n" * 2 + b"0\r\n\r\n") == [b"yy", END]
+
+
 def test_empty_lines_between_requests_are_passed_over() -> None:
     """RFC 9112 2.2: a client of old sends one behind a body that it did not count."""
     come = fed([post("Content-Length: 1", body=b"x") + b"\r\n" + POLL])
@@ -365,6 +372,12 @@ def test_garbage_is_refused_before_a_head_is_whole() -> None:
         assert fed([start]) == [400]
     for start in (b"GET / HTTP/1.1\r", b"GET / HTTP/1.1\r\nHost: x\r\n\r", b"\r"):
         assert fed([start]) == []
+
+
+@pytest.mark.parametrize("body", [b"1\r\nxy", b"1\r\nx\n", b"5\n", b"\n", b"0\r\n\n"])
+def test_a_chunk_that_ends_elsewhere_is_refused_at_once(body: bytes) -> None:
+    assert fed([post(TE, body=body)])[-1] == 400
+    assert fed([post(TE), *(bytes((each,)) for each in body)])[-1] == 400
 
 
 # --- however it is cut
