@@ -84,6 +84,8 @@ class Group:
             self._part()
         elif (batch := self.feed.ready()) is not None:
             self._write(batch.framed(self._frame))
+            if not self._members:  # nobody took all of it
+                return
             self._begin_silence()
             if self.feed.offset < self._hub.log.head:
                 self._ring()

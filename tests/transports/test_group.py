@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterable
 from functools import partial
 
@@ -141,6 +143,17 @@ async def test_an_empty_group_reads_no_more() -> None:
     await publish(hub, [1])
     await until(lambda: again.group)
     assert again.numbers == [1]
+
+
+async def test_a_group_that_nobody_is_in_any_more_is_forgotten() -> None:
+    hub, groups = await a_hub()
+    slow = Client(groups, hub.feed(["a"]), room=1)
+    await until(lambda: slow.group)
+    group = weakref.ref(slow.group)
+    await publish(hub, [1])
+    await until(lambda: slow.numbers == [1])
+    gc.collect()
+    assert group() is None, "not even a timer holds it"
 
 
 async def test_everybody_is_told_that_the_server_stops_with_a_time_of_its_own() -> None:

@@ -251,6 +251,8 @@ class Connection(asyncio.BufferedProtocol):
     def answered(self, data: bytes) -> None:
         """Send the answer, `data`; the next request may come."""
         self.write(data)
+        if self.gone:
+            return
         if not self._keep:
             self.close()
             return
