@@ -10,14 +10,17 @@ import json
 import random
 import re
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+import trustme
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from transports import Hub, Options
@@ -149,8 +152,9 @@ class Place:
         self._open: list[Connection] = []
 
     async def connect(self) -> Connection:
-        host, port = self.url.removeprefix("http://").split(":")
-        self._open.append(Connection(*await asyncio.open_connection(host, int(port))))
+        scheme, host, port = self.url.split(":")
+        tls = ssl._create_unverified_context() if scheme == "https" else None
+        self._open.append(Connection(*await asyncio.open_connection(host.removeprefix("//"), int(port), ssl=tls)))
         return self._open[-1]
 
     async def websocket(self, query: str = "channels=a", *headers: str) -> WebSocket:
@@ -189,13 +193,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @asynccontextmanager
-async def served(kind: str, **settings: object) -> AsyncIterator[Place]:
+async def served(kind: str, *, pem: Path | None = None, **settings: object) -> AsyncIterator[Place]:
+    """An edge of a kind; over TLS with the certificate and key in `pem`."""
     options = Options(**{"channels": ("*",), **settings})
     hub = Hub(options)
     await hub.open()
     endpoints = Endpoints(hub)
     front = Front(endpoints.admission, "/live") if kind == "front" else None
-    async with serving(site(endpoints), drain=hub.close, options=options, front=front) as url:
+    tls = {"certfile": str(pem), "keyfile": str(pem)} if pem else {}
+    async with serving(site(endpoints), drain=hub.close, options=options, front=front, **tls) as url:
         place = Place(hub, url, front)
         try:
             yield place
@@ -350,9 +356,18 @@ async def test_requests_that_come_byte_by_byte(edge: Edge) -> None:
         assert [(await connection.answer())[0] for _ in range(3)] == [200, 200, 200]
 
 
-async def test_however_requests_are_cut_and_whenever_events_come_answers_come_in_order(edge: Edge) -> None:
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate and its key."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(path)
+    return path
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plaintext", "tls"])
+async def test_however_requests_are_cut_and_whenever_events_come_answers_come_in_order(edge: Edge, pem: Path, tls: bool) -> None:
     luck = random.Random(11)
-    async with edge() as place:
+    async with edge(pem=pem if tls else None) as place:
         for _ in range(60):
             wanted = [luck.choice(["now", "wait", "command", "chunked", "wrong", "page"]) for _ in range(luck.randint(1, 7))]
             connection = await place.connect()
@@ -781,6 +796,41 @@ async def test_a_ping_is_answered_with_what_it_carries(edge: Edge) -> None:
             websocket.connection.send(websocket.frames.ping(payload))
             pong = await websocket.frame()
             assert (pong.opcode, bytes(pong.payload)) == (Opcode.PONG, payload)
+
+
+async def test_however_frames_are_cut_and_whenever_events_come_nothing_is_out_of_order(edge: Edge) -> None:
+    luck = random.Random(12)
+    async with edge() as place:
+        for _ in range(30):
+            websocket, first = await place.websocket(), place.hub.log.head
+            sent, asked, pings = b"", [], []
+            for n in range(luck.randint(1, 8)):
+                asked.append(n)
+                text = json.dumps({"do": "ping", "ref": n})
+                at = luck.randrange(len(text))
+                sent += websocket.frames.send_data(text[:at], fin=False)
+                if luck.random() < 0.5:
+                    pings.append(b"%d" % n)
+                    sent += websocket.frames.ping(pings[-1])
+                sent += websocket.frames.send_data(text[at:], fin=True)
+            for piece in pieces(luck, sent):
+                websocket.connection.send(piece)
+                if luck.random() < 0.5:
+                    await turns()
+                if luck.random() < 0.5:
+                    await place.hub.publish("a", place.hub.log.head)
+            last, come, pongs = place.hub.log.head, [], []
+            while len([item for item in come if item["type"] == "reply"]) < len(asked) or len(pongs) < len(pings):
+                frame = await websocket.frame()
+                if frame.opcode == Opcode.PONG:
+                    pongs.append(bytes(frame.payload))
+                else:
+                    come += json.loads(frame.payload)
+            while [item["data"] for item in come if item["type"] == "event"] != [*range(first, last)]:
+                come += await websocket.items()
+            assert [item["ref"] for item in come if item["type"] == "reply"] == asked
+            assert pongs == pings
+            websocket.connection.writer.close()
 
 
 async def test_a_pong_that_nobody_asked_for_is_passed_over(edge: Edge) -> None:
