@@ -77,7 +77,8 @@ def _wanted(plan: Plan, row: Subject, quick: bool, subjects: Sequence[str]) -> b
     if plan.measure == "ceiling":
         return row.name == "c"  # the C server sends what the load client counts
     if plan.measure in ONE_OF_OURS:
-        return row.name == "everywire" and (not subjects or row.name in subjects)
+        wanted = subjects or (plan.quick if quick else plan.subjects)
+        return row.name == "everywire" and row.name in wanted
     if plan.measure == "following" and not row.own:
         return False
     if subjects:

@@ -32,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TURN = 512, REQUEST_MAX = 4096, EVENT_MAX = 1 << 20 };
+enum { TURN = 512, REQUEST_MAX = 4096, EVENT_MAX = 1 << 20, PIECE = 1 << 15 }; /* a piece of the tape stays in the caches */
 typedef enum { NEW, WS, SSE, WIRES } Wire;
 
 typedef struct Reader {
@@ -177,7 +177,8 @@ static void send_unsent(Reader *r) {
 
 static void send_tape(Reader *r) {
     Bytes *from = &tape[r->wire];
-    ssize_t sent = send(r->fd, from->bytes + r->taped, from->length - r->taped, MSG_NOSIGNAL);
+    size_t left = from->length - r->taped;
+    ssize_t sent = send(r->fd, from->bytes + r->taped, left < PIECE ? left : PIECE, MSG_NOSIGNAL);
     if (sent <= 0) return;
     if ((r->taped += (size_t)sent) < from->length) return;
     r->taping = 0;

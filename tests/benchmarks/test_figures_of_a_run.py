@@ -15,6 +15,7 @@ from tests.benchmarks.measures import MEASURES
 from tests.benchmarks.program import ProgramError, compile_c
 from tests.benchmarks.results import Machine, Results, Sample
 from tests.benchmarks.rows import BY_NAME
+from tests.documents import ROOT, code, rows
 
 MACHINE = Machine(processor="A processor", cores=2, memory=8 << 30, kernel="6.1", python="3.11.7", load=0.02)
 
@@ -39,24 +40,24 @@ def run(*samples: Sample, missing: dict[str, str] | None = None) -> Results:
 
 
 @pytest.mark.parametrize("limit", [1.0, 3.7, 100.0, 5_000.0, 123_456.0])
-@pytest.mark.parametrize("start", [1.0, 50.0, 1_000_000.0])
-def test_a_search_comes_as_near_as_its_steps_allow(limit: float, start: float) -> None:
-    found = search.highest(lambda rate: rate <= limit, start, steps=4)
+@pytest.mark.parametrize("start", [1.0, 50.0, 120.0, 1_000_000.0])
+@pytest.mark.parametrize("first", [2.0, 1.1])
+def test_a_search_comes_as_near_as_it_is_asked_to(limit: float, start: float, first: float) -> None:
+    found = search.highest(lambda rate: rate <= limit, start, finest=1.05, first=first)
     assert found is not None
-    assert limit / 2 ** (1 / 16) * 0.999 <= found <= limit
+    assert limit / 1.051 <= found <= limit
+
+
+def test_a_search_that_knows_where_to_look_needs_few_probes() -> None:
+    probed = []
+    search.highest(lambda rate: not probed.append(rate) and rate <= 115.0, 100.0, finest=1.1, first=1.1)
+    assert probed == pytest.approx([100.0, 110.0, 133.1, 121.0])
 
 
 def test_a_search_ends_where_nothing_is_good_and_where_all_is() -> None:
-    assert search.highest(lambda rate: False, 1000.0, steps=3, least=8.0) is None
-    assert search.highest(lambda rate: True, 1000.0, steps=3, most=64_000.0) == 64_000.0
-    assert search.nearby(lambda rate: False, 100.0, step=1.1, least=8.0) is None
-    assert search.nearby(lambda rate: True, 100.0, step=1.1, most=500.0) <= 500.0
-
-
-@pytest.mark.parametrize("limit", [60.0, 100.0, 170.0])
-def test_a_search_that_knows_where_to_look_goes_up_or_down(limit: float) -> None:
-    found = search.nearby(lambda rate: rate <= limit, 100.0, step=1.1)
-    assert limit / 1.1 <= found <= limit
+    assert search.highest(lambda rate: False, 1000.0, finest=1.1, least=8.0) is None
+    assert search.highest(lambda rate: True, 1000.0, finest=1.1, most=64_000.0) == 64_000.0
+    assert search.highest(lambda rate: True, 1e12, finest=1.1, most=64_000.0) == 64_000.0
 
 
 @pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.5, 1.0, 2.0])
@@ -188,3 +189,10 @@ def test_a_missing_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ProgramError, match="no C compiler"):
         compile_c(tmp_path, "load")
+
+
+def test_the_documentation_names_every_measure_and_every_subject() -> None:
+    page = ROOT / "docs" / "reference" / "benchmarks.md"
+    assert {code(measure) for measure, _ in rows(page, "## What is measured")} == set(MEASURES)
+    named = [code(name) for names, _ in rows(page, "## Who is measured") for name in names.split(", ")]
+    assert sorted(named) == sorted(BY_NAME)
