@@ -358,6 +358,12 @@ def test_the_limit_of_a_request_line_is_sharp_however_it_comes(size: int) -> Non
     assert fed([bytes((each,)) for each in request(line=line)]) == whole
 
 
+@pytest.mark.parametrize("count", [100, 101])
+def test_the_limit_of_headers_is_sharp(count: int) -> None:
+    data = request(*[f"A{n}: b" for n in range(count - 1)])  # and Host
+    assert (fed([data]) == [431]) is (count > 100)
+
+
 def test_a_head_that_trickles_in_holds_no_more_than_the_limit() -> None:
     requests, most = Requests(), 0
     requests.feed(b"GET / HTTP/1.1\r\n")
