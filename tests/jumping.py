@@ -24,20 +24,32 @@ class _Selector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = super().select(0 if timeout is not None and timeout <= 0 else _GRACE)
-        if not ready and timeout:
+        if not ready and timeout and not self._loop.elsewhere:
             self._loop.now += timeout
         return ready
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """See above. `broken`: what it was told of, that nobody has caught."""
+    """See above. `broken`: what it was told of, that nobody has caught. While a thread is at work, such as one that looks up
+    a name, time stands still too.
+    """
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self.elsewhere = 0  # what threads are at
         self.wires = _Selector(self)
         super().__init__(self.wires)
         self.broken: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _, context: self.broken.append(context))
+
+    def run_in_executor(self, executor: Any, work: Any, *args: Any) -> Any:
+        future = super().run_in_executor(executor, work, *args)
+        self.elsewhere += 1
+        future.add_done_callback(self._back)
+        return future
+
+    def _back(self, _: object) -> None:
+        self.elsewhere -= 1
 
     def time(self) -> float:
         return self.now
