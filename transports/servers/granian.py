@@ -28,8 +28,9 @@ from ..serve import FLUSH, GRACE, Settings, on_signals, taken_over
 
 _AT_ONCE = 2**20  # requests under way; a stream is one, so granian's default would be a limit of readers
 _LOG = {"incremental": True, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}  # leave those of others alone
-_LAST = 0.1  # seconds for its threads to hand over a request that they had begun to take in
+_LAST = 0.1  # seconds for its threads to do what they have begun: to write a close frame, to hand over a request
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what the client does not take is thrown away
+_GONE = {"type": "websocket.disconnect", "code": 1005}  # no code of the client is known
 
 
 class _Server(Server):
@@ -47,8 +48,7 @@ class _Watched:
     """The application, and an eye on what passes between it and granian.
 
     * A connection whose answer was given up in the middle is cut off; granian would keep it.
-    * Who has closed a WebSocket, or waits while granian stops, is told that the client has gone; granian would have the waiting
-      cancelled, as if it had been us, and report that as a failure of the application.
+    * Who closes a WebSocket does not wait: granian writes the close frame and ends the connection, but may tell of neither.
     """
 
     def __init__(self, app: Any, port: int) -> None:
@@ -56,22 +56,16 @@ class _Watched:
         self._given_up: set[tuple[str, int]] = set()  # clients who have a moment to take the last bytes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        last: Any = {}  # what was sent
-        whole = True
+        whole, last = True, ""  # whether all of an answer was sent, and the type of what was sent
 
         async def watched_send(message: Any) -> None:
-            nonlocal last, whole
-            last, whole = message, False
-            await send(message)
-            whole = not (message["type"] == "http.response.start" or message.get("more_body"))
+            nonlocal whole, last
+            whole, last = False, message["type"]
+            await (_begun(send(message)) if last == "websocket.close" else send(message))
+            whole = last != "http.response.start" and not message.get("more_body")
 
         async def watched_receive() -> Any:
-            with suppress(asyncio.CancelledError):
-                if last.get("type") != "websocket.close":
-                    return await receive()
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError
-            return {"type": f"{scope['type']}.disconnect", "code": 1006}
+            return _GONE if last == "websocket.close" else await receive()
 
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
@@ -88,6 +82,12 @@ class _Watched:
     def _cut_off(self) -> None:
         cut_off(self._port, self._given_up)
         self._given_up.clear()
+
+
+async def _begun(sending: Awaitable[None]) -> None:
+    """Wait a moment for what granian is doing already."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(sending, _LAST)
 
 
 def cut_off(port: int, clients: Container[object] | None = None) -> None:

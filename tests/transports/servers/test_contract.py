@@ -125,6 +125,16 @@ async def reader_that_takes_nothing(url: str, transport: Transport) -> socket.so
     return slow
 
 
+async def test_who_does_not_answer_a_close_leaves_nothing_behind(edge: Serve | None) -> None:
+    before = asyncio.all_tasks()
+    async with live(server=edge) as (_, url):
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        writer.write(request_head(LADDER[0], "channels=a&since=garbage"))
+        await reader.readuntil(b"bad_command")
+    assert asyncio.all_tasks() == before
+    writer.transport.abort()
+
+
 def connections(port: int) -> list[object]:
     """Those of this process to a port that it listens on, as the server has them."""
     return [each for each in psutil.Process().net_connections("tcp") if each.laddr.port == port and each.raddr]
