@@ -60,12 +60,13 @@ class Reader:
         self._soon()
 
     def own(self) -> Feed:
-        """The feed that only this one reads, from now until it is in step again."""
+        """The feed that only this one reads, from now until it is in step again. Raises: Refusal 1001, there is none any more."""
         if self.group is not None:
             feed = self.line.front.hub.fork(self.group.feed)
             self.group.remove(self)
             self.alone(feed)
-        assert self._feed is not None  # noqa: S101 - where there is no group there is a feed, until `leave`
+        if self._feed is None:
+            raise Refusal(Code.GOING_AWAY, "the connection has ended")
         return self._feed
 
     def full(self) -> None:
