@@ -54,6 +54,7 @@ class _Watched:
     def __init__(self, app: Any, port: int) -> None:
         self._app, self._port = app, port
         self._given_up: set[tuple[str, int]] = set()  # clients who have a moment to take the last bytes
+        self._running: set[asyncio.Task[Any]] = set()  # one for each request
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         whole, last = True, ""  # whether all of an answer was sent, and the type of what was sent
@@ -61,8 +62,11 @@ class _Watched:
         async def watched_send(message: Any) -> None:
             nonlocal whole, last
             whole, last = False, message["type"]
-            await (_begun(send(message)) if last == "websocket.close" else send(message))
-            whole = last != "http.response.start" and not message.get("more_body")
+            if last == "websocket.close":
+                whole = await _done(send(message))
+            else:
+                await send(message)
+                whole = last != "http.response.start" and not message.get("more_body")
 
         async def watched_receive() -> Any:
             return _GONE if last == "websocket.close" else await receive()
@@ -70,9 +74,21 @@ class _Watched:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        self._runs(asyncio.current_task())
         await self._app(scope, watched_receive, watched_send)
-        if not whole and scope["type"] == "http" and scope["http_version"] != "2":  # whose streams share a connection
+        if not whole and scope["http_version"] != "2":  # whose streams share a connection
             self._give_up(*scope["client"])
+
+    def _runs(self, task: asyncio.Task[Any] | None) -> None:
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def end(self) -> None:
+        """Wait for what is under way, but not long."""
+        await asyncio.sleep(_LAST)
+        if self._running:
+            await asyncio.wait(self._running, timeout=GRACE)
 
     def _give_up(self, host: str, port: str | int) -> None:
         if not self._given_up:
@@ -84,10 +100,13 @@ class _Watched:
         self._given_up.clear()
 
 
-async def _begun(sending: Awaitable[None]) -> None:
-    """Wait a moment for what granian is doing already."""
-    with suppress(TimeoutError):
+async def _done(sending: Awaitable[None]) -> bool:
+    """Wait a moment for what granian is doing already; whether it told of its end."""
+    try:
         await asyncio.wait_for(sending, _LAST)
+    except TimeoutError:
+        return False
+    return True
 
 
 def cut_off(port: int, clients: Container[object] | None = None) -> None:
@@ -105,7 +124,8 @@ async def serve(app: Any, config: Settings, drain: Callable[[], Awaitable[None]]
     stop = stop or on_signals()
     listening = taken_over(config)
     port = listening.getsockname()[1]
-    server = _Server(_Watched(app, port), config, listening)
+    watched = _Watched(app, port)
+    server = _Server(watched, config, listening)
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -114,7 +134,7 @@ async def serve(app: Any, config: Settings, drain: Callable[[], Awaitable[None]]
     server.stop()  # type: ignore[no-untyped-call]
     asyncio.get_running_loop().call_later(GRACE, cut_off, port)
     await serving
-    await asyncio.sleep(_LAST)
+    await watched.end()
 
 
 def _translated(config: Settings) -> dict[str, Any]:
