@@ -7,7 +7,7 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 from .asgi import run
-from .publisher import encode, listen, obey, port_of
+from .publisher import BACKLOG, encode, listen, obey, port_of
 
 
 async def main() -> None:
@@ -26,7 +26,7 @@ async def main() -> None:
     def publish(data: dict[str, Any]) -> None:
         broadcast(readers, encode(data).decode())
 
-    async with serve(reader, sock=listening, compression=None):
+    async with serve(reader, sock=listening, compression=None, backlog=BACKLOG):
         await obey(publish, port_of(listening))
 
 
