@@ -24,6 +24,7 @@ READERS = 200
 LIMITS = (50, 250)  # milliseconds; the 99th percentile of delays that a rate is still called good with
 _WARM = 50  # readers before memory is first looked at: what is loaded once is not theirs
 _SETTLE = 20.0  # seconds for a server to take in a crowd
+_LOOK = 0.2  # seconds, in which it is seen whether it has something to do
 _IDLE = 0.03  # of a core: what a server uses that has nothing to do, at the most
 _TRIES = 3
 _DISTURBED = 0.05  # of the time, for which others kept the server from its core
@@ -311,14 +312,13 @@ def _inside(stage: Stage, measure: str, lane: Lane, repeat: int, at: float, *arg
 
 def _settled(playing: Playing) -> int:
     """Its memory, once it has nothing to do any more: who waits for an answer has only sent a request so far."""
-    until, before = time.monotonic() + _SETTLE, playing.program.cpu()
+    program, until = playing.program, time.monotonic() + _SETTLE
     while time.monotonic() < until:
-        time.sleep(0.2)
-        now = playing.program.cpu()
-        if now - before < _IDLE * 0.2:
+        before = program.cpu() + program.kept_waiting()  # what it wanted to do
+        time.sleep(_LOOK)
+        if program.cpu() + program.kept_waiting() - before < _IDLE * _LOOK:
             break
-        before = now
-    return playing.program.rss()
+    return program.rss()
 
 
 def _fault(counted: Round) -> str:
