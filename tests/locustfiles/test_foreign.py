@@ -73,7 +73,7 @@ async def test_delays_of_foreign_servers_are_measured_in_microseconds(tmp_path: 
     await site.start()
     port = runner.addresses[0][1]
     (tmp_path / "mine.py").write_text(LOCUSTFILE.replace("{url}", f"http://127.0.0.1:{port}"))
-    stats = await locust(tmp_path / "mine.py", "-u", "3", "-r", "3", "-t", "2s")
+    stats = await locust(tmp_path / "mine.py", "-u", "3", "-r", "3", "-t", "6s")
     await runner.cleanup()
     assert {name.rpartition(" ")[0] for name in stats} == {"deliver"}  # nothing lost, doubled, disordered or cut
     assert {name.split()[1] for name in stats} == {"websocket", "sse", "longpoll"}
