@@ -139,8 +139,17 @@ class Admission:
         self._count(transport, request)
         return Stream(feed, beat)
 
-    def poll(self, transport: Transport, request: Request) -> Batch | Poll:
-        """The answer, or what to wait for. Raises: Refusal."""
+    def poll(self, transport: Transport, request: Request, question: str = "") -> Batch | Poll:
+        """The answer, or what to wait for.
+
+        Args:
+            transport: a transport of one batch.
+            request: what is asked.
+            question: all that is asked in one string; who asks the same may take the same, see `Hub.recall`.
+
+        Raises:
+            Refusal: it is not to be had.
+        """
         options = self.hub.options
         wait = parse_seconds("wait", request.query.get("wait"), options.poll_wait, options.poll_wait_max)
         since = request.since()
@@ -152,6 +161,8 @@ class Admission:
                 self._count(transport, request)
                 return Poll(feed, wait)
             feed.leave()
+        elif question and "why" not in request.query:  # which is to be counted
+            self.hub.log.remember(question, batch)
         self._count(transport, request)
         return batch
 

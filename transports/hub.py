@@ -130,6 +130,13 @@ class Hub:
         gaps, batch, _ = log.after(since.offset, self._checked(channels), self.options.batch_bytes)
         return batch if batch.items and not gaps else None
 
+    def recall(self, question: str) -> Batch | None:
+        """What `question` was answered with when it was last asked, if that is still the answer; see `Log.remember`."""
+        if self._closing is not None:
+            return None
+        self._evict()
+        return self.log.recall(question)
+
     def fork(self, feed: Feed) -> Feed:
         """A feed of its own for one of those who share `feed`, at the same place."""
         own = self._open_feed(feed.channels, None)

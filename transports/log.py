@@ -91,6 +91,7 @@ class Log:
         self.head = 0  # the highest offset seen, in whichever channel
         self._rings: dict[str, _Ring] = {}
         self._slices: dict[tuple[int, tuple[str, ...], int], Slice] = {}  # handed out since the last change
+        self._answers: dict[str, Batch] = {}  # of those slices, by the question
 
     def __len__(self) -> int:
         return sum(map(len, self._rings.values()))
@@ -113,7 +114,7 @@ class Log:
         ring.append(event, self.count)
         self.head = event.offset
         if self._slices:
-            self._slices.clear()
+            self._forget()
 
     def evict(self, now: float) -> None:
         """Let go of the events that are older than `age` at `now` (seconds since 1970)."""
@@ -124,7 +125,7 @@ class Log:
                 place += 1
             if place > ring.start:
                 ring.let_go(place - ring.start)
-                self._slices.clear()
+                self._forget()
 
     def gaps(self, offset: int, channels: Sequence[str], told: Mapping[str, int] = _NOTHING_TOLD) -> list[Gap]:
         """What a reader at `offset` has missed for good. `told`: per channel, through which offset it knows of that
@@ -157,9 +158,21 @@ class Log:
             found = self._read(offset, channels, limit, told)
             if not told:
                 if len(self._slices) >= _SLICES:  # readers all over the log share nothing, and must not fill the memory
-                    self._slices.clear()
+                    self._forget()
                 self._slices[key] = found
         return found
+
+    def remember(self, question: str, answer: Batch) -> None:
+        """Keep what `after` has just given for `question`, whatever that means to who asks, until something changes."""
+        self._answers[question] = answer
+
+    def recall(self, question: str) -> Batch | None:
+        """The answer to `question`, if nothing has changed since it was given."""
+        return self._answers.get(question)
+
+    def _forget(self) -> None:
+        self._slices.clear()
+        self._answers.clear()
 
     def _read(self, offset: int, channels: tuple[str, ...], limit: int, told: Mapping[str, int]) -> Slice:
         behind = []  # per channel that has any, the events behind `offset`

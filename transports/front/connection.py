@@ -20,7 +20,7 @@ from ..transport import HEADERS, Transport
 from ..watch import Watch
 from ..websocket import WANTED
 from .exchanges import Commands, Ended, Exchange, Lingering, Opening
-from .framing import Framing, chunked, date, stream_head, switch_head, whole
+from .framing import Whole, chunked, date, stream_head, switch_head, whole
 from .readers import Streaming, Talk, Waiting
 from .requests import LAST_CHUNK, Head, Part, RequestError, Requests, answer
 
@@ -31,6 +31,7 @@ _log = logging.getLogger("transports")
 _HELD_MOST = 65_536  # bytes that may wait for the answer to the request before them
 _FLUSH = 5.0  # seconds for a client to take the last bytes
 _QUERY = re.compile(rb'[!"$-~]{1,4096}')  # what may stand in one; no space and no line end, so that it is one
+_UNIQUE = re.compile("&_=[^&]*$")  # what makes every poll another one for caches on the way, and is nothing to us
 _HTTP2 = b"PRI * HTTP/2.0\r\n"  # how it begins without TLS (RFC 9113 3.4)
 
 
@@ -43,15 +44,15 @@ class Again:
         target: its path and query, as they came.
         lines: its header lines, as they came.
         shared: headers of the answer.
-        frame: makes the answer.
+        whole: makes the answer.
     """
 
-    __slots__ = ("_beginning", "_end", "_request", "frame", "shared", "transport")
+    __slots__ = ("_beginning", "_end", "_request", "shared", "transport", "whole")
 
     def __init__(
-        self, transport: Transport, request: Request, target: bytes, lines: bytes, shared: Headers, frame: Framing
+        self, transport: Transport, request: Request, target: bytes, lines: bytes, shared: Headers, whole: Whole
     ) -> None:
-        self.transport, self.shared, self.frame = transport, shared, frame
+        self.transport, self.shared, self.whole = transport, shared, whole
         self._request = request
         self._beginning = b"GET %b?" % target.partition(b"?")[0]
         self._end = b" HTTP/1.1\r\n%b\r\n" % lines
@@ -380,28 +381,35 @@ class Connection(asyncio.BufferedProtocol):
         if transport.many:
             self._stream(transport, request, head, shared)
         else:
-            frame = whole(transport.frame, transport.content_type, tuple(shared), self._keep, self._version)
-            self._poll(transport, request, frame)
+            answer = whole(transport.frame, transport.content_type, tuple(shared), self._keep, self._version)
+            self._poll(transport, request, answer)
             if self._keep and self._version == "1.1" and self._requests is not None and (lines := self._requests.repeated):
-                self._again = Again(transport, request, head.target, lines, shared, frame)
+                self._again = Again(transport, request, head.target, lines, shared, answer)
 
     def _poll_again(self, again: Again, query: str) -> None:
         """Answer a poll whose head is known to be sound, and all that follows from it but for the query."""
+        question = _UNIQUE.sub("", query)
+        batch = self.front.hub.recall(question)
+        if batch is not None:  # as it is for all who have what others have
+            self.answered(again.whole.around(batch.framed(again.transport.frame)))
+            if self._held:
+                self.deal()
+            return
         try:
             request = again.request(query)
             request.check_version()
-            self._poll(again.transport, request, again.frame)
+            self._poll(again.transport, request, again.whole, question)
         except Refusal as refusal:
             self.refuse(refusal, headers=again.shared)
         if self._held and self.exchange is None:
             self.deal()
 
-    def _poll(self, transport: Transport, request: Request, frame: Framing) -> None:
-        found = self.front.admission.poll(transport, request)
+    def _poll(self, transport: Transport, request: Request, answer: Whole, question: str = "") -> None:
+        found = self.front.admission.poll(transport, request, question)
         if isinstance(found, Batch):
-            self.answered(found.framed(frame))
+            self.answered(answer.around(found.framed(transport.frame)))
         else:
-            self.exchange = waiting = Waiting(self, found, frame)
+            self.exchange = waiting = Waiting(self, found, answer)
             waiting.begin(found.wait)
 
     def _stream(self, transport: Transport, request: Request, head: Head, shared: Headers) -> None:

@@ -31,24 +31,43 @@ def chunked(frame: Frame) -> Framing:
     return lambda items: chunk(frame(items))
 
 
+class Whole:
+    """Whole answers: a framing for those who wait for the same, and what stands around a body that is framed already.
+
+    Args:
+        frame: of a transport.
+        kind: its content type.
+        shared: more headers.
+        keep_alive: whether the connection stays open.
+        version: of HTTP.
+    """
+
+    __slots__ = ("_before", "_behind", "_frame", "_keep_alive", "_kind", "_second", "_shared", "_version")
+
+    def __init__(self, frame: Frame, kind: str, shared: Headers, keep_alive: bool, version: str) -> None:
+        self._frame, self._kind, self._shared = frame, kind, shared
+        self._keep_alive, self._version = keep_alive, version
+        self._second = 0  # when the head was made, which says so
+        self._before = self._behind = b""  # the length of the body
+
+    def __call__(self, items: Sequence[Encoded]) -> bytes:
+        """The answer that carries `items`."""
+        return self.around(self._frame(items))
+
+    def around(self, body: bytes) -> bytes:
+        """The answer that carries `body`."""
+        if (now := int(time.time())) != self._second:
+            self._second = now
+            lines = ((b"content-type", self._kind.encode()), *HEADERS, *self._shared, _date(now))
+            head = answer(200, lines, b"", keep_alive=self._keep_alive, version=self._version)
+            self._before, _, self._behind = head.rpartition(b"content-length: 0\r\n")
+        return b"%bcontent-length: %d\r\n%b%b" % (self._before, len(body), self._behind, body)
+
+
 @lru_cache(256)  # origins are of many kinds where "*" may connect
-def whole(frame: Frame, kind: str, shared: Headers, keep_alive: bool, version: str) -> Framing:
-    """A whole answer that carries the items."""
-    mark = b"content-length: 0\r\n"
-
-    @lru_cache(1)
-    def head(second: int) -> tuple[bytes, bytes]:
-        """Of an answer in that second, what is before the length of its body, and behind it."""
-        lines = ((b"content-type", kind.encode()), *HEADERS, *shared, _date(second))
-        before, _, behind = answer(200, lines, b"", keep_alive=keep_alive, version=version).rpartition(mark)
-        return before, behind
-
-    def framing(items: Sequence[Encoded]) -> bytes:
-        body = frame(items)
-        before, behind = head(int(time.time()))
-        return b"%bcontent-length: %d\r\n%b%b" % (before, len(body), behind, body)
-
-    return framing
+def whole(frame: Frame, kind: str, shared: Headers, keep_alive: bool, version: str) -> Whole:
+    """The same for all with the same, so that who waits for the same is in one group."""
+    return Whole(frame, kind, shared, keep_alive, version)
 
 
 def stream_head(kind: str, shared: Headers, chunks: bool) -> bytes:
