@@ -132,9 +132,8 @@ class Hub:
 
     def recall(self, question: str) -> Batch | None:
         """What `question` was answered with when it was last asked, if that is still the answer; see `Log.remember`."""
-        if self._closing is not None:
+        if self._closing is not None or time.time() >= self._evict_at:
             return None
-        self._evict()
         return self.log.recall(question)
 
     def fork(self, feed: Feed) -> Feed:

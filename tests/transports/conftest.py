@@ -39,6 +39,14 @@ BRISK = Pace(backoff=0.02, backoff_most=0.1, at_once=0.02, gap=0.1, opens=1000, 
 """For tests that cut far more often than any network does: come back at once, and as often as it takes."""
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What an edge cannot do is not asked of it."""
+    cannot = [item for item in items if item.get_closest_marker("front_only") and item.callspec.params["edge"] != "front"]
+    if cannot:
+        config.hook.pytest_deselected(items=cannot)
+        items[:] = [item for item in items if item not in set(cannot)]
+
+
 @pytest.fixture(params=TRANSPORTS, ids=lambda transport: transport.name)
 def transport(request: pytest.FixtureRequest) -> Transport:
     return request.param

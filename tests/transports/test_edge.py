@@ -211,8 +211,6 @@ async def served(kind: str, *, pem: Path | None = None, **settings: object) -> A
 
 @pytest.fixture
 def edge(request: pytest.FixtureRequest) -> Edge:
-    if request.param != "front" and (only := request.node.get_closest_marker("front_only")):  # of these arguments
-        pytest.skip(only.args[0])
     return partial(served, request.param)
 
 

@@ -31,7 +31,6 @@ _log = logging.getLogger("transports")
 _HELD_MOST = 65_536  # bytes that may wait for the answer to the request before them
 _FLUSH = 5.0  # seconds for a client to take the last bytes
 _QUERY = re.compile(rb'[!"$-~]{1,4096}')  # what may stand in one; no space and no line end, so that it is one
-_UNIQUE = re.compile("&_=[^&]*$")  # what makes every poll another one for caches on the way, and is nothing to us
 _HTTP2 = b"PRI * HTTP/2.0\r\n"  # how it begins without TLS (RFC 9113 3.4)
 
 
@@ -82,6 +81,7 @@ class Connection(asyncio.BufferedProtocol):
         "_asked",
         "_error",
         "_hand_over",
+        "_heard",
         "_held",
         "_keep",
         "_parts",
@@ -109,6 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         self._hand_over = hand_over
         self._requests: Requests | None = None
         self._parts: list[Part] | None = None  # of requests that were read and have not been dealt with; few, and mostly none
+        self._heard = False  # there was a request since the watch was told of one
         self._held = b""  # what came behind them
         self._again: Again | None = None  # how the last request looked, if it was a poll
         self._error: RequestError | None = None  # what is behind them is no request
@@ -387,11 +388,17 @@ class Connection(asyncio.BufferedProtocol):
                 self._again = Again(transport, request, head.target, lines, shared, answer)
 
     def _poll_again(self, again: Again, query: str) -> None:
-        """Answer a poll whose head is known to be sound, and all that follows from it but for the query."""
-        question = _UNIQUE.sub("", query)
+        """Answer a poll whose head is known to be sound, and all that follows from it but for the query.
+
+        In that, `_` makes every poll another one for caches on the way; what is asked is the rest.
+        """
+        question, _, unique = query.rpartition("&_=")
+        if not question or "&" in unique:
+            question = query
         batch = self.front.hub.recall(question)
-        if batch is not None:  # as it is for all who have what others have
-            self.answered(again.whole.around(batch.framed(again.transport.frame)))
+        if batch is not None and self._keep:  # as it is for all who have what others have
+            self.transport.write(again.whole.around(batch.framed(again.transport.frame)))
+            self._heard = True
             if self._held:
                 self.deal()
             return
@@ -452,6 +459,9 @@ class Connection(asyncio.BufferedProtocol):
         elif self._asked:
             self._keep = False
             self.refuse(Refusal(Code.SILENT, "the request did not arrive in time"))
+        elif self._heard:
+            self._heard = False
+            self.watch.begin(self.front.idle)
         else:
             self.close()
 
