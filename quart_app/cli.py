@@ -76,7 +76,7 @@ def serve(
         raise click.UsageError("several workers need a broker that they share; memory:// lives in one process")
     if front == "on" and server != "hypercorn":
         raise click.UsageError(f"--front on: the front is Hypercorn's, {server} serves all by itself")
-    from transports.serve import address, configuration, listen
+    from transports.serve import address, configuration, listen, set_aside
     from transports.serve import serve as hypercorn
     from transports.servers import find_loop, find_server
 
@@ -100,6 +100,7 @@ def serve(
     click.echo(f"everywire serves {url}/  (stream at {url}{hub.options.mount}, Ctrl-C stops)")
     try:
         config = configuration(listening, hub.options, certfile=certfile, keyfile=keyfile)
+        set_aside()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(run(app, config, hub.close))
     except ssl.SSLError as error:

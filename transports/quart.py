@@ -23,7 +23,7 @@ from .front import Front
 from .hub import Hub
 from .ladder import LADDER
 from .options import PREFIX, options_from
-from .serve import address, configuration, listen, serve
+from .serve import address, configuration, listen, serve, set_aside
 from .transport import Transport
 
 
@@ -107,6 +107,7 @@ class Live:
         listening = listen(host, port)
         print(f"serving {address(listening)}/  (Ctrl-C stops)", flush=True)  # noqa: T201 - for whoever started it
         config = configuration(listening, self.hub.options)
+        set_aside()
         asyncio.run(serve(self._app, config, self.hub.close, front=self.front if front else None))
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from quart import Quart
 
 from transports.quart import Live
-from transports.serve import configuration
+from transports.serve import configuration, set_aside
 from transports.serve import serve as hypercorn
 from transports.servers import LOOPS, SERVERS, find_loop, find_server
 
@@ -31,6 +31,7 @@ async def main(asked: argparse.Namespace) -> None:
     live = Live(app, channels=["*"], history_count=_HISTORY, beat=60.0)
     hub = live.hub
     serve = partial(hypercorn, front=live.front) if asked.front == "on" else find_server(asked.server)
+    set_aside()
     listening = listen()
     config = configuration(listening.dup(), hub.options)
     await hub.open()
