@@ -25,6 +25,7 @@ _offset = attrgetter("offset")
 _NOTHING_TOLD: Mapping[str, int] = {}
 _NO_EVENTS = Batch(())
 _SLICES = 64  # kept for readers at the same place; each may hold a whole batch
+_ANSWERS = 1024  # kept of them, each with its question, which may have a few thousand bytes
 
 
 class Gap(NamedTuple):
@@ -164,6 +165,8 @@ class Log:
 
     def remember(self, question: str, answer: Batch) -> None:
         """Keep what `after` has just given for `question`, whatever that means to who asks, until something changes."""
+        if len(self._answers) >= _ANSWERS:  # whoever asks in ever other words must not fill the memory
+            self._answers.clear()
         self._answers[question] = answer
 
     def recall(self, question: str) -> Batch | None:

@@ -56,6 +56,17 @@ async def test_a_poll_gets_at_once_what_is_there_and_else_waits() -> None:
     assert (waiting.wait, waiting.feed.position, admission.hub.readers) == (7, f"{epoch}.1", 1)
 
 
+async def test_who_asks_the_same_in_ever_other_words_fills_no_memory() -> None:
+    admission = await an_admission()
+    epoch = admission.hub.log.epoch
+    await admission.hub.publish("a", 1)
+    questions = [f"channels=a&since={epoch}.0&x={number}" for number in range(5000)]
+    for question in questions:
+        assert isinstance(admission.poll(LONGPOLL, asking(question), question), Batch)
+    assert admission.hub.recall(questions[-1]) is not None
+    assert sum(admission.hub.recall(question) is not None for question in questions) <= 1024
+
+
 @pytest.mark.parametrize("since", ["gone.5", "future", "evicted"])
 async def test_a_poll_is_told_what_is_lost(since: str) -> None:
     admission = await an_admission(history_count=2)
