@@ -236,6 +236,8 @@ class Talk(Reader):
             self.line.watch.end()  # it lives; a client that asks for answers of its own has to go on asking
 
     def _take(self, frame: Frame | FrameError) -> None:
+        if _has(frame, PONG):
+            return  # says that somebody lives, and that has been noted
         if self._task is not None and not _has(frame, PING):
             self._waiting.append(frame)  # even an end: what was said before it is done before it
         elif isinstance(frame, FrameError):
