@@ -601,6 +601,23 @@ async def test_a_body_that_nobody_wants_is_no_request(edge: Edge) -> None:
         await goes_on_or_ends(place, connection)
 
 
+async def test_a_body_that_nobody_wants_is_no_request_however_often_and_late_it_comes(edge: Edge) -> None:
+    """What a poll after a poll looks like says where it ends, too."""
+    async with edge() as place:
+        connection = await place.connect()
+        await place.hub.publish("a", 1)
+        body = commands(body=b'{"do":"publish","channel":"b","data":1}')
+        with suppress(OSError, asyncio.IncompleteReadError):  # one edge lets go of a connection after such a request
+            for _ in range(5):
+                connection.send(place.poll(f"Content-Length: {len(body)}"))
+                assert (await connection.answer())[0] == 200
+                connection.send(body)
+                await turns()
+            connection.send(place.poll())
+            assert len(json.loads((await connection.answer())[2])) == 1
+        assert "b" not in place.hub.log
+
+
 # --- ways in that are none
 
 
@@ -747,6 +764,16 @@ async def test_an_upgrade_where_there_is_none_to_be_had_is_not_granted(edge: Edg
         assert (await connection.head())[0] >= 200
 
 
+@front_only("Hypercorn keeps the connection")
+async def test_what_is_behind_an_upgrade_that_was_not_granted_is_not_kept(edge: Edge) -> None:
+    async with edge() as place:
+        connection = await place.connect()
+        connection.send(request("/live/poll?channels=a", *UPGRADE), PAGE * 2)
+        with suppress(ConnectionResetError):
+            await connection.answer()
+        await connection.rest()
+
+
 @front_only("Hypercorn answers 400 to them")
 async def test_frames_that_come_with_the_handshake_are_heard(edge: Edge) -> None:
     async with edge() as place:
@@ -837,6 +864,14 @@ async def test_a_pong_that_nobody_asked_for_is_passed_over(edge: Edge) -> None:
         websocket.connection.send(websocket.frames.pong(b"x"))
         websocket.say({"do": "ping", "ref": 1})
         assert (await websocket.items())[0]["ok"]
+
+
+async def test_commands_with_a_pong_between_them_are_all_heard(edge: Edge) -> None:
+    async with edge() as place:
+        websocket = await place.websocket()
+        first, second = [bytes(websocket.frames.send_data(json.dumps({"do": "ping", "ref": ref}))) for ref in (1, 2)]
+        websocket.connection.send(first, websocket.frames.pong(b""), second)
+        assert [(await websocket.items())[0]["ref"] for _ in range(2)] == [1, 2]
 
 
 async def test_a_command_in_fragments_with_a_ping_between_them_byte_by_byte(edge: Edge) -> None:

@@ -382,9 +382,14 @@ class Connection(asyncio.BufferedProtocol):
         if transport.many:
             self._stream(transport, request, head, shared)
         else:
+            if head.upgrade:  # to nothing that could be had here; what is behind it is not read as requests
+                self._keep = False
             answer = whole(transport.frame, transport.content_type, tuple(shared), self._keep, self._version)
             self._poll(transport, request, answer)
-            if self._keep and self._version == "1.1" and self._requests is not None and (lines := self._requests.repeated):
+            plain = (
+                self._keep and self._version == "1.1" and not head.body
+            )  # a body that nobody wants has to be read all the same
+            if plain and self._requests is not None and (lines := self._requests.repeated):
                 self._again = Again(transport, request, head.target, lines, shared, answer)
 
     def _poll_again(self, again: Again, query: str) -> None:
