@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import importlib
 import random
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import msgspec
@@ -32,7 +34,7 @@ def load(name: str) -> ModuleType:
 
 capacity, storm, worker = load("capacity"), load("storm"), load("worker")
 COSTS = worker.Costs(
-    publish=20e-6, turn=10e-6, item=2e-6, write=4e-6, byte=0.5e-9, poll=10e-6, connect=200e-6, handshake=300e-6,
+    publish=20e-6, turn=10e-6, item=2e-6, write=4e-6, cold=0.0, byte=0.5e-9, poll=10e-6, connect=200e-6, handshake=300e-6,
     beat=8e-6, envelope=90.0, memory=2700.0,
 )  # fmt: skip
 
@@ -117,6 +119,12 @@ def test_a_core_that_others_use_is_slower() -> None:
     alone, shared = (worker.Worker(COSTS, 1000, 100, busy=busy).run(told) for busy in (0.0, 0.5))
     assert shared.delays.mean == pytest.approx(2 * alone.delays.mean)
     assert shared.cpu == pytest.approx(alone.cpu)
+
+
+def test_a_core_that_has_rested_pays_more() -> None:
+    subject = worker.Worker(COSTS._replace(cold=4e-6), 100, 100)
+    seldom, often = (subject.run(worker.at_once(worker.regular(rate, 1.0))) for rate in (10.0, 1500.0))
+    assert seldom.delays.mean > 1.5 * often.delays.mean
 
 
 def test_the_same_luck_gives_the_same_and_another_another() -> None:
@@ -224,3 +232,20 @@ def test_the_plan_of_the_page_is_what_the_script_says() -> None:
     (words,) = commands(block)
     done = subprocess.run([sys.executable, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert block.text.partition("\n")[2] == done.stdout
+
+
+def test_the_tables_of_the_page_on_memory_are_what_was_measured() -> None:
+    memory = load("memory")
+    page = memory.PAGE.read_text()
+    for name, table in memory.tables(memory.kept()).items():
+        assert f"<!-- {name} -->\n\n{table}\n\n<!-- end -->" in page, f"run `memory.py --again --write`: {name} is out of date"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler, which the readers are made with")
+def test_a_reader_that_waits_holds_as_little_as_the_page_on_memory_says(tmp_path: Path) -> None:
+    memory = load("memory")
+    program = memory.compile_c(tmp_path, "load")["load"]
+    found = memory.parts(program, "wait", front=True, readers=300)
+    assert found["transports.front.connection.Connection"].count == pytest.approx(1.0, abs=0.2)  # a few of before, perhaps
+    assert sum(part.size for part in found.values()) < 3_500

@@ -16,6 +16,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+COLD = 0.010  # seconds of rest after which a core is as cold as it gets
+
 
 class Costs(NamedTuple):
     """What a worker pays: seconds of one core, and bytes. Measured by `capacity.py measure`."""
@@ -24,6 +26,7 @@ class Costs(NamedTuple):
     turn: float  # for each time that events are written, to however many
     item: float  # for each event in it
     write: float  # for each reader who is written to, however much
+    cold: float  # for that after a rest, beside it: caches are cold, and the other side has to be woken
     byte: float  # for each byte of that
     poll: float  # for a long poll that is answered, instead of a write
     connect: float  # for a reader who comes
@@ -32,13 +35,15 @@ class Costs(NamedTuple):
     envelope: float  # bytes around the data of an event, on the wire
     memory: float  # bytes per reader
 
-    def pass_of(self, readers: int, events: int, size: int) -> float:
-        """Seconds to write so many events to so many readers at once."""
-        return self.turn + self.item * events + readers * (self.write + self.byte * events * (size + self.envelope))
+    def pass_of(self, readers: int, events: int, size: int, rested: float = 0.0) -> float:
+        """Seconds to write so many events to so many readers at once, after a rest of so many seconds."""
+        write = self.write + self.cold * min(1.0, rested / COLD)
+        return self.turn + self.item * events + readers * (write + self.byte * events * (size + self.envelope))
 
-    def poll_pass_of(self, readers: int, events: int, size: int) -> float:
+    def poll_pass_of(self, readers: int, events: int, size: int, rested: float = 0.0) -> float:
         """Seconds to answer the polls of so many readers with so many events."""
-        return self.turn + self.item * events + readers * (self.poll + self.byte * events * (size + self.envelope))
+        poll = self.poll + self.cold * min(1.0, rested / COLD)
+        return self.turn + self.item * events + readers * (poll + self.byte * events * (size + self.envelope))
 
 
 class Event(NamedTuple):
@@ -156,11 +161,11 @@ class Worker(NamedTuple):
         while first < len(events):
             began = max(self._wakes(now, seen[first]), earliest)
             last = min(bisect_right(seen, began, first), first + self._most)
-            earliest = began + self.coalesce
+            earliest, rested = began + self.coalesce, began - now
             now = began + (last - first) * self.costs.publish * slower
             for readers, some in self._by_channel(events[first:last]):
                 begun = now + (self.costs.turn + self.costs.item * len(some)) * slower
-                now += self._pass(readers, len(some)) * slower
+                now += self._pass(readers, len(some), rested) * slower
                 passes += 1
                 for event in some:
                     delays.add(begun - event.due, now - event.due, readers)
@@ -189,9 +194,9 @@ class Worker(NamedTuple):
         for channel, some in found.items():
             yield self.readers // self.channels + (channel < self.readers % self.channels), some
 
-    def _pass(self, readers: int, events: int) -> float:
+    def _pass(self, readers: int, events: int, rested: float) -> float:
         work = self.costs.poll_pass_of if self.polls else self.costs.pass_of
-        return work(readers, events, self.size)
+        return work(readers, events, self.size, rested)
 
 
 def spread(readers: int, workers: int, luck: random.Random) -> list[int]:

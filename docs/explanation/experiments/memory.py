@@ -1,0 +1,418 @@
+"""Where the bytes of an idle reader go: the server's memory per reader, and its parts, object by object.
+
+    python docs/explanation/experiments/memory.py                    # all of it, ten minutes
+    python docs/explanation/experiments/memory.py --write            # keeps it in memory.json, and puts the tables into memory.md
+    python docs/explanation/experiments/memory.py --wires ws --readers 2000 --fronts on
+
+The server runs in a process of its own, the readers in another one (the load client of the benchmarks, in C: it needs a
+compiler). For each wire, with the front and without it:
+
+    RSS         what the operating system says that the process holds, per reader, at 2,000 and at 10,000 readers
+    traced      what Python asked for, says tracemalloc, in a run of its own
+    parts       every object that is there with the readers and was not there without them, by what holds it
+    kernel      what the kernel keeps beside the process, from its slabs; both ends are on this machine, so half of it
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import inspect
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections import Counter, deque
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[3]
+sys.path.insert(0, str(ROOT))
+
+from tests.benchmarks.load import Load
+from tests.benchmarks.program import Program, compile_c
+from tests.benchmarks.subjects.publisher import listen, port_of
+
+MEASURED, PAGE = Path(__file__).with_suffix(".json"), Path(__file__).parents[1] / "memory.md"
+WIRES = {"ws": "WebSocket", "sse": "SSE", "wait": "a waiting poll"}
+WARM = 50  # readers that are there before it is measured: first uses are not the readers' own
+BEAT = 5.0  # seconds; each reader is measured before its first beat, and behind it
+SHOWN = 24  # bytes that a part has at least, to have a line of its own
+
+# --- the server's side: a census of its objects
+
+_PLAIN = (
+    dict,
+    deque,
+    list,
+    tuple,
+    set,
+    frozenset,
+    type(WIRES.get),
+    type(Counter().most_common),
+    bytearray,
+    bytes,
+    str,
+    int,
+    float,
+)
+_NO_DICT = sys.getsizeof({})
+
+
+class Part(NamedTuple):
+    """What objects of one kind come to."""
+
+    count: float
+    size: float
+
+
+def name_of(thing: Any) -> str:
+    """Whose it is: the place of its type, or of the function that a coroutine runs."""
+    if inspect.iscoroutine(thing):
+        return f"{module_at(thing.cr_code.co_filename)}.{thing.cr_code.co_qualname}()"
+    return f"{type(thing).__module__}.{type(thing).__qualname__}".removeprefix("builtins.")
+
+
+@cache
+def module_at(path: str) -> str:
+    """The name of the module in the file at `path`."""
+    return next((name for name, module in sys.modules.items() if getattr(module, "__file__", None) == path), path)
+
+
+def attributes_of(thing: Any, referents: list[Any]) -> int:
+    """Bytes of its attributes where they are an array, as long as nobody asks for their dict; 0 where they are one."""
+    attributes = getattr(thing, "__dict__", None) if type(thing).__dictoffset__ else None
+    if not isinstance(attributes, dict) or any(each is attributes for each in referents):
+        return 0
+    return sys.getsizeof(attributes) - _NO_DICT
+
+
+def census() -> dict[str, Part]:
+    """All objects of the process, by kind; plain ones (dicts, strings, bound methods, …) by who holds them."""
+    gc.collect()
+    roots = gc.get_objects()
+    tracked = {id(each) for each in roots}
+    holders: dict[int, str] = {}
+    for holder in roots:
+        if not isinstance(holder, _PLAIN):
+            name = name_of(holder)
+            for each in gc.get_referents(holder):
+                if isinstance(each, _PLAIN):
+                    holders.setdefault(id(each), name)
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    seen: set[int] = set()
+    apart = {id(each) for each in (roots, tracked, holders, counts, sizes, seen)}
+    todo = [(each, "") for each in roots if id(each) not in apart]
+    while todo:
+        thing, above = todo.pop()
+        if id(thing) in seen or isinstance(thing, type):
+            continue
+        seen.add(id(thing))
+        referents = gc.get_referents(thing)
+        owner = (holders.get(id(thing)) or above) if isinstance(thing, _PLAIN) else ""
+        name = f"{owner}: {name_of(thing)}" if owner else name_of(thing)
+        sizes[name] += sys.getsizeof(thing)
+        counts[name] += 1
+        if not isinstance(thing, type(sys)) and (size := attributes_of(thing, referents)):
+            sizes[f"{name}, its attributes"] += size
+            counts[f"{name}, its attributes"] += 1
+        todo += [(each, owner or name) for each in referents if id(each) not in tracked and id(each) not in apart]
+    return {name: Part(counts[name], sizes[name]) for name in sizes}
+
+
+async def serve_until_told(front: bool, traced: bool) -> None:
+    """Serve, and answer what a line on standard input asks for: `rss`, `traced` or `census`."""
+    from quart import Quart
+
+    from transports.quart import Live
+    from transports.serve import configuration, serve
+
+    app = Quart("memory")
+    live = Live(app, channels=["*"], beat=BEAT, poll_wait_max=3600.0)
+    listening = listen()
+    config = configuration(listening.dup(), live.hub.options)
+    stop = asyncio.Event()
+    task = asyncio.create_task(serve(app, config, live.hub.close, stop=stop, front=live.front if front else None))
+    await live.hub.open()
+    await live.publish("a", 1)
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    print(json.dumps({"port": port_of(listening), "since": f"{live.hub.log.epoch}.1"}), flush=True)
+    if traced:
+        tracemalloc.start(1)
+    while line := (await lines.readline()).strip():
+        print(json.dumps(answer(line.decode())), flush=True)
+    task.cancel()
+    os._exit(0)  # how a server ends is not measured here
+
+
+def answer(asked: str) -> dict[str, Any]:
+    """What a line on standard input asks for."""
+    if asked == "census":
+        return {name: [*part] for name, part in census().items()}
+    gc.collect()
+    return {"bytes": rss_of_this() if asked == "rss" else tracemalloc.get_traced_memory()[0]}
+
+
+def rss_of_this() -> int:
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# --- the readers' side
+
+
+class Server(Program):
+    """The server, as a program that has said where it listens."""
+
+    def __init__(self, front: bool, *, traced: bool = False) -> None:
+        flags = ["--serve", *(["--front"] if front else []), *(["--traced"] if traced else [])]
+        super().__init__([sys.executable, __file__, *flags])
+        said = self.hear()
+        self.port, self.since = said["port"], said["since"]
+
+    def readers(self, program: str, wire: str) -> Load:
+        """The load client, that will open readers here."""
+        path = "/live/poll?channels=a&wait=3600&since=" + self.since if wire == "wait" else f"/live/{wire}?channels=a"
+        return Load(program, self.port, path, wire, flags=() if wire == "wait" else ("--hello",))
+
+    def bytes(self, what: str) -> int:
+        """`rss` or `traced`, once it has stopped changing."""
+        before = -1
+        while abs((now := self.ask(what, 120.0)["bytes"]) - before) > 8192:
+            before = now
+            time.sleep(0.5)
+        return int(now)
+
+
+KERNEL = ("TCP", "sock_inode_cache", "dentry", "filp", "eventpoll_epi")  # what a TCP connection is made of
+
+
+def slabs() -> dict[str, tuple[int, int]]:
+    """The kernel's objects, by cache: how many there are, and their size. Empty for who may not look: that is root's."""
+    try:
+        lines = Path("/proc/slabinfo").read_text().splitlines()[2:]
+    except OSError:
+        return {}
+    rows = [line.split() for line in lines]
+    return {row[0]: (int(row[1]), int(row[3])) for row in rows if row[0] in KERNEL}
+
+
+def buffered() -> int:
+    """Bytes that all TCP sockets of the machine hold in their buffers."""
+    pages = re.search(r"^TCP:.* mem (\d+)$", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if pages else 0
+
+
+class Held(NamedTuple):
+    """What an idle reader holds, in bytes."""
+
+    rss: float
+    kernel: dict[str, float]  # of the server's end alone
+
+
+def per_reader(program: str, wire: str, front: bool, readers: int) -> Held:
+    """RSS and the kernel's part per reader, at so many."""
+    with Server(front) as server, server.readers(program, wire) as load:
+        load.add(WARM)
+        before, kernel, held = server.bytes("rss"), slabs(), buffered()
+        opened = load.add(readers)
+        if opened.failed:
+            raise SystemExit(f"{opened.failed} of {readers} readers did not get in: is `ulimit -n` large enough?")
+        live_on(server, wire)
+        rss = (server.bytes("rss") - before) / readers
+        grown = {name: (now - kernel.get(name, (0, 0))[0]) * size / 2 / readers for name, (now, size) in slabs().items()}
+        grown["buffers"] = (buffered() - held) / 2 / readers
+        return Held(rss, grown)
+
+
+def traced(program: str, wire: str, front: bool, readers: int) -> float:
+    """Bytes that Python asked for, per reader."""
+    with Server(front, traced=True) as server, server.readers(program, wire) as load:
+        load.add(WARM)
+        before = server.bytes("traced")
+        load.add(readers)
+        live_on(server, wire)
+        return (server.bytes("traced") - before) / readers
+
+
+def parts(program: str, wire: str, front: bool, readers: int) -> dict[str, Part]:
+    """What is there with a reader and was not without it, by kind."""
+    with Server(front) as server, server.readers(program, wire) as load:
+        load.add(WARM)
+        server.ask("census", 300.0)  # what a census leaves behind is not the readers' either
+        before = server.ask("census", 300.0)
+        load.add(readers)
+        live_on(server, wire)
+        after = server.ask("census", 300.0)
+        nothing = [0, 0]
+        grown = {
+            name: Part(*((new - old) / readers for new, old in zip(part, before.get(name, nothing), strict=True)))
+            for name, part in after.items()
+        }
+        return {name: part for name, part in grown.items() if part.size >= 1}
+
+
+def live_on(server: Server, wire: str) -> None:
+    """Wait until all that was asked for has been dealt with, and each stream has had a beat and answered the ping in it:
+    what is held in the long run is there then.
+    """
+    before = -1.0
+    while (now := server.cpu()) - before > 0.01:
+        before = now
+        time.sleep(0.5)
+    if wire != "wait":
+        time.sleep(2.2 * BEAT)
+
+
+# --- tables
+
+GROUPS = {  # the first that a name begins with, or holds behind a `*`
+    "asyncio: the transport": ("asyncio.selector_events", "asyncio.transports", "asyncio.trsock", "weakref.KeyedRef"),
+    "asyncio: what is called when bytes come": ("asyncio.events.Handle", "_contextvars", "selectors", "tuple"),
+    "asyncio: a timer": ("asyncio.events.TimerHandle",),
+    "the socket": ("socket",),
+    "front: the connection": ("transports.front.connection", "transports.front.requests", "transports.front.heads"),
+    "front: the reader": ("transports.front.readers", "transports.front.exchanges", "transports.frames"),
+    "watches over what the client has to do": ("transports.watch",),
+    "the endpoints over ASGI, and Quart around them": (
+        "transports.asgi", "transports.quart", "transports.admission", "quart", "transports.transport", "transports.websocket"
+    ),
+    "the feed": ("transports.feed", "transports.hub", "transports.items", "transports.group"),
+    "Hypercorn": ("hypercorn", "transports.serve", "h11", "wsproto", "priority", "typing", "functools.partial"),
+    "asyncio: tasks, streams, queues, events": ("asyncio", "_asyncio", "weakref", "async_generator"),
+}  # fmt: skip
+REST = "entries in tables of all readers, and the rest"
+
+
+class Result(NamedTuple):
+    """What was measured of a wire, in bytes per reader."""
+
+    wire: str
+    front: bool
+    rss: dict[str, float]  # by the number of readers
+    kernel: dict[str, float]
+    traced: float
+    parts: dict[str, list[float]]  # count and bytes, by kind
+
+    def groups(self) -> dict[str, float]:
+        """Bytes by group."""
+        found: Counter[str] = Counter()
+        for name, (_, size) in self.parts.items():
+            found[next((title for title, starts in GROUPS.items() if name.startswith(starts)), REST)] += size
+        return found
+
+
+def measure(asked: argparse.Namespace) -> list[Result]:
+    """All that was asked for, told as it comes."""
+    found = []
+    with tempfile.TemporaryDirectory() as directory:
+        program = compile_c(Path(directory), "load")["load"]
+        for wire in asked.wires:
+            for front in [each == "on" for each in asked.fronts]:
+                held = {str(number): per_reader(program, wire, front, number) for number in asked.readers}
+                last = [*held.values()][-1]
+                came = parts(program, wire, front, asked.readers[0])
+                found.append(
+                    Result(
+                        wire,
+                        front,
+                        {number: each.rss for number, each in held.items()},
+                        last.kernel,
+                        traced(program, wire, front, asked.readers[0]),
+                        {name: [*part] for name, part in sorted(came.items(), key=lambda each: -each[1].size)},
+                    )
+                )
+                print(lines(found[-1]), flush=True)
+    return found
+
+
+def kept() -> list[Result]:
+    """What was measured last, and kept."""
+    return [Result(*each) for each in json.loads(MEASURED.read_text())]
+
+
+def lines(result: Result) -> str:
+    """A result for people: its sums, and its kinds of objects."""
+    told = [f"{WIRES[result.wire]}, front {'on' if result.front else 'off'}"]
+    told += [f"  {size:8.0f} bytes of RSS at {number} readers" for number, size in result.rss.items()]
+    told += [f"  {result.traced:8.0f} bytes that Python asked for"]
+    told += [f"  {sum(size for _, size in result.parts.values()):8.0f} bytes of objects"]
+    told += [f"    {size:8.0f} {count:6.2f}  {name}" for name, (count, size) in result.parts.items() if size >= SHOWN]
+    return "\n".join(told)
+
+
+def table(results: list[Result], front: bool) -> str:
+    """The parts of an idle reader, as a table in Markdown."""
+    some = [result for result in results if result.front is front]
+    rows = [[name, *(result.groups().get(name, 0.0) for result in some)] for name in [*GROUPS, REST]]
+    rows = [row for row in rows if max(row[1:]) >= SHOWN]
+    rows.append(["**all objects**", *(sum(result.groups().values()) for result in some)])
+    rows.append(["what Python asked for", *(result.traced for result in some)])
+    for number in some[0].rss:
+        rows.append([f"**RSS**, {int(number):,} readers", *(result.rss[number] for result in some)])
+    head = ["bytes per reader", *(WIRES[result.wire] for result in some)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *map(rounded, rows)))
+
+
+def objects(results: list[Result]) -> str:
+    """Every kind of object of a WebSocket behind the front."""
+    found = next(result for result in results if result.front and result.wire == "ws")
+    rows = [[f"`{name}`", f"{count:.0f}" if count >= 0.5 else "", f"{size:.0f}"] for name, (count, size) in found.parts.items()]
+    rows = [row for row in rows if int(row[2]) >= SHOWN]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (["object", "how many", "bytes"], ["---"] * 3, *rows))
+
+
+def kernel(results: list[Result]) -> str:
+    """What the kernel keeps of a connection."""
+    found = next(result for result in results if result.front and result.wire == "ws")
+    rows = [[f"`{name}`", f"{size:.0f}"] for name, size in found.kernel.items()]
+    rows.append(["**all**", f"{sum(found.kernel.values()):.0f}"])
+    return "\n".join("| " + " | ".join(row) + " |" for row in (["cache of the kernel", "bytes"], ["---"] * 2, *rows))
+
+
+def rounded(row: list[Any]) -> list[str]:
+    """The cells of a row."""
+    return [row[0], *(f"{each:,.0f}" for each in row[1:])]
+
+
+def write(results: list[Result]) -> None:
+    """Put the tables into the page."""
+    text = PAGE.read_text()
+    for name, made in tables(results).items():
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        text = f"{before}{mark}\n{made}\n\n{rest[rest.index('<!-- end -->') :]}"
+    PAGE.write_text(text)
+
+
+def tables(results: list[Result]) -> dict[str, str]:
+    """The tables of the page, by the names of their places."""
+    return {"on": table(results, True), "off": table(results, False), "objects": objects(results), "kernel": kernel(results)}
+
+
+def main(asked: argparse.Namespace) -> None:
+    """Measure, or read what was measured, and put it into the page if that is wanted."""
+    results = kept() if asked.again else measure(asked)
+    if asked.write:
+        MEASURED.write_text(json.dumps(results, indent=1) + "\n")
+        write(results)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wires", nargs="+", choices=list(WIRES), default=list(WIRES))
+    parser.add_argument("--readers", nargs="+", type=int, default=[2000, 10_000])
+    parser.add_argument("--fronts", nargs="+", choices=["on", "off"], default=["on", "off"])
+    parser.add_argument("--write", action="store_true", help="keep what was found, and put the tables into memory.md")
+    parser.add_argument("--again", action="store_true", help="measure nothing: take what was kept")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--front", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    asyncio.run(serve_until_told(arguments.front, arguments.traced)) if arguments.serve else main(arguments)
