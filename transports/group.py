@@ -104,11 +104,9 @@ class Group:
 
     def _part(self) -> None:
         """The feed has ended: everybody is told by itself, with a time to come back of its own."""
-        why = self.feed.bye
         for member in list(self._members):
             own = self._hub.fork(self.feed)
             self.remove(member)
-            own.end(None if why is None else self._hub.refusal(why.code))
             member.alone(own)
 
     def _begin_silence(self) -> None:

@@ -140,6 +140,8 @@ class Hub:
         """A feed of its own for one of those who share `feed`, at the same place."""
         own = self._open_feed(feed.channels, None)
         own.stand_like(feed)
+        if feed.bye is not None:  # who leaves between the word and its telling is told as well, with a time of its own
+            own.end(self.refusal(feed.bye.code))
         return own
 
     def _open_feed(self, names: tuple[str, ...], since: Position | None) -> Feed:

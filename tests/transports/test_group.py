@@ -167,6 +167,22 @@ async def test_everybody_is_told_that_the_server_stops_with_a_time_of_its_own() 
     assert hub.readers == 0
 
 
+async def test_who_leaves_when_the_end_has_been_said_and_not_been_told_is_told_as_well() -> None:
+    hub, groups = await a_hub()
+    client = Client(groups, hub.feed(["a"]))
+    await until(lambda: client.group)
+    closing = asyncio.create_task(hub.close())
+    await asyncio.sleep(0)  # the group is to tell it in the next turn
+    assert client.group is not None
+    own = hub.fork(client.group.feed)
+    client.group.remove(client)
+    client.alone(own)
+    await until(lambda: client.gone)
+    assert client.items[-1].code == int(Code.DRAINING)
+    async with asyncio.timeout(1):  # of five to wait for those who are not told
+        await closing
+
+
 async def test_a_silence_is_filled_for_all() -> None:
     hub, groups = await a_hub()
     clients = [Client(groups, hub.feed(["a"]), beat=0.01) for _ in range(2)]
