@@ -293,7 +293,7 @@ class Worker:
             self._server.close()
         self._loop.call_later(GRACE, _abort, self._config.connections)
         if self._front is not None:
-            self._front.close(GRACE)
+            await self._front.close(GRACE)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2 * GRACE)
         if self._living is not None:

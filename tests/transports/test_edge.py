@@ -1044,6 +1044,40 @@ async def test_one_that_asks_over_websocket_and_takes_no_answer_fills_no_memory(
 # --- the end
 
 
+async def test_a_server_that_stops_lets_what_it_said_last_be_taken(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
+    """Its event loop ends with it: what has not been taken by then is gone."""
+    loop = asyncio.get_running_loop()
+    connected: asyncio.Future[tuple[str, int]] = loop.create_future()
+    stopping = asyncio.Event()
+
+    async def serve() -> None:
+        async with edge(drain=30.0) as place:
+            host, port = place.url.removeprefix("http://").split(":")
+            loop.call_soon_threadsafe(connected.set_result, (host, int(port)))
+            await until(lambda: place.hub.readers == 1)
+            for each in place.front.connections if place.front else ():
+                each.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+            for _ in range(20):
+                await place.hub.publish("a", "x" * 60_000)
+                await asyncio.sleep(0)
+            loop.call_soon_threadsafe(stopping.set)
+
+    serving = asyncio.create_task(asyncio.to_thread(asyncio.run, serve()))
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.setblocking(False)
+        await loop.sock_connect(slow, await connected)
+        await loop.sock_sendall(slow, request("/live/sse?channels=a"))
+        await stopping.wait()
+        body = b""
+        while piece := await loop.sock_recv(slow, 1 << 20):
+            body = (body + piece)[-1000:]
+    assert body.endswith(b"\r\n0\r\n\r\n")
+    assert b'"bye","code":4503' in body
+    await serving
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_a_stream_ends_with_a_bye_and_the_last_chunk(edge: Edge) -> None:
     async with edge() as place:
         connection = await place.connect()

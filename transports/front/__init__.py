@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeAlias
 
 from ..admission import Admission
@@ -41,6 +42,7 @@ class Front:
         self.hub = admission.hub
         self.groups = Groups(admission.hub)
         self.connections: set[Connection] = set()
+        self._empty: asyncio.Event | None = None  # set when the last of them has ended, once the server stops
         self.transports = {transport.path: transport for transport in admission.transports}
         self.idle = max(admission.hub.options.beat, _IDLE)
         self.buffer = memoryview(bytearray(65_536))  # what is read is dealt with before anything else is read
@@ -64,12 +66,24 @@ class Front:
         """Whether a request that begins like this, and is none of another's, is served here."""
         return data.startswith(self._beginnings)
 
-    def close(self, seconds: float) -> None:
-        """End the connections of those who have been told: at once where nothing is under way, all of them after `seconds`."""
+    def let_go(self, connection: Connection) -> None:
+        """A connection is lost, or handed over."""
+        self.connections.discard(connection)
+        if self._empty is not None and not self.connections:
+            self._empty.set()
+
+    async def close(self, seconds: float) -> None:
+        """End the connections of those who have been told: at once where nothing is under way, all of them after `seconds`.
+
+        Until then they take what was said last.
+        """
+        self._empty = asyncio.Event()
         for connection in list(self.connections):
             connection.finish()
-        asyncio.get_running_loop().call_later(seconds, self._abort)
-
-    def _abort(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.connections:
+                    self._empty.clear()
+                    await self._empty.wait()
         for connection in list(self.connections):
             connection.abort()

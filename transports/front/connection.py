@@ -163,7 +163,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         self.gone = True
-        self.front.connections.discard(self)
+        self.front.let_go(self)
         self.watch.stop()
         if self._slow is not None:
             self._slow.stop()
@@ -283,7 +283,7 @@ class Connection(asyncio.BufferedProtocol):
         """Close when the client has taken everything; cut it off if it does not."""
         self.exchange = Ended(self)
         self.watch.begin(_FLUSH)
-        self.transport.close()
+        self.loop.call_soon(self.transport.close)  # asyncio would end a connection twice that is closed in `resume_writing`
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -339,7 +339,7 @@ class Connection(asyncio.BufferedProtocol):
         """Hand the connection over, from the request on that `data` begins with."""
         self.gone = True
         self.watch.stop()
-        self.front.connections.discard(self)
+        self.front.let_go(self)
         self._hand_over(self.transport, data)
 
     def _begin(self, head: Head) -> None:

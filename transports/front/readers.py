@@ -114,6 +114,8 @@ class Reader:
     def _farewell(self, feed: Feed) -> None:
         if (last := feed.last()) is not None:
             self.write(last.framed(self._frame))
+            if self.line.full:  # it is there until it has taken that: a server that stops waits for those who are
+                return
         self.leave()
         self.ended(feed.bye)
 
