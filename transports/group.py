@@ -24,7 +24,7 @@ class Member(Protocol):
     """What a group needs of who is in it."""
 
     group: Group | None
-    write: Callable[[bytes], Any]  # takes all; who then has bytes that were not sent leaves, with `alone`
+    write: Callable[[bytes], Any]  # takes all; who then has bytes that were not sent leaves, with a fork of the group's feed
 
     def beat(self, data: bytes) -> None:
         """Send what is said when there is nothing to say."""
@@ -81,10 +81,10 @@ class Group:
         """Write what there is to all; of much, a part in each turn of the event loop."""
         self._due = False
         if not self.feed.open:
-            self._part()
+            self._dissolve()
         elif (batch := self.feed.ready()) is not None:
             self._write(batch.framed(self._frame))
-            if not self._members:  # nobody took all of it
+            if not self._members:  # all have been answered, or nobody took all of it
                 return
             self._begin_silence()
             if self.feed.offset < self._hub.log.head:
@@ -102,7 +102,7 @@ class Group:
             self._due = True
             self._loop.call_soon(self.turn)
 
-    def _part(self) -> None:
+    def _dissolve(self) -> None:
         """The feed has ended: everybody is told by itself, with a time to come back of its own."""
         for member in list(self._members):
             own = self._hub.fork(self.feed)

@@ -63,7 +63,7 @@ class Front:
         return (head.method, head.target.partition(b"?")[0]) in self._ours
 
     def begins(self, data: bytes) -> bool:
-        """Whether a request that begins like this, and is none of another's, is served here."""
+        """Whether what begins like this may be a request that is served here; `serves` knows when all of its head is there."""
         return data.startswith(self._beginnings)
 
     def let_go(self, connection: Connection) -> None:

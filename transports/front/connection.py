@@ -153,7 +153,7 @@ class Connection(asyncio.BufferedProtocol):
             self.read(data)
 
     def eof_received(self) -> bool:
-        """See asyncio. Who has said all it wants to say may still wait for an answer, but not for a stream."""
+        """See asyncio. Who has said all it wants to say may still wait for an answer, but not for an event."""
         answering = isinstance(self.exchange, Opening) or (isinstance(self.exchange, Commands) and not self.exchange.reading)
         if answering or (self.exchange is None and self.full):
             self._keep = False

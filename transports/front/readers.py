@@ -266,7 +266,7 @@ class Talk(Reader):
                 del self._waiting[0]
                 replies, pinged = await hear(frame.payload.decode(), self.line.front.hub, self.own)
                 self._pinged |= pinged
-                if replies:
+                if replies and not self._closing:
                     self.line.write(ws_frame(self._transport.frame(replies)))
         except Refusal as refusal:
             self._end(refusal)
