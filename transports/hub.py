@@ -194,6 +194,9 @@ class Hub:
         finally:
             self._closed.set()
             await self._broker.close()
+            if self._quiet is not None:  # nobody reads any more; another life may have another event loop
+                self._quiet.cancel()
+                self._quiet = None
 
     def _empty_log(self) -> Log:
         return Log("", count=self.options.history_count, age=self.options.history_age)

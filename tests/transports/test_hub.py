@@ -216,6 +216,24 @@ async def test_a_pause_ends_a_window() -> None:
         await until(lambda over=over: asyncio.get_running_loop().time() >= over)
 
 
+def test_a_window_ends_with_its_hub_and_not_in_another_life_on_another_loop() -> None:
+    hub = hub_of(coalesce=0.05)
+
+    async def one_life() -> None:
+        await hub.open(anew=True)
+        with hub.feed(["a"]) as feed:
+            bell = Bell(feed)
+            await hub.publish("a", 1)
+            await hub.publish("a", 2)
+            await until(lambda: bell.rung, timeout=5)
+        await hub.publish("a", 3)  # it opens a window in which the hub is closed
+        await hub.publish("a", 4)
+        await hub.close()
+
+    for _ in range(3):
+        asyncio.run(one_life())
+
+
 async def test_without_a_window_every_event_rings() -> None:
     hub = hub_of()
     await hub.open()
