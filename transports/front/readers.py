@@ -333,6 +333,8 @@ class Talk(Reader):
         """No frame for too long, or nobody agreed to close."""
         if self._closing:
             self.line.abort()
+        elif self.line.full or self._task is not None:  # what it says is not read now: that is not its silence
+            self.line.watch.begin(self._patience)
         else:
             self._end(Refusal(Code.SILENT, f"no frame for {self._patience:g} s, though it was asked for one"))
 
