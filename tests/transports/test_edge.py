@@ -1015,6 +1015,27 @@ async def test_one_that_asks_on_and_on_and_takes_no_answer_is_given_up(edge: Edg
         await place.works()
 
 
+@front_only("of what ASGI does it is not known whether a client takes it")
+async def test_one_that_is_not_listened_to_is_not_silent(edge: Edge) -> None:
+    async with edge() as place:
+        websocket = await place.websocket()
+        websocket.say({"do": "ping", "ref": 1})
+        assert (await websocket.items())[0]["ok"]
+        websocket.connection.writer.transport.pause_reading()
+        (line,) = place.front.connections
+        while not line.full:
+            await place.hub.publish("a", "x" * 60_000)
+            await asyncio.sleep(0)
+        line.exchange.late()  # since it pinged, so much time has passed; it may have done so again
+        websocket.connection.writer.transport.resume_reading()
+        websocket.say({"do": "ping", "ref": 2})
+        end = b""
+        while b'"ref":2' not in end:
+            piece = await asyncio.wait_for(websocket.connection.reader.read(1 << 20), 10)
+            assert piece, "it was sent away"
+            end = (end + piece)[-1000:]
+
+
 @pytest.mark.parametrize("asked", ["ping", "command"])
 @front_only("Hypercorn answers into its memory for as long as the time-out lasts")
 async def test_one_that_asks_over_websocket_and_takes_no_answer_fills_no_memory(edge: Edge, asked: str) -> None:
@@ -1135,6 +1156,8 @@ ALIKE = [
     request("/live/sse"),
     request("/live/sse?channels=a&beat=soon"),
     request("/live/ws"),
+    request("/live/ws", SHOP),
+    request("/live/ws?v=2"),
     request("/live/poll/?channels=a"),
     request("/live//poll?channels=a"),
     request("/live/p%6Fll?channels=a"),

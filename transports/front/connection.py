@@ -375,11 +375,13 @@ class Connection(asyncio.BufferedProtocol):
             commands.begin(head)
             return
         transport = self.front.transports[request.path]
-        if transport.commands_up:
+        if transport.commands_up and head.upgrade:
             self._talk(transport, request, head)
             return
         request.check_version()
-        if transport.many:
+        if transport.commands_up:
+            self.refuse(Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, (*WANTED, *shared))
+        elif transport.many:
             self._stream(transport, request, head, shared)
         else:
             if head.upgrade:  # to nothing that could be had here; what is behind it is not read as requests
@@ -434,9 +436,6 @@ class Connection(asyncio.BufferedProtocol):
         streaming.begin(stream_head(transport.content_type, tuple(shared), chunks), stream)
 
     def _talk(self, transport: Transport, request: Request, head: Head) -> None:
-        if not head.upgrade:
-            self.refuse(Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, WANTED)
-            return
         assert self._requests is not None  # noqa: S101 - they have read the head
         rest, self._requests, self._parts = self._requests.rest + self._let_go(), None, None
         lines = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
