@@ -227,6 +227,14 @@ def test_the_tables_of_the_page_are_what_was_measured_and_follows_from_it() -> N
         assert f"<!-- {name} -->\n\n{table}\n\n<!-- end -->" in page, f"run `capacity.py write`: {name} is out of date"
 
 
+def test_what_was_measured_and_what_is_simulated_are_alike() -> None:
+    measured = msgspec.json.decode(capacity.MEASURED.read_bytes(), type=capacity.Measured)
+    for point in measured.checks:
+        found = capacity.simulated_check(measured.costs, point)
+        assert 0.5 < found.p50 / point.p50 < 2
+        assert 0.5 < found.cpu / point.cpu < 2
+
+
 def test_the_plan_of_the_page_is_what_the_script_says() -> None:
     (block,) = [block for block in blocks(PAGE, "console") if " plan " in block.text]
     (words,) = commands(block)

@@ -1,11 +1,11 @@
 """How many workers a crowd of readers needs, and what breaks first: measured on one core, simulated for all others.
 
-    python docs/explanation/experiments/capacity.py measure    # what one worker pays on this machine, two minutes: capacity.json
+    python docs/explanation/experiments/capacity.py measure    # what one worker pays on this machine: capacity.json
     python docs/explanation/experiments/capacity.py plan --readers 100000 --rate 5 --size 200
     python docs/explanation/experiments/capacity.py write      # puts the tables into capacity.md
 
-`measure` needs a C compiler and two cores: the load client of the benchmarks reads. The last thing that it does is to measure
-operating points that the costs were not taken from, so that the error of what is simulated is known. The simulations
+`measure` needs a C compiler and two cores: the load client of the benchmarks reads. It also measures
+operating points as a whole, so that the error of what is simulated is known. The simulations
 are in `worker.py` and `storm.py`.
 """
 
