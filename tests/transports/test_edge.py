@@ -472,6 +472,19 @@ async def test_a_client_that_has_no_more_to_say_still_gets_its_answer(edge: Edge
         assert await connection.rest() == b""
 
 
+async def test_a_client_that_ends_tls_behind_its_request_is_nothing_to_speak_of(
+    edge: Edge, pem: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with edge(pem=pem) as place:
+        connection = await place.connect()
+        connection.send(commands())
+        connection.writer.close()
+        with suppress(ConnectionError):
+            await connection.writer.wait_closed()
+        await place.works()
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     "sent",
     [

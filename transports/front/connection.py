@@ -157,7 +157,7 @@ class Connection(asyncio.BufferedProtocol):
         answering = isinstance(self.exchange, Opening) or (isinstance(self.exchange, Commands) and not self.exchange.reading)
         if answering or (self.exchange is None and self.full):
             self._keep = False
-            return True
+            return self.transport.get_extra_info("sslcontext") is None  # over TLS there is no half of a connection
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
