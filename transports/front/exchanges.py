@@ -99,6 +99,10 @@ class Opening(Ended):
         except Refusal as refusal:
             line.last()
             line.refuse(refusal)
+        except Exception:
+            _log.exception("the hub could not be opened")
+            line.last()
+            line.refuse(Refusal(Code.INTERNAL))
         else:
             line.exchange = None
             line.serve(self._head)

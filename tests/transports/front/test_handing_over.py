@@ -14,8 +14,10 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, StreamEnded
 
 from tests.transports.conftest import live
-from transports import Hub, Options
+from transports import Code, Hub, Options
 from transports.asgi import Endpoints
+from transports.brokers import Deliver
+from transports.brokers.memory import MemoryBroker
 from transports.front import Front
 from transports.testing import serving, until
 
@@ -151,3 +153,23 @@ async def test_a_page_and_a_stream_of_one_client() -> None:
         async with http.get(f"{url}/sse?channels=a") as response:
             assert b"hello" in await response.content.readuntil(b"\n\n")
             assert hub.readers == 1
+
+
+class _Broken(MemoryBroker):
+    async def tail(self, deliver: Deliver) -> str:
+        raise OSError("there is nobody")
+
+
+async def test_a_broker_that_fails_as_nobody_foresaw_is_answered_with_a_number() -> None:
+    hub = Hub(Options(channels=("*",)), broker=_Broken())
+    front = Front(Endpoints(hub).admission, "/live")
+
+    async def app(scope, receive, send) -> None:
+        while (message := await receive())["type"].startswith("lifespan"):
+            await send({"type": f"{message['type']}.complete"})
+
+    async with serving(app, front=front) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(ask("GET", "/live/poll?channels=a"))
+        assert json.loads(await asyncio.wait_for(answer(reader), 10))["code"] == int(Code.INTERNAL)
+        writer.close()
