@@ -164,12 +164,13 @@ async def test_who_takes_nothing_costs_no_memory_and_is_cut_off(
         slow = await reader_that_takes_nothing(url, transport)
         await until(lambda: hub.readers == 1)
         before = psutil.Process().memory_info().rss
-        for n in range(25_000):
+        n = 0
+        while n < 25_000 or hub.readers:  # what a busy machine leaves out, as lost, does not fill a socket
             await hub.publish("a", "x" * 1000)
+            n += 1
             if n % 100 == 0:
                 await asyncio.sleep(0)
-        assert psutil.Process().memory_info().rss - before < 16 << 20, "25 MB were published"
-        await until(lambda: not hub.readers)
+        assert psutil.Process().memory_info().rss - before < 16 << 20, "25 MB were published, or more"
         port = int(url.rpartition(":")[2])
         await until(lambda: not connections(port))
         slow.close()
