@@ -472,6 +472,24 @@ async def test_a_client_that_has_no_more_to_say_still_gets_its_answer(edge: Edge
         assert await connection.rest() == b""
 
 
+@front_only("Hypercorn keeps the connection")
+async def test_a_client_that_has_no_more_to_say_gets_all_its_answers_however_slowly_it_takes_them(edge: Edge) -> None:
+    async with edge() as place:
+        for _ in range(4):
+            await place.hub.publish("a", "x" * 60_000)
+        connection = await place.connect()
+        connection.writer.transport.pause_reading()
+        connection.send(commands(body=b'{"do":"ping"}'), place.poll() * 60)
+        connection.writer.write_eof()
+        await until(lambda: place.front.connections)
+        (line,) = place.front.connections
+        await until(lambda: line.full)
+        connection.writer.transport.resume_reading()
+        for _ in range(61):
+            assert (await connection.answer())[0] == 200
+        assert await connection.rest() == b""
+
+
 async def test_a_client_that_ends_tls_behind_its_request_is_nothing_to_speak_of(
     edge: Edge, pem: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -84,6 +84,7 @@ class Connection(asyncio.BufferedProtocol):
         "_heard",
         "_held",
         "_keep",
+        "_last",
         "_parts",
         "_paused",
         "_requests",
@@ -115,6 +116,7 @@ class Connection(asyncio.BufferedProtocol):
         self._error: RequestError | None = None  # what is behind them is no request
         self._asked = False  # a request has begun to come
         self._keep = True  # the connection, after the answer
+        self._last = False  # the client says no more: close when all that it said has been answered
         self._version = "1.1"
         self._paused = False
         self._slow: Watch | None = None  # over a client that is to take something
@@ -155,8 +157,8 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """See asyncio. Who has said all it wants to say may still wait for an answer, but not for an event."""
         answering = isinstance(self.exchange, Opening) or (isinstance(self.exchange, Commands) and not self.exchange.reading)
-        if answering or (self.exchange is None and self.full):
-            self._keep = False
+        if answering or (self.exchange is None and (self.full or self._parts or self._held)):
+            self._last = True
             return self.transport.get_extra_info("sslcontext") is None  # over TLS there is no half of a connection
         return False
 
@@ -326,6 +328,8 @@ class Connection(asyncio.BufferedProtocol):
             self._give(requests.rest + self._let_go())
         elif self._held:
             self.read(self._let_go())
+        elif self._last:
+            self.close()
         elif requests is not None and requests.under_way and not self._asked:
             self._asked = True
             self.watch.begin(self.front.hub.options.body_timeout)
