@@ -86,7 +86,10 @@ def serve(
         run, new_loop = find_server(server), find_loop(loop)
     except MissingExtraError as error:
         raise click.ClickException(str(error)) from error
-    app = create_app(channels=[*channels, "vitals"] if channels else ["*"])
+    try:
+        app = create_app(channels=[*channels, "vitals"] if channels else ["*"])
+    except ConfigError as error:
+        raise click.UsageError("--channel: a name has 1 to 128 of A-Z a-z 0-9 _ . : - and may end in *") from error
     live = app.extensions["live"]
     hub = live.hub
     if server == "hypercorn" and front != "off":

@@ -6,6 +6,9 @@ The words, one per thing:
 * **Epoch**: the name of one life of the log. **Position**: `epoch.offset`, "I have everything up to here".
 * **Item**: anything sent down a wire: `hello event beat lost reply bye`. **Batch**: the items that go out together.
 * **Log**: the kept events. **Feed**: what one reader reads; it has no queue. **Hub**: owns them, and who reads.
+  **Group**: readers **in step** with the log, its **members**, who share a feed.
+* **Edge**: where requests come in: the ASGI endpoints, or the **front**, on sockets of its own. **Admission**: what a
+  request asks for, and whether it may. **Exchange**: what a connection of the front is busy with.
 * **Broker**: where offsets come from. **Transport**: how batches are framed on one wire. **Command**: what a client
   sends up.
 

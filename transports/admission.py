@@ -27,8 +27,9 @@ from .websocket import choose_subprotocol
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 JSON: Final = b"application/json"
-SILENT_BEATS: Final = 2.5  # a client that pings is given up after so many beats without a frame
+SILENT_BEATS: Final = 2.5  # a client that pings, or that was asked by a ping, is given up after so many beats without a frame
 CLOSE_WAIT: Final = 2.0  # seconds for the other side to close a WebSocket that we have closed
+FLUSH: Final = 5.0  # seconds for a client to take the last bytes of a connection that we close
 _SPOKEN: Final = str(VERSION)
 _BEAT_LEAST = 1.0  # seconds; a client may ask for no shorter beats
 

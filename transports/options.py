@@ -16,6 +16,8 @@ from .errors import ConfigError
 
 PREFIX: Final = "LIVE_"
 
+_IDLE_LEAST: Final = 5.0
+
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]  # a day is for ever here
 _Pattern = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:\-]{0,127})?\*?$", min_length=1)]
 _Origin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/]+)$")]
@@ -49,6 +51,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     send_timeout: _Seconds = 30.0  # seconds until a reader that takes nothing is given up (4430)
     body_timeout: _Seconds = 10.0  # seconds for a request body to arrive (4408)
     drain: _Seconds = 3.0  # seconds that a stopping server gives its readers to take their `bye`
+
+
+def frame_bytes(options: Options) -> int:
+    """Bytes of a message that is not even read: we refuse it with 4413 long before, and this bounds the memory."""
+    return 4 * options.message_bytes
+
+
+def idle_seconds(options: Options) -> float:
+    """Seconds that a connection may be silent between two requests: a poller thinks between two polls."""
+    return max(options.beat, _IDLE_LEAST)
 
 
 def options_from(settings: Mapping[str, Any], *, prefix: str = "") -> Options:

@@ -26,12 +26,12 @@ from hypercorn.protocol.h2 import BUFFER_LOW_WATER, StreamBuffer
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.utils import wrap_app
 
+from .admission import FLUSH
 from .errors import ConfigError
 from .front import Front
-from .options import Options
+from .options import Options, frame_bytes, idle_seconds
 from .watch import Watch
 
-FLUSH = 5.0  # seconds for a client to take the last bytes of a connection that we close
 GRACE = 1.0  # seconds from the end of the drain until what is left is cut off
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048  # connections that may wait to be accepted: Hypercorn's 100 makes a burst of clients wait for seconds
@@ -182,10 +182,10 @@ def configuration(
     config.certfile, config.keyfile = certfile, keyfile
     config.backlog = _BACKLOG
     config.keep_alive_max_requests = _POLLS
-    config.keep_alive_timeout = max(options.beat, config.keep_alive_timeout)  # a poller thinks between two polls
+    config.keep_alive_timeout = idle_seconds(options)
     config.graceful_timeout = 2 * GRACE
     config.send_timeout = options.send_timeout
-    config.websocket_max_message_size = 4 * options.message_bytes  # ours answers 4413 first; this bounds the memory
+    config.websocket_max_message_size = frame_bytes(options)
     config.include_server_header = False
     config.loglevel = "WARNING"  # who starts it says where it serves
     return config

@@ -22,10 +22,10 @@ from typing import TypeAlias
 
 from ..admission import Admission
 from ..group import Groups
+from ..options import idle_seconds
 from .connection import Connection
 from .requests import Head
 
-_IDLE = 5.0  # seconds between two requests at the least: a poller thinks between two polls
 HandOver: TypeAlias = Callable[[asyncio.Transport, bytes], None]
 
 
@@ -44,7 +44,7 @@ class Front:
         self.connections: set[Connection] = set()
         self._empty: asyncio.Event | None = None  # set when the last of them has ended, once the server stops
         self.transports = {transport.path: transport for transport in admission.transports}
-        self.idle = max(admission.hub.options.beat, _IDLE)
+        self.idle = idle_seconds(admission.hub.options)
         self.buffer = memoryview(bytearray(65_536))  # what is read is dealt with before anything else is read
         self._ours = {("GET", f"{mount}/{path}".encode()) for path in self.transports}
         self._ours.add(("POST", f"{mount}/commands".encode()))

@@ -12,7 +12,7 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-from ..admission import JSON, Headers, Request, refusal_body, shared_with
+from ..admission import FLUSH, JSON, Headers, Request, refusal_body, shared_with
 from ..errors import Code, Refusal
 from ..frames import accept
 from ..items import Batch
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("transports")
 _HELD_MOST = 65_536  # bytes that may wait for the answer to the request before them
-_FLUSH = 5.0  # seconds for a client to take the last bytes
 _QUERY = re.compile(rb'[!"$-~]{1,4096}')  # what may stand in one; no space and no line end, so that it is one
 _HTTP2 = b"PRI * HTTP/2.0\r\n"  # how it begins without TLS (RFC 9113 3.4)
 
@@ -284,7 +283,7 @@ class Connection(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Close when the client has taken everything; cut it off if it does not."""
         self.exchange = Ended(self)
-        self.watch.begin(_FLUSH)
+        self.watch.begin(FLUSH)
         self.loop.call_soon(self.transport.close)  # asyncio would end a connection twice that is closed in `resume_writing`
 
     def abort(self) -> None:

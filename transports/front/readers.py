@@ -20,6 +20,7 @@ from ..frames import close as close_frame
 from ..frames import frame as ws_frame
 from ..group import Framing, Group
 from ..items import bye_of, encode
+from ..options import frame_bytes
 from ..transport import Transport
 from .exchanges import Lingering
 from .framing import framed
@@ -200,7 +201,7 @@ class Talk(Reader):
     def __init__(self, line: Connection, transport: Transport, stream: Stream | None) -> None:
         super().__init__(line, stream and stream.feed, framed(transport.frame), stream and stream.beat)
         self._transport = transport
-        self._frames = Frames(4 * line.front.hub.options.message_bytes)  # ours answers 4413 first; this bounds the memory
+        self._frames = Frames(frame_bytes(line.front.hub.options))
         self._pinged = False  # by a command: a client that does so goes on doing it
         self._closing = False  # we have sent a close frame
         self._waiting: list[Frame | FrameError] = []  # behind the one that is being answered

@@ -24,7 +24,8 @@ from granian.log import LogLevels
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
-from ..serve import FLUSH, GRACE, Settings, on_signals, taken_over
+from ..admission import FLUSH
+from ..serve import GRACE, Settings, on_signals, taken_over
 
 _AT_ONCE = 2**20  # requests under way; a stream is one, so granian's default would be a limit of readers
 _LOG = {"incremental": True, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}  # leave those of others alone

@@ -17,7 +17,8 @@ import httptools  # noqa: F401 - uvicorn would be without a word as slow as h11 
 import uvicorn
 import websockets  # noqa: F401 - one delivery costs 15 us of CPU with it, 22 us with wsproto
 
-from ..serve import FLUSH, GRACE, Settings, on_signals, taken_over
+from ..admission import FLUSH
+from ..serve import GRACE, Settings, on_signals, taken_over
 
 _LOOK = 0.01  # seconds between two looks at who has gone
 

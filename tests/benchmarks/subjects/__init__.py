@@ -1,3 +1,3 @@
-"""The servers that are measured, each a program of its own with the same publisher in it; `tests/benchmarks/subjects.py`
+"""The servers that are measured, each a program of its own with the same publisher in it; `tests/benchmarks/rows.py`
 has the table of them.
 """
