@@ -1012,6 +1012,21 @@ async def test_one_that_does_not_answer_our_close_is_not_waited_for_for_ever(edg
         assert await websocket.connection.rest() == b""
 
 
+# --- who asks too much
+
+
+@front_only("it deals with what one read brings before it deals with others")
+async def test_one_that_asks_for_much_at_once_does_not_keep_others_waiting(edge: Edge) -> None:
+    async with edge() as place:
+        greedy, modest = await place.connect(), await place.connect()
+        greedy.send(*[request("/live/poll?channels=a") for _ in range(900)])
+        modest.send(request("/live/poll?channels=a"))
+        assert (await modest.answer())[0] == 200
+        assert any(each._parts for each in place.front.connections), "not all that was asked before it was answered before it"
+        for _ in range(900):
+            assert (await greedy.answer())[0] == 200
+
+
 # --- who takes nothing
 
 

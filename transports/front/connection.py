@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("transports")
 _HELD_MOST = 65_536  # bytes that may wait for the answer to the request before them
+_AT_ONCE = 50  # requests of one client in a turn of the event loop: others have to have theirs
 _QUERY = re.compile(rb'[!"$-~]{1,4096}')  # what may stand in one; no space and no line end, so that it is one
 _HTTP2 = b"PRI * HTTP/2.0\r\n"  # how it begins without TLS (RFC 9113 3.4)
 
@@ -88,6 +89,7 @@ class Connection(asyncio.BufferedProtocol):
         "_paused",
         "_requests",
         "_slow",
+        "_untaken",
         "_version",
         "exchange",
         "front",
@@ -118,6 +120,7 @@ class Connection(asyncio.BufferedProtocol):
         self._last = False  # the client says no more: close when all that it said has been answered
         self._version = "1.1"
         self._paused = False
+        self._untaken = 0  # bytes that the client had not taken when that was last looked at
         self._slow: Watch | None = None  # over a client that is to take something
 
     # What asyncio calls.
@@ -177,9 +180,14 @@ class Connection(asyncio.BufferedProtocol):
         self.full = True
         if self._slow is None:
             self._slow = Watch(self._too_slow)
-        self._slow.begin(self.front.hub.options.send_timeout)
+        self._begin_taking()
         if self.exchange is not None:
             self.exchange.full()
+
+    def _begin_taking(self) -> None:
+        assert self._slow is not None  # noqa: S101 - made when it is first needed
+        self._untaken = self.transport.get_write_buffer_size()
+        self._slow.begin(self.front.hub.options.send_timeout)
 
     def resume_writing(self) -> None:
         """See asyncio."""
@@ -301,13 +309,17 @@ class Connection(asyncio.BufferedProtocol):
 
     def deal(self) -> None:
         """Deal with what has been read, request by request, as long as each can be answered at once."""
-        parts = self._parts
+        parts, left = self._parts, _AT_ONCE
         while parts and not self.over:
+            if not left:
+                self.loop.call_soon(self.deal)
+                return
             if isinstance(self.exchange, Commands) and self.exchange.reading:
                 self.exchange.take(parts.pop(0))
             elif self.exchange is None and not self.full:
                 if isinstance(part := parts.pop(0), Head):
                     self._begin(part)
+                    left -= 1
             else:
                 return
         if self.exchange is None and not self.full and not self.over:
@@ -473,7 +485,9 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
 
     def _too_slow(self) -> None:
-        if self.exchange is not None:
+        if self.transport.get_write_buffer_size() < self._untaken:  # it is slow, but it takes something
+            self._begin_taking()
+        elif self.exchange is not None:
             self.exchange.too_slow()
         else:
             self.abort()
