@@ -1021,7 +1021,7 @@ async def test_one_that_asks_for_much_at_once_does_not_keep_others_waiting(edge:
         greedy, modest = await place.connect(), await place.connect()
         greedy.send(*[request("/live/poll?channels=a") for _ in range(900)])
         modest.send(request("/live/poll?channels=a"))
-        assert (await modest.answer())[0] == 200
+        assert (await modest.reader.read(65536)).startswith(b"HTTP/1.1 200 ")  # in a turn or two of the event loop
         assert any(each._parts for each in place.front.connections), "not all that was asked before it was answered before it"
         for _ in range(900):
             assert (await greedy.answer())[0] == 200
