@@ -29,6 +29,8 @@ def run(lanes: Lanes, *, repeats: int, quick: bool, tell: Tell) -> Results:
         quick: how long a measurement takes: half of what the plan says.
         tell: is told what happens.
 
+    Ctrl-C ends it, and what was measured until then is the result.
+
     Raises:
         ProgramError: there is no compiler, or one core alone.
     """
@@ -42,7 +44,11 @@ def run(lanes: Lanes, *, repeats: int, quick: bool, tell: Tell) -> Results:
     playable = [lane for lane in lanes if lane[1].name not in missing]
     with tempfile.TemporaryDirectory() as directory:
         stage = Stage(compile_c(Path(directory), "load", "reference"), *cores())
-        samples = list(_rounds(stage, playable, repeats, 0.5 if quick else 1.0, tell))
+        samples: list[Sample] = []
+        try:
+            _rounds(stage, playable, repeats, 0.5 if quick else 1.0, tell, samples)
+        except KeyboardInterrupt:
+            tell("stopped: what was measured until now is kept")
     return Results(
         began=began.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 1),
@@ -55,8 +61,8 @@ def run(lanes: Lanes, *, repeats: int, quick: bool, tell: Tell) -> Results:
     )
 
 
-def _rounds(stage: Stage, lanes: Lanes, repeats: int, share: float, tell: Tell) -> Sequence[Sample]:
-    samples: list[Sample] = []
+def _rounds(stage: Stage, lanes: Lanes, repeats: int, share: float, tell: Tell, samples: list[Sample]) -> None:
+    """Measure, and put each sample behind those in `samples` as it comes."""
     known = Memory()
     for repeat in range(repeats):
         for what, subject, wire in lanes:
@@ -67,7 +73,6 @@ def _rounds(stage: Stage, lanes: Lanes, repeats: int, share: float, tell: Tell) 
             with failing_alone(lane, what.measure, repeat, samples):
                 samples.extend(MEASURES[what.measure](stage, lane, repeat, known))
             tell(_line(samples[already:], repeat, repeats, time.monotonic() - began))
-    return samples
 
 
 def _line(samples: Sequence[Sample], repeat: int, repeats: int, seconds: float) -> str:

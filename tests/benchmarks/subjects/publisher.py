@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 BACKLOG = 4096  # connections that may wait to be accepted: as many as come at once
-_TICK = 0.001  # seconds
+_TICK = 0.001  # seconds; an event loop waits no shorter
 
 Publish = Callable[[dict[str, Any]], Awaitable[Any] | None]
 Settle = Callable[[], Awaitable[None]]
@@ -94,8 +94,8 @@ async def _offer(order: Order, publish: Publish) -> int:
             done = publish(event(n, began + int(n * gap), order.size))
             if inspect.isawaitable(done):
                 await done
-        await asyncio.sleep(0 if due > sent else _TICK)
-        sent = due
+        late, sent = due > sent, due
+        await asyncio.sleep(0 if late else max(_TICK, (began + sent * gap - time.monotonic_ns()) / 1e9))
     return sent
 
 

@@ -2,7 +2,7 @@
 import { createInterface } from "node:readline";
 
 const turn = () => new Promise(setImmediate);
-const tick = () => new Promise((done) => setTimeout(done, 1));
+const pause = (ms) => new Promise((done) => setTimeout(done, Math.max(1, ms)));
 const say = (answer) => process.stdout.write(JSON.stringify(answer) + "\n");
 const now = () => process.hrtime.bigint(); // nanoseconds of CLOCK_MONOTONIC
 
@@ -21,7 +21,7 @@ async function offer({ rate, seconds, size }, publish) {
     const due = Math.min(total, Math.floor(Number(now() - began) / gap) + 1);
     const late = due > sent;
     for (; sent < due; sent++) publish(event(sent, began + BigInt(Math.floor(sent * gap)), size));
-    await (late ? turn() : tick());
+    await (late ? turn() : pause((sent * gap - Number(now() - began)) / 1e6));
   }
   return sent;
 }
