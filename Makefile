@@ -23,7 +23,7 @@ lint: .venv/dev  ## style, types, layers
 compare: .venv/dev  ## the three transports on this machine, in one table
 	$(BIN)/everywire compare --quick
 
-bench: .venv/bench nchan  ## how fast it is beside others: 25 minutes, or with QUICK=1 three; say what else with ARGS="--only polls"
+bench: .venv/bench nchan  ## how fast it is beside others: 45 minutes, or with QUICK=1 five; say what else with ARGS="--only polls"
 	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 docs: .venv/dev  ## the documentation, into docs/_build/html
