@@ -45,9 +45,11 @@ def run(lanes: Lanes, *, repeats: int, quick: bool, tell: Tell) -> Results:
     with tempfile.TemporaryDirectory() as directory:
         stage = Stage(compile_c(Path(directory), "load", "reference"), *cores())
         samples: list[Sample] = []
+        stopped = False
         try:
             _rounds(stage, playable, repeats, 0.5 if quick else 1.0, tell, samples)
         except KeyboardInterrupt:
+            stopped = True
             tell("stopped: what was measured until now is kept")
     return Results(
         began=began.isoformat(timespec="seconds"),
@@ -58,6 +60,7 @@ def run(lanes: Lanes, *, repeats: int, quick: bool, tell: Tell) -> Results:
         versions={name: row.versions() for name, row in rows.items() if name not in missing},
         missing=missing,
         samples=samples,
+        stopped=stopped,
     )
 
 

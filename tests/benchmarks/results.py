@@ -49,6 +49,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, dict[str, str]]  # of each subject's packages
     missing: dict[str, str]  # subjects that were not measured, and what would install them
     samples: list[Sample]
+    stopped: bool = False  # by Ctrl-C: not everything has as many repeats
 
 
 class Middle(msgspec.Struct, frozen=True):

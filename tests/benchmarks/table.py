@@ -101,6 +101,8 @@ def where(results: Results) -> list[str]:
     """The machine, the versions, and what was not measured, a line each."""
     machine = results.machine
     repeats = f"{results.repeats} repeats in {results.seconds / 60:.0f} min{', quick' if results.quick else ''}"
+    if results.stopped:
+        repeats += ", stopped before their end: some measures have fewer"
     size = f"{machine.cores} cores, {machine.memory / 2**30:.0f} GiB"
     lines = [
         f"{machine.processor}, {size}, Linux {machine.kernel}, Python {machine.python}; {machine.loopback}",

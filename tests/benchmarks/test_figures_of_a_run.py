@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -196,3 +197,9 @@ def test_the_documentation_names_every_measure_and_every_subject() -> None:
     assert {code(measure) for measure, _ in rows(page, "## What is measured")} == set(MEASURES)
     named = [code(name) for names, _ in rows(page, "## Who is measured") for name in names.split(", ")]
     assert sorted(named) == sorted(BY_NAME)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_run_that_was_stopped_says_so(stopped: bool) -> None:
+    told = " ".join(table.where(msgspec.structs.replace(run(), stopped=stopped)))
+    assert ("stopped before their end" in told) is stopped
