@@ -73,8 +73,6 @@ class _Feed(Protocol):
     @property
     def position(self) -> str: ...
 
-    def move(self, since: positions.Position) -> None: ...
-
 
 class _Options(Protocol):
     """What commands need of the options."""
@@ -92,6 +90,8 @@ class _Hub(Protocol):
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str: ...
 
     def follow(self, feed: Any, channels: list[str]) -> None: ...
+
+    def move(self, feed: Any, since: positions.Position) -> None: ...
 
 
 class Heard(NamedTuple):
@@ -182,5 +182,5 @@ def _subscribe(hub: _Hub, feed: _Feed, channels: list[str], since: str | None) -
         raise Refusal(Code.BAD_COMMAND, "since goes with the first channels only; connect again to read on from elsewhere")
     hub.follow(feed, [*feed.channels, *channels])
     if start is not None:
-        feed.move(start)
+        hub.move(feed, start)
     return feed.position

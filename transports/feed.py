@@ -37,6 +37,7 @@ class Feed:
         since: where to read on from; None for the present.
         limit: bytes that a batch holds at the most.
         leave: called at the end of the `with` block.
+        patient: events may be there that this process has not got yet: a position ahead of them is not called lost.
         clock: seconds since 1970.
     """
 
@@ -67,6 +68,7 @@ class Feed:
         *,
         limit: int,
         leave: Callable[[Feed], None],
+        patient: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
@@ -87,7 +89,7 @@ class Feed:
         self.offset = log.head
         self.resumed = "fresh"
         if since is not None:
-            self.move(since)
+            self.move(since, patient)
 
     def __enter__(self) -> Feed:
         return self
@@ -114,11 +116,18 @@ class Feed:
         """The first item. `connection`: its name; `beat`: the longest silence in seconds."""
         return encode(Hello(VERSION, self.position, connection, list(self.channels), self.resumed, beat))
 
-    def move(self, since: Position) -> None:
-        """Read on from `since`; a position that this log cannot continue becomes `lost`, for each channel."""
+    @property
+    def ahead(self) -> bool:
+        """Whether it stands where this log has not come to yet."""
+        return self.offset > self._log.head
+
+    def move(self, since: Position, patient: bool = False) -> None:
+        """Read on from `since`; a position that this log cannot continue becomes `lost`, for each channel. `patient`: not when
+        it is ahead of the log.
+        """
         log = self._log
         self._told, self._untold, self._came_with = {}, [], None
-        if since.epoch == log.epoch and since.offset <= log.head:
+        if since.epoch == log.epoch and (patient or since.offset <= log.head):
             self.offset = since.offset
             self.resumed = "lost" if log.gaps(self.offset, self.channels) else "exact"
             return

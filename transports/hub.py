@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .brokers import Broker, Record, broker_from
@@ -16,9 +16,10 @@ from .feed import Feed
 from .items import Batch, encode_data, encode_event
 from .log import Log
 from .options import Options
-from .position import Position
+from .position import Position, parse
 
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}", re.ASCII)
+CONTROL = "$"  # begins the channels that hubs publish to each other in: nobody else can name them
 _EVICT_EVERY = 1.0  # seconds; ages are told in minutes
 _KNOWN = 4096  # names, and lists of names, that were checked and need not be again,
 _SHORT = 8  # if they are as short as this: what clients make up must not fill the memory
@@ -43,7 +44,11 @@ class Hub:
         self._feeds: set[Feed] = set()
         self._good: set[str] = set()  # names that were checked
         self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # as asked for -> each once, checked
+        self.opened = False  # the broker hands over, and has handed over what it had
         self._opening: asyncio.Lock = asyncio.Lock()
+        self._controls: dict[str, Callable[[Record], object]] = {}
+        self._ahead: set[Feed] = set()  # who has read more, from another process, than has come here
+        self._asking: asyncio.Task[None] | None = None  # how much there is, for their sake
         self._empty = asyncio.Event()  # set while nobody reads
         self._empty.set()
         self._closing: Code | None = None
@@ -73,11 +78,13 @@ class Hub:
             self._closing = None
             self._closed.clear()
             self.log = self._empty_log()
-        if self.log.epoch:
+            self.opened = False
+        if self.opened:
             return
         async with self._opening:
-            if not self.log.epoch:
-                self.log.epoch = await self._broker.tail(self._keep)
+            if not self.opened:
+                await self._broker.tail(self)
+                self.opened = True
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
         """Publish `data` to `channel` and return the event's id.
@@ -98,7 +105,7 @@ class Hub:
             raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {self.log.channels}")
         if self._closing is not None:
             raise self.refusal(self._closing)
-        if not self.log.epoch:
+        if not self.opened:
             await self.open()
         return f"{self.log.epoch}.{await self._broker.publish(channel, body, key)}"
 
@@ -110,7 +117,7 @@ class Hub:
         """
         if self._closing is not None:
             raise self.refusal(self._closing)
-        if not self.log.epoch:
+        if not self.opened:
             raise EverywireError("the hub is not open yet: await hub.open() first")
         names = self._checked(channels)
         self._evict()
@@ -145,7 +152,9 @@ class Hub:
         return own
 
     def _open_feed(self, names: tuple[str, ...], since: Position | None) -> Feed:
-        feed = Feed(self.log, names, since, limit=self.options.batch_bytes, leave=self._leave)
+        feed = Feed(self.log, names, since, limit=self.options.batch_bytes, leave=self._leave, patient=self._broker.shared)
+        if feed.ahead:
+            self._wait_for(feed)
         self._feeds.add(feed)
         self._empty.clear()
         for name in names:
@@ -164,6 +173,22 @@ class Hub:
         for name in names:
             self._bells.setdefault(name, set()).add(feed)
         feed.ring()
+
+    def move(self, feed: Feed, since: Position) -> None:
+        """Let `feed` read on from `since`."""
+        feed.move(since, self._broker.shared)
+        if feed.ahead:
+            self._wait_for(feed)
+
+    def on_control(self, name: str, callback: Callable[[Record], object]) -> None:
+        """Call `callback` with what is published by `control` with this `name`, in whichever process; what is kept from before
+        comes too, when the hub opens.
+        """
+        self._controls[CONTROL + name] = callback
+
+    async def control(self, name: str, data: bytes, key: str | None = None) -> int:
+        """Publish JSON to the hubs of all processes, and not to their readers. Raises: Refusal 4504."""
+        return await self._broker.publish(CONTROL + name, data, key)
 
     def check(self, channel: str) -> None:
         """Raises: Refusal 4404, unless `channel` is a name that may be read and published."""
@@ -193,6 +218,8 @@ class Hub:
             pass  # those who do not even take a `bye` are cut off by the server
         finally:
             self._closed.set()
+            if self._asking is not None:
+                self._asking.cancel()
             await self._broker.close()
             if self._quiet is not None:  # nobody reads any more; another life may have another event loop
                 self._quiet.cancel()
@@ -201,15 +228,77 @@ class Hub:
     def _empty_log(self) -> Log:
         return Log("", count=self.options.history_count, age=self.options.history_age)
 
-    def _keep(self, record: Record) -> None:
-        """Take one event from the broker: into the log, and ring for those who follow its channel."""
+    def begin(self, epoch: str, gone: int = 0) -> None:
+        """See `Follower.begin`: who reads is told what is lost."""
+        places = {} if self.log.epoch == epoch else {feed: parse(feed.position) for feed in self._feeds}
+        if self.log.epoch != epoch:
+            self.log.restart(epoch)
+        if gone:
+            self.log.lose(gone)
+        for feed, place in places.items():
+            feed.move(place)
+        for feed in list(self._feeds):
+            feed.ring()
+        self._let_on()
+
+    def forget(self, channel: str, through: int) -> None:
+        """See `Follower.forget`."""
+        self.log.lose(through, channel)
+        for feed in self._bells.get(channel, ()):
+            feed.ring()
+
+    def take(self, records: Sequence[Record]) -> None:
+        """See `Follower.take`: into the log, and ring for those who follow the channel."""
         self._evict()
-        self.log.append(encode_event(self.log.epoch, *record))
+        for record in records:
+            self._keep(record)
+        if self._ahead:
+            self._let_on()
+
+    def _keep(self, record: Record) -> None:
+        if record.channel.startswith(CONTROL):
+            self.log.pass_over(record.offset)
+            if (callback := self._controls.get(record.channel)) is not None:
+                callback(record)
+            return
+        self.log.append(encode_event(self.log.epoch, record.offset, record.channel, record.at, record.data))
         if self.options.coalesce and (self._quiet or not self._window_over()):
             self._rung.add(record.channel)
             return
         for feed in self._bells.get(record.channel, ()):
             feed.ring()
+
+    def _wait_for(self, feed: Feed) -> None:
+        """What `feed` has read elsewhere will come here too, unless there is no such thing: the broker knows."""
+        self._ahead.add(feed)
+        if self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+
+    async def _ask(self) -> None:
+        try:
+            while unasked := set(self._ahead):
+                try:
+                    head = await self._broker.head()
+                except Refusal as refusal:
+                    await asyncio.sleep(refusal.retry or 1.0)
+                    continue
+                if head.epoch != self.log.epoch:
+                    break  # which will be told, to everybody
+                for feed in unasked & self._ahead:
+                    if feed.offset > head.offset:
+                        self._ahead.discard(feed)
+                        feed.move(Position(head.epoch, feed.offset))
+                        feed.ring()
+                if self._ahead <= unasked:
+                    break  # who is left waits for what is on its way
+        finally:
+            self._asking = None
+
+    def _let_on(self) -> None:
+        for feed in list(self._ahead):
+            if not feed.ahead:
+                self._ahead.discard(feed)
+                feed.ring()
 
     def _window_over(self) -> bool:
         """Whether an event may be told at once; if not, all that come are told together when the window is over."""
@@ -253,6 +342,7 @@ class Hub:
         feed.end()
         self._unhang(feed)
         self._feeds.discard(feed)
+        self._ahead.discard(feed)
         if not self._feeds:
             self._empty.set()
 

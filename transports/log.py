@@ -1,10 +1,11 @@
 """Log: the kept events, per channel a ring bounded by count and age, read in offset order across channels.
 
-A publish appends once; a reader is only an offset. Three calls are the whole life of it::
+A publish appends once; a reader is only an offset. Four calls are the whole life of it::
 
     log.append(event)                             the hub, for every event the broker hands over, in offset order
     log.after(offset, channels, limit)  -> Slice  a feed, whenever its reader can take more
     log.evict(before)                             the hub, now and then
+    log.lose(through)                             the hub, when the broker has let go of what was not read yet
 
 This is where loss is decided, and nowhere else. Each ring remembers the offset of the last event that it let go
 (`gone`). A reader whose offset lies before that has missed exactly the range (offset, gone] of that channel: rings
@@ -53,11 +54,11 @@ class _Ring:
 
     __slots__ = ("events", "gone", "offsets", "start")
 
-    def __init__(self) -> None:
+    def __init__(self, gone: int) -> None:
         self.events: list[Encoded] = []
         self.offsets: list[int] = []  # of `events`, beside them for bisect
         self.start = 0  # events before it have been let go and wait for the list to be cut
-        self.gone = 0  # offset of the last event that was let go; 0: none ever was
+        self.gone = gone  # offset of the last event that was let go; 0: none ever was
 
     def __len__(self) -> int:
         return len(self.events) - self.start
@@ -67,6 +68,11 @@ class _Ring:
         self.offsets.append(event.offset)
         if (over := len(self.events) - self.start - count) > 0:
             self.let_go(over)
+
+    def lose(self, through: int) -> None:
+        if number := bisect_right(self.offsets, through, self.start) - self.start:
+            self.let_go(number)
+        self.gone = max(self.gone, through)
 
     def let_go(self, number: int) -> None:
         self.start += number
@@ -90,6 +96,7 @@ class Log:
         self.count = count
         self.age = age
         self.head = 0  # the highest offset seen, in whichever channel
+        self._floor = 0  # nothing through it is kept, of any channel
         self._rings: dict[str, _Ring] = {}
         self._slices: dict[tuple[int, tuple[str, ...], int], Slice] = {}  # handed out since the last change
         self._answers: dict[str, Batch] = {}  # of those slices, by the question
@@ -111,11 +118,36 @@ class Log:
         """
         ring = self._rings.get(event.channel)
         if ring is None:
-            ring = self._rings[event.channel] = _Ring()
+            ring = self._rings[event.channel] = _Ring(self._floor)
         ring.append(event, self.count)
         self.head = event.offset
         if self._slices:
             self._forget()
+
+    def pass_over(self, offset: int) -> None:
+        """What has this offset is for nobody who reads."""
+        self.head = offset
+        self._forget()
+
+    def lose(self, through: int, channel: str | None = None) -> None:
+        """Nothing through the offset `through` is to be had any more, of `channel` or of any: what is kept before a hole goes
+        too, so that what is told as lost is one range.
+        """
+        if channel is None:
+            self._floor = max(self._floor, through)
+            for ring in self._rings.values():
+                ring.lose(through)
+        else:
+            self._rings.setdefault(channel, _Ring(self._floor)).lose(through)
+        self.head = max(self.head, through)
+        self._forget()
+
+    def restart(self, epoch: str) -> None:
+        """Begin another life of the log, with nothing in it."""
+        self.epoch = epoch
+        self.head = self._floor = 0
+        self._rings.clear()
+        self._forget()
 
     def evict(self, now: float) -> None:
         """Let go of the events that are older than `age` at `now` (seconds since 1970)."""
@@ -136,8 +168,9 @@ class Log:
         for channel in channels:
             ring = self._rings.get(channel)
             after = max(offset, told.get(channel, 0))
-            if ring is not None and ring.gone > after:
-                found.append(Gap(channel, after, ring.gone))
+            gone = self._floor if ring is None else ring.gone
+            if gone > after:
+                found.append(Gap(channel, after, gone))
         return found
 
     def after(self, offset: int, channels: tuple[str, ...], limit: int, told: Mapping[str, int] = _NOTHING_TOLD) -> Slice:

@@ -1,16 +1,17 @@
 """Brokers: where offsets come from, and how events reach every worker process.
 
-A broker is three calls and never knows the hub. `memory://` serves one process.
+A broker never knows the hub: it hands over to a `Follower`. `memory://` serves one process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 from ..options import Options
+from ..position import Position
 
 
 class Record(NamedTuple):
@@ -20,30 +21,60 @@ class Record(NamedTuple):
     channel: str
     at: float  # seconds since 1970
     data: bytes
+    about: str | None = None  # which of the channel's things it tells of
 
 
-Deliver: TypeAlias = Callable[[Record], None]
+class Follower(Protocol):
+    """Who takes what a broker has. Called on the event loop, in the order in which things happened; never waits."""
+
+    def begin(self, epoch: str, gone: int = 0) -> None:
+        """From here on, records are of `epoch`, and nothing through the offset `gone` will be handed over, of any channel.
+
+        The first call of all. Later, with the same epoch, it tells of a hole: the broker let go of records that were not
+        handed over yet; with another, that it lost what it had.
+        """
+
+    def forget(self, channel: str, through: int) -> None:
+        """Of `channel`, nothing through the offset `through` will be handed over, or is kept any more."""
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Events, in offset order, behind all that came before."""
 
 
 class Broker(Protocol):
     """What a hub needs of a broker."""
 
-    async def tail(self, deliver: Deliver) -> str:
-        """Begin to hand over every event, in offset order; called once, by `Hub.open`.
+    shared: bool
+    """Whether others may publish too, so that what was published may not have been handed over here yet."""
 
-        What is kept from before has been handed over when this returns. Returns the epoch.
-        Raises: Refusal 4504, when the broker cannot be reached.
+    async def tail(self, follower: Follower) -> None:
+        """Begin to hand over every event; called once in a life, by `Hub.open`.
+
+        What is kept from before has been handed over when this returns. From then on the broker comes back by itself from
+        whatever happens to it.
+
+        Raises:
+            Refusal: 4504, when it cannot be reached.
         """
 
-    async def publish(self, channel: str, data: bytes, key: str | None) -> int:
+    async def publish(self, channel: str, data: bytes, key: str | None, about: str | None = None) -> int:
         """Append one event and return its offset; called by `Hub.publish`.
 
         The same `key` for the same channel within the window appends nothing and returns the first offset.
-        Raises: Refusal 4504, when it is not known to be kept.
+
+        Raises:
+            Refusal: 4504, when it is not known to be kept.
+        """
+
+    async def head(self) -> Position:
+        """The highest offset there is at this moment, and its epoch.
+
+        Raises:
+            Refusal: 4504, when it cannot be known.
         """
 
     async def close(self) -> None:
-        """Stop handing over; called once, by `Hub.close`."""
+        """Stop handing over; called once in a life, by `Hub.close`."""
 
 
 def broker_from(options: Options) -> Broker:

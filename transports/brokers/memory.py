@@ -10,7 +10,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from . import Deliver, Record
+from ..position import Position
+from . import Follower, Record
 
 _ALPHABET = string.ascii_lowercase + string.digits
 
@@ -24,21 +25,25 @@ class MemoryBroker:
         clock: seconds since 1970.
     """
 
+    shared = False
+
     def __init__(self, *, key_window: float = 120.0, key_count: int = 100_000, clock: Callable[[], float] = time.time) -> None:
         self._window = key_window
         self._count = key_count
         self._clock = clock
         self._offset = 0
         self._keys: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()  # -> when, offset; oldest first
-        self._deliver: Deliver | None = None
+        self._epoch = ""
+        self._follower: Follower | None = None
 
-    async def tail(self, deliver: Deliver) -> str:
+    async def tail(self, follower: Follower) -> None:
         """See `Broker.tail`. There is nothing from before."""
-        self._deliver = deliver
+        self._follower = follower
         self._keys.clear()  # their offsets were those of another epoch
-        return "".join(secrets.choice(_ALPHABET) for _ in range(6))
+        self._epoch, self._offset = "".join(secrets.choice(_ALPHABET) for _ in range(6)), 0
+        follower.begin(self._epoch)
 
-    async def publish(self, channel: str, data: bytes, key: str | None) -> int:
+    async def publish(self, channel: str, data: bytes, key: str | None, about: str | None = None) -> int:
         """See `Broker.publish`."""
         now = self._clock()
         known = None if key is None else self._keys.get((channel, key))
@@ -47,13 +52,17 @@ class MemoryBroker:
         self._offset += 1
         if key is not None:
             self._remember((channel, key), now)
-        if self._deliver is not None:
-            self._deliver(Record(self._offset, channel, now, data))
+        if self._follower is not None:
+            self._follower.take((Record(self._offset, channel, now, data, about),))
         return self._offset
+
+    async def head(self) -> Position:
+        """See `Broker.head`."""
+        return Position(self._epoch, self._offset)
 
     async def close(self) -> None:
         """See `Broker.close`."""
-        self._deliver = None
+        self._follower = None
 
     def _remember(self, key: tuple[str, str], now: float) -> None:
         """Keep the offset that `key` got, and let go of those whose time is over or for whom there is no room."""

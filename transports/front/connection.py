@@ -360,7 +360,7 @@ class Connection(asyncio.BufferedProtocol):
     def _begin(self, head: Head) -> None:
         self._keep = head.keep_alive and self._keep
         self._version = head.version
-        if self.front.hub.log.epoch:
+        if self.front.hub.opened:
             self.serve(head)
         else:
             self.exchange = Opening(self, head)

@@ -102,6 +102,8 @@ class Reader:
         elif (batch := feed.ready()) is not None:
             self.write(batch.framed(self._frame))
             self._soon()
+        elif feed.ahead:
+            return  # the bell rings when that has come here
         elif self.line.front.groups.join(self, feed, self._frame, self._beat):
             self._feed = None
         else:

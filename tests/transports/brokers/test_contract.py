@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from transports import ConfigError, Options
 from transports.brokers import Broker, Record, broker_from
 from transports.brokers.memory import MemoryBroker
+from transports.position import Position
 
 
 class Clock:
@@ -33,11 +34,35 @@ async def broker(request: pytest.FixtureRequest, clock: Clock) -> Broker:
     return request.param(clock)
 
 
+class Followed:
+    """A follower that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.epoch = ""
+        self.gone = 0
+        self.forgotten: dict[str, int] = {}
+        self.records: list[Record] = []
+
+    def begin(self, epoch: str, gone: int = 0) -> None:
+        self.epoch, self.gone = epoch, gone
+
+    def forget(self, channel: str, through: int) -> None:
+        self.forgotten[channel] = through
+
+    def take(self, records: Sequence[Record]) -> None:
+        self.records += records
+
+
 @pytest.fixture
-async def tailed(broker: Broker) -> list[Record]:
-    records: list[Record] = []
-    await broker.tail(records.append)
-    return records
+async def followed(broker: Broker) -> Followed:
+    followed = Followed()
+    await broker.tail(followed)
+    return followed
+
+
+@pytest.fixture
+async def tailed(followed: Followed) -> list[Record]:
+    return followed.records
 
 
 async def test_offsets_grow_over_all_channels_and_are_handed_over_in_order(broker: Broker, tailed: list[Record]) -> None:
@@ -74,10 +99,22 @@ async def test_keys_are_forgotten_rather_than_hoarded(broker: Broker, tailed: li
 
 
 async def test_every_life_has_its_own_epoch(broker: Broker) -> None:
-    epoch = await broker.tail(lambda record: None)
-    assert epoch.isalnum()
-    assert len(epoch) <= 16
-    assert epoch != await MemoryBroker().tail(lambda record: None)
+    first, second = Followed(), Followed()
+    await broker.tail(first)
+    await MemoryBroker().tail(second)
+    assert first.epoch.isalnum()
+    assert len(first.epoch) <= 16
+    assert first.epoch != second.epoch
+
+
+async def test_the_head_is_the_last_that_was_published(broker: Broker, followed: Followed) -> None:
+    offset = await broker.publish("a", b"1", None)
+    assert await broker.head() == Position(followed.epoch, offset)
+
+
+async def test_what_it_is_about_is_kept(broker: Broker, tailed: list[Record]) -> None:
+    await broker.publish("a", b"1", None, "x")
+    assert tailed[0].about == "x"
 
 
 async def test_an_unknown_broker_is_named() -> None:

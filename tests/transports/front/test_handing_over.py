@@ -16,7 +16,7 @@ from h2.events import DataReceived, StreamEnded
 from tests.transports.conftest import live
 from transports import Code, Hub, Options
 from transports.asgi import Endpoints
-from transports.brokers import Deliver
+from transports.brokers import Follower
 from transports.brokers.memory import MemoryBroker
 from transports.front import Front
 from transports.testing import serving, until
@@ -156,7 +156,7 @@ async def test_a_page_and_a_stream_of_one_client() -> None:
 
 
 class _Broken(MemoryBroker):
-    async def tail(self, deliver: Deliver) -> str:
+    async def tail(self, follower: Follower) -> None:
         raise OSError("there is nobody")
 
 
