@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from .errors import Code, Refusal
 from .feed import Feed
 from .hub import Hub
 from .items import Encoded
@@ -145,3 +146,100 @@ class Groups:
             feed.leave()
         group.add(member)
         return True
+
+
+class Reader:
+    """A member of a group; or alone with a feed of its own, at its beginning, while it catches up, and when it is sent away.
+
+    Args:
+        groups: those of its hub.
+        feed: what to read; None for one who is sent away at once.
+        frame: what is written of a batch.
+        beat: seconds of the longest silence; None: it waits for one batch.
+    """
+
+    __slots__ = ("_beat", "_due", "_feed", "_frame", "group", "groups")
+
+    write: Callable[[bytes], Any]
+
+    def __init__(self, groups: Groups, feed: Feed | None, frame: Framing, beat: float | None) -> None:
+        self.groups = groups
+        self.group: Group | None = None
+        self._frame, self._beat = frame, beat
+        self._due = False
+        self._feed = feed
+        if feed is not None:
+            feed.bell = self._soon
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the client has not taken all that was written. `pump` when it has."""
+        raise NotImplementedError
+
+    def ended(self, why: Refusal | None) -> None:
+        """The last word has been said: end what carried it."""
+        raise NotImplementedError
+
+    def beat(self, data: bytes) -> None:
+        """See `Member.beat`."""
+        self.write(data)
+
+    def alone(self, feed: Feed) -> None:
+        """Read `feed` from now on."""
+        self._feed = feed
+        feed.bell = self._soon
+        self._soon()
+
+    def own(self) -> Feed:
+        """The feed that only this one reads, from now until it is in step again. Raises: Refusal 1001, there is none any more."""
+        if self.group is not None:
+            feed = self.groups.hub.fork(self.group.feed)
+            self.group.remove(self)
+            self.alone(feed)
+        if self._feed is None:
+            raise Refusal(Code.GOING_AWAY, "the connection has ended")
+        return self._feed
+
+    def step_out(self) -> None:
+        """Be alone from now until it is in step again, if it still reads."""
+        if self._feed is not None or self.group is not None:
+            self.own()
+
+    def leave(self) -> None:
+        """Read no more: the client has gone, or has been told everything."""
+        if self.group is not None:
+            self.group.remove(self)
+        elif self._feed is not None:
+            self._feed.leave()
+        self._feed = None
+
+    def pump(self) -> None:
+        """Write what there is, a batch in each turn of the event loop, as long as the client takes it; then be in step."""
+        self._due = False
+        feed = self._feed
+        if feed is None or self.blocked:
+            return
+        if not feed.open:
+            self._farewell(feed)
+        elif (batch := feed.ready()) is not None:
+            self.write(batch.framed(self._frame))
+            self._soon()
+        elif feed.ahead:
+            return  # the bell rings when that has come here
+        elif self.groups.join(self, feed, self._frame, self._beat):
+            self._feed = None
+        else:
+            self._soon()
+
+    def _soon(self) -> None:
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self.pump)
+
+    def _farewell(self, feed: Feed) -> None:
+        if (last := feed.last()) is not None:
+            self.write(last.framed(self._frame))
+            if self.blocked:  # it is there until it has taken that: a server that stops waits for those who are
+                return
+        self.leave()
+        self.ended(feed.bye)

@@ -18,7 +18,7 @@ from ..feed import Feed
 from ..frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, FrameError, Frames, parse_close
 from ..frames import close as close_frame
 from ..frames import frame as ws_frame
-from ..group import Framing, Group
+from ..group import Framing, Reader
 from ..items import bye_of, encode
 from ..options import frame_bytes
 from ..transport import Transport
@@ -32,8 +32,8 @@ _log = logging.getLogger("transports")
 _PING = ws_frame(b"", PING)
 
 
-class Reader:
-    """A member of a group, or alone.
+class OnLine(Reader):
+    """A reader on a connection of the front.
 
     Args:
         line: the connection.
@@ -42,92 +42,28 @@ class Reader:
         beat: seconds of the longest silence; None: it waits for one batch.
     """
 
-    __slots__ = ("_beat", "_due", "_feed", "_frame", "group", "line", "write")
+    __slots__ = ("line", "write")
 
     def __init__(self, line: Connection, feed: Feed | None, frame: Framing, beat: float | None) -> None:
         self.line = line
         self.write: Callable[[bytes], Any] = line.transport.write
-        self.group: Group | None = None
-        self._frame, self._beat = frame, beat
-        self._due = False
-        self._feed = feed
-        if feed is not None:
-            feed.bell = self._soon
+        super().__init__(line.front.groups, feed, frame, beat)
 
-    def alone(self, feed: Feed) -> None:
-        """Read `feed` from now on."""
-        self._feed = feed
-        feed.bell = self._soon
-        self._soon()
-
-    def own(self) -> Feed:
-        """The feed that only this one reads, from now until it is in step again. Raises: Refusal 1001, there is none any more."""
-        if self.group is not None:
-            feed = self.line.front.hub.fork(self.group.feed)
-            self.group.remove(self)
-            self.alone(feed)
-        if self._feed is None:
-            raise Refusal(Code.GOING_AWAY, "the connection has ended")
-        return self._feed
+    @property
+    def blocked(self) -> bool:
+        """See `Reader.blocked`."""
+        return self.line.full
 
     def full(self) -> None:
         """The client does not take everything at once."""
-        if self._feed is not None or self.group is not None:
-            self.own()
+        self.step_out()
 
     def empty(self) -> None:
         """It has taken everything."""
         self.pump()
 
-    def beat(self, data: bytes) -> None:
-        """See `Member.beat`."""
-        self.write(data)
 
-    def leave(self) -> None:
-        """Read no more: the client has gone, or has been told everything."""
-        if self.group is not None:
-            self.group.remove(self)
-        elif self._feed is not None:
-            self._feed.leave()
-        self._feed = None
-
-    def pump(self) -> None:
-        """Write what there is, a batch in each turn of the event loop, as long as the client takes it; then be in step."""
-        self._due = False
-        feed = self._feed
-        if feed is None or self.line.full:
-            return
-        if not feed.open:
-            self._farewell(feed)
-        elif (batch := feed.ready()) is not None:
-            self.write(batch.framed(self._frame))
-            self._soon()
-        elif feed.ahead:
-            return  # the bell rings when that has come here
-        elif self.line.front.groups.join(self, feed, self._frame, self._beat):
-            self._feed = None
-        else:
-            self._soon()
-
-    def _soon(self) -> None:
-        if not self._due:
-            self._due = True
-            self.line.loop.call_soon(self.pump)
-
-    def _farewell(self, feed: Feed) -> None:
-        if (last := feed.last()) is not None:
-            self.write(last.framed(self._frame))
-            if self.line.full:  # it is there until it has taken that: a server that stops waits for those who are
-                return
-        self.leave()
-        self.ended(feed.bye)
-
-    def ended(self, why: Refusal | None) -> None:
-        """The last word has been said: end what carried it."""
-        raise NotImplementedError
-
-
-class Streaming(Reader):
+class Streaming(OnLine):
     """A body that has no end."""
 
     __slots__ = ("_last",)
@@ -158,7 +94,7 @@ class Streaming(Reader):
         self.line.abort()
 
 
-class Waiting(Reader):
+class Waiting(OnLine):
     """A poll that waits for something to happen."""
 
     __slots__ = ()
@@ -195,7 +131,7 @@ class Waiting(Reader):
         self.line.abort()
 
 
-class Talk(Reader):
+class Talk(OnLine):
     """A WebSocket: batches go down, commands come up."""
 
     __slots__ = ("_closing", "_frames", "_pinged", "_task", "_transport", "_waiting")
@@ -322,12 +258,12 @@ class Talk(Reader):
         self.line.close()
 
     def full(self) -> None:
-        """See `Reader.full`. Whoever does not take the answers cannot go on asking."""
+        """See `OnLine.full`. Whoever does not take the answers cannot go on asking."""
         super().full()
         self.line.pause()
 
     def empty(self) -> None:
-        """See `Reader.empty`."""
+        """See `OnLine.empty`."""
         if self._task is None:
             self.line.go_on()
         super().empty()
