@@ -22,7 +22,6 @@ from .admission import (
     JSON,
     SILENT_BEATS,
     Admission,
-    Conversation,
     Headers,
     Poll,
     Request,
@@ -33,12 +32,13 @@ from .admission import (
 from .commands import hear
 from .errors import Code, Refusal
 from .feed import Feed
+from .group import Framing, Groups
 from .hub import Hub
 from .items import VERSION, Batch, Encoded, bye_of, encode, encode_batch
 from .ladder import LADDER
+from .sending import Sending, in_time
 from .starlette import starlette_response
 from .transport import HEADERS, Frame, Transport
-from .watch import Watch
 from .websocket import WANTED
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -82,6 +82,7 @@ class Endpoints:
         self.hub = hub
         self.transports = transports
         self.admission = Admission(hub, transports)
+        self._groups = Groups(hub)
         self._routes: dict[str, tuple[str, _Serve]] = {
             "commands": ("POST", self._commands),
             "negotiate": ("GET", self._negotiate),
@@ -102,10 +103,10 @@ class Endpoints:
             await self._lifespan(receive, send)
             return
         request = Asked(scope)
-        if scope["type"] == "websocket":
-            await self._websocket(request, scope.get("subprotocols", ()), receive, send)
-            return
         try:
+            if scope["type"] == "websocket":
+                await self._websocket(request, scope.get("subprotocols", ()), receive, send)
+                return
             # A script holds no secret, and a page that loads it over a proxy which rewrites `Host` seems foreign.
             origins = ("*",) if request.path in _SCRIPTS else self.hub.options.origins
             if (origin := request.foreign_origin(origins)) is not None:
@@ -145,10 +146,29 @@ class Endpoints:
 
     async def _stream(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
-        respond = starlette_response(request.scope) or _respond
         stream = self.admission.stream(transport, request)
-        with stream.feed as feed, self._in_time(send) as in_time:
-            await respond(self._chunks(transport, stream), headers, feed, request.scope, receive, in_time)
+        if (respond := starlette_response(request.scope)) is not None:
+            with stream.feed as feed:
+                await respond(self._chunks(transport, stream), headers, feed, request.scope, receive, self._in_time(send))
+            return
+        reader: Sending | None = None
+        in_time = self._in_time(send)
+        try:
+            await in_time({"type": "http.response.start", "status": 200, "headers": headers})
+            await in_time({"type": "http.response.body", "body": transport.frame([stream.hello()]), "more_body": True})
+            reader = self._reader(request.scope, stream, transport.frame, partial(_part, send))
+            await reader.until_over(_gone(receive))
+            if reader.over and not reader.broken:
+                await in_time({"type": "http.response.body", "body": b""})
+        finally:
+            (reader or stream.feed).leave()
+        if reader.broken:
+            _log.info("a reader took nothing for too long, or went away in the middle: its stream is cut")
+
+    def _reader(self, scope: Scope, stream: Stream, frame: Framing, send: Callable[[Any], Awaitable[None]]) -> Sending:
+        # A framework may have put between us and the server what knows in which task it was called.
+        patience = self.hub.options.send_timeout
+        return Sending(self._groups, stream, frame, send, patience=patience, at_once="app" not in scope)
 
     async def _chunks(self, transport: Transport, stream: Stream) -> AsyncIterator[bytes]:
         """The body of a stream: the first byte at once, then batches and beats until the `bye`."""
@@ -160,8 +180,7 @@ class Endpoints:
         asked = self.admission.poll(transport, request)
         batch = await _waited(asked, receive) if isinstance(asked, Poll) else asked
         if batch is not None:
-            with self._in_time(send) as in_time:
-                await _answer(in_time, 200, batch.framed(transport.frame), kind=transport.content_type.encode())
+            await _answer(self._in_time(send), 200, batch.framed(transport.frame), kind=transport.content_type.encode())
 
     async def _commands(self, request: Asked, receive: Receive, send: Send) -> None:
         replies, _ = await hear(await self._body(receive), self.hub)
@@ -192,20 +211,25 @@ class Endpoints:
         except (Refusal, KeyError):
             await send({"type": "websocket.close"})  # before accept: the server answers 403
             return
-        with self._in_time(send) as in_time:
-            try:
-                request.check_version()
-                await self.hub.open()
-                talk = self.admission.conversation(transport, request, offered)
-            except Refusal as refusal:
-                # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
-                await in_time({"type": "websocket.accept"})
-                await _text(in_time, transport.frame([encode(bye_of(refusal))]))
-                await _close(refusal.code, refusal.name, receive, in_time)
-                return
-            with talk.stream.feed, self._in_time(send) as reply:
-                await in_time({"type": "websocket.accept", "subprotocol": talk.subprotocol})
-                await _Talk(self.hub, transport, talk, receive, in_time, reply).run()
+        in_time = self._in_time(send)
+        try:
+            request.check_version()
+            await self.hub.open()
+            talk = self.admission.conversation(transport, request, offered)
+        except Refusal as refusal:
+            # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
+            await in_time({"type": "websocket.accept"})
+            await _text(in_time, transport.frame([encode(bye_of(refusal))]))
+            await _close(refusal.code, refusal.name, receive, in_time)
+            return
+        reader: Sending | None = None
+        try:
+            await in_time({"type": "websocket.accept", "subprotocol": talk.subprotocol})
+            await _text(in_time, transport.frame([talk.stream.hello()]))
+            reader = self._reader(request.scope, talk.stream, _as_text(transport.frame), partial(_text_of, send))
+            await _Talk(self.hub, transport, talk.stream, reader, receive, in_time).run()
+        finally:
+            (reader or talk.stream.feed).leave()
 
     async def _negotiate(self, request: Asked, receive: Receive, send: Send) -> None:
         options = self.hub.options
@@ -223,87 +247,42 @@ class Endpoints:
         }
         await _answer(send, 200, msgspec.json.encode(known))
 
-    def _in_time(self, send: Send) -> _InTime:
-        return _InTime(send, self.hub.options.send_timeout)
-
-
-class _InTime:
-    """A `send` that gives a reader up who takes nothing for `seconds`. For one task; the timer goes with the `with` block.
-
-    Raises, when called:
-        TimeoutError: nothing was taken.
-    """
-
-    def __init__(self, send: Send, seconds: float) -> None:
-        self._send, self._seconds = send, seconds
-        self._watch = Watch(self._late)
-        self._task: asyncio.Task[Any] | None = None
-        self._given_up = False
-
-    def __enter__(self) -> Send:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._watch.stop()
-
-    async def __call__(self, message: Message) -> None:
-        self._task = asyncio.current_task()
-        self._watch.begin(self._seconds)
-        try:
-            await self._send(message)
-        except asyncio.CancelledError:
-            if self._given_up and self._task is not None and self._task.uncancel() == 0:
-                raise TimeoutError(f"nothing was taken for {self._seconds:g} s") from None
-            raise
-        finally:
-            self._watch.end()
-
-    def _late(self) -> None:
-        if self._task is not None:
-            self._given_up = self._task.cancel()
+    def _in_time(self, send: Send) -> Send:
+        """`send`, but a reader is given up who takes nothing for too long: it raises TimeoutError then."""
+        seconds = self.hub.options.send_timeout
+        return lambda message: in_time(send(message), seconds)
 
 
 class _Talk:
-    """One WebSocket: batches go down, commands come up, side by side."""
+    """What comes up on one WebSocket, while batches go down."""
 
-    def __init__(self, hub: Hub, transport: Transport, talk: Conversation, receive: Receive, send: Send, reply: Send) -> None:
-        self.hub, self.transport, self.stream, self.feed = hub, transport, talk.stream, talk.stream.feed
-        self.receive, self.send, self.reply = receive, send, reply
+    def __init__(self, hub: Hub, transport: Transport, stream: Stream, reader: Sending, receive: Receive, send: Send) -> None:
+        self.hub, self.transport, self.stream, self.reader = hub, transport, stream, reader
+        self.receive, self.send = receive, send
         self._patience: float | None = None  # seconds until a client that promised to go on is silent
 
     async def run(self) -> None:
-        """Talk until the client has gone or the feed has ended."""
-        listener = asyncio.create_task(self._listen())
+        """Talk until the client has gone or has been told everything."""
+        reader = self.reader
         try:
-            await _text(self.send, self.transport.frame([self.stream.hello()]))
-            while (batch := await self.feed.take(self.stream.beat)) is not None:
-                await self.send({"type": "websocket.send", "text": batch.framed(_as_text(self.transport.frame))})
-        except TimeoutError:
-            self.feed.end(Refusal(Code.TOO_SLOW))
-        except OSError:  # uvicorn says so when the client has gone
-            self.feed.end()
-        finally:
-            listener.cancel()
-            await asyncio.wait([listener])  # only one task may receive
-        if (why := self.feed.bye) is not None:
-            await _close(why.code, why.name, self.receive, self.send)
-
-    async def _listen(self) -> None:
-        """Take what comes up; the feed ends when that is over."""
-        try:
-            while (message := await self._message())["type"] != "websocket.disconnect":
-                if replies := await self._answers(message):
-                    await _text(self.reply, self.transport.frame(replies))
-            self.feed.end()
+            await reader.until_over(self._listen())
         except Refusal as refusal:
-            self.feed.end(refusal)
+            await reader.send_away(refusal)
         except TimeoutError:  # it does not take its replies
-            self.feed.end(Refusal(Code.TOO_SLOW))
-        except OSError:
-            self.feed.end()
+            reader.give_up(Refusal(Code.TOO_SLOW))
+        except OSError:  # uvicorn says so when the client has gone
+            return
         except Exception:
             _log.exception("a command over WebSocket failed")
-            self.feed.end(Refusal(Code.INTERNAL))
+            await reader.send_away(Refusal(Code.INTERNAL))
+        if reader.why is not None:
+            await _close(reader.why.code, reader.why.name, self.receive, self.send)
+
+    async def _listen(self) -> None:
+        """Take what comes up, until the client has gone."""
+        while (message := await self._message())["type"] != "websocket.disconnect":
+            if replies := await self._answers(message):
+                await _text(self.send, self.transport.frame(replies))
 
     async def _message(self) -> Message:
         try:
@@ -317,20 +296,28 @@ class _Talk:
         text = message.get("text")
         if text is None:
             raise Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken")
-        replies, pinged = await hear(text, self.hub, lambda: self.feed)
+        replies, pinged = await hear(text, self.hub, self.reader.own)
         if pinged:
             self._patience = SILENT_BEATS * self.stream.beat
         return replies
 
 
 @cache
-def _as_text(frame: Frame) -> Callable[[Sequence[Encoded]], str]:
+def _as_text(frame: Frame) -> Framing:
     """As `frame`, but a `str`, as ASGI wants it: decoded once for all readers at the same place."""
-    return lambda items: frame(items).decode()
+    return lambda items: frame(items).decode()  # type: ignore[return-value]  # what it is sent as
+
+
+def _text_of(send: Send, text: str) -> Awaitable[None]:
+    return send({"type": "websocket.send", "text": text})
+
+
+def _part(send: Send, body: bytes) -> Awaitable[None]:
+    return send({"type": "http.response.body", "body": body, "more_body": True})
 
 
 async def _text(send: Send, body: bytes) -> None:
-    await send({"type": "websocket.send", "text": body.decode()})
+    await _text_of(send, body.decode())
 
 
 async def _close(code: Code, name: str, receive: Receive, send: Send) -> None:
@@ -355,27 +342,16 @@ async def _waited(poll: Poll, receive: Receive) -> Batch | None:
             watch.cancel()
 
 
-async def _until_gone(receive: Receive, feed: Feed) -> None:
-    """End `feed` when the client has gone. An application that does not receive never learns of it."""
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has gone. An application that does not receive never learns of it."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _until_gone(receive: Receive, feed: Feed) -> None:
+    """End `feed` when the client has gone."""
+    await _gone(receive)
     feed.end()
-
-
-async def _respond(
-    chunks: AsyncIterator[bytes], headers: Headers, feed: Feed, scope: Scope, receive: Receive, send: Send
-) -> None:
-    """Send an endless body."""
-    watch = asyncio.create_task(_until_gone(receive, feed))
-    try:
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        async for chunk in chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-    except (TimeoutError, OSError):
-        _log.info("a reader took nothing for too long, or went away in the middle: its stream is cut")
-    finally:
-        watch.cancel()
 
 
 async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes], kind: bytes = JSON) -> None:

@@ -177,7 +177,7 @@ class Reader:
         raise NotImplementedError
 
     def ended(self, why: Refusal | None) -> None:
-        """The last word has been said: end what carried it."""
+        """The last word has been said: end what carried it, and leave."""
         raise NotImplementedError
 
     def beat(self, data: bytes) -> None:
@@ -241,5 +241,4 @@ class Reader:
             self.write(last.framed(self._frame))
             if self.blocked:  # it is there until it has taken that: a server that stops waits for those who are
                 return
-        self.leave()
         self.ended(feed.bye)

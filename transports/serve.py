@@ -104,6 +104,13 @@ class Connection(TCPServer):
         """Send what the protocol has for the client."""
         if isinstance(event, Updated):
             self._idle = event.idle
+        if isinstance(event, RawData) and not self.send_lock.locked():
+            transport = self.writer.transport
+            if not transport.is_closing() and not transport.get_write_buffer_size():
+                transport.write(event.data)
+                if not transport.get_write_buffer_size():
+                    return  # the client has taken it: there is nothing to wait for, and that is nearly always so
+                event = RawData(b"")
         patience = self.config.send_timeout + FLUSH  # our endpoints give up first, with a word
         if not self._sending:
             self._watch.begin(patience)

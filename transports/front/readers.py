@@ -79,6 +79,7 @@ class Streaming(OnLine):
 
     def ended(self, why: Refusal | None) -> None:
         """End the body, and with it the connection."""
+        self.leave()
         self.line.write(self._last)
         self.line.close()
 
@@ -121,6 +122,7 @@ class Waiting(OnLine):
 
     def ended(self, why: Refusal | None) -> None:
         """The last word was the answer; who was not told any is gone."""
+        self.leave()
 
     def came(self, data: bytes) -> None:
         """A request before this one has been answered."""
@@ -230,6 +232,7 @@ class Talk(OnLine):
 
     def ended(self, why: Refusal | None) -> None:
         """The last word has been said."""
+        self.leave()
         if why is not None:
             self._close(int(why.code), why.name)
 

@@ -1,0 +1,176 @@
+"""Sending: how a reader is served where somebody else has the socket, and all there is of it is the `send` of ASGI.
+
+A `send` returns when the client has taken enough, which nearly always is at once. So it is run up to where it wants to wait,
+without a task of its own: readers in step cost what a loop over all of them costs. Who makes it wait steps out of the group,
+and a task waits for the rest of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+from .admission import Stream
+from .errors import Code, Refusal
+from .group import Framing, Groups, Reader
+
+_log = logging.getLogger("transports")
+
+
+class Rest:
+    """What is left of something that was begun: await it, in whichever task."""
+
+    __slots__ = ("_steps", "_waits_for")
+
+    def __init__(self, steps: Generator[Any, Any, Any], waits_for: Any) -> None:
+        self._steps, self._waits_for = steps, waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waits_for = self._waits_for
+        while True:
+            try:
+                try:
+                    got = yield waits_for
+                except GeneratorExit:
+                    self._steps.close()
+                    raise
+                except BaseException as error:
+                    waits_for = self._steps.throw(error)
+                else:
+                    waits_for = self._steps.send(got)
+            except StopIteration:
+                return
+
+
+def begun(sent: Awaitable[Any]) -> Rest | None:
+    """Run `sent` up to where it wants to wait. None when it is done, else what is left.
+
+    Raises: what `sent` raises.
+    """
+    steps = sent.__await__()
+    try:
+        waits_for = next(steps)
+    except StopIteration:
+        return None
+    return Rest(steps, waits_for)
+
+
+async def in_time(sent: Awaitable[Any], seconds: float) -> None:
+    """Await `sent`, but not for a client that takes nothing for `seconds`. Raises: TimeoutError."""
+    if (rest := begun(sent)) is not None:
+        async with asyncio.timeout(seconds):
+            await rest
+
+
+class Sending(Reader):
+    """A reader whose server sends for it.
+
+    Args:
+        groups: those of its hub.
+        stream: what it reads; the first item has been sent.
+        frame: what is sent of a batch.
+        send: sends what `frame` made.
+        patience: seconds for a client to take anything, before it is given up.
+        at_once: whether `send` bears to be begun in one place and to be awaited in another.
+    """
+
+    __slots__ = ("_at_once", "_listener", "_patience", "_send", "_task", "broken", "over", "why")
+
+    def __init__(
+        self,
+        groups: Groups,
+        stream: Stream,
+        frame: Framing,
+        send: Callable[[Any], Awaitable[Any]],
+        *,
+        patience: float,
+        at_once: bool,
+    ) -> None:
+        super().__init__(groups, stream.feed, frame, stream.beat)
+        self._send, self._patience, self._at_once = send, patience, at_once
+        self._task: asyncio.Task[None] | None = None  # waits for the rest of a `send`
+        self._listener: asyncio.Future[Any] | None = None  # what to wake when it is over
+        self.over = False
+        self.broken = False  # it ended without a last word
+        self.why: Refusal | None = None
+        self.pump()
+
+    @property
+    def blocked(self) -> bool:
+        """See `Reader.blocked`."""
+        return self._task is not None
+
+    def write(self, data: Any) -> None:
+        """Send `data`; who does not take it at once is alone until it has."""
+        try:
+            sent = self._send(data)
+            rest = begun(sent) if self._at_once else sent
+        except Exception as error:
+            self._failed(error)
+            return
+        if rest is not None:
+            self._task = asyncio.get_running_loop().create_task(self._wait(rest))
+            self.step_out()
+
+    async def _wait(self, rest: Awaitable[Any]) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                await rest
+        except Exception as error:
+            self._failed(error)
+        else:
+            self._task = None
+            self.pump()
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, OSError):  # servers say so when the client has gone; a TimeoutError is one
+            _log.error("a batch could not be sent", exc_info=error)
+        self.give_up(Refusal(Code.TOO_SLOW) if isinstance(error, TimeoutError) else None)
+
+    def give_up(self, why: Refusal | None) -> None:
+        """It is over, without a last word."""
+        self.broken = True
+        self.leave()
+        self.ended(why)
+
+    def ended(self, why: Refusal | None) -> None:
+        """See `Reader.ended`. It leaves when the server has been told as well: until then somebody is there."""
+        self.over, self.why = True, why
+        if self._listener is not None:
+            self._listener.cancel()
+
+    async def until_over(self, listening: Awaitable[None]) -> None:
+        """Await `listening`, to its end or to that of the reading: with `over` it was the latter. For one task."""
+        task = self._listener = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        try:
+            if self.over:
+                listening.close()  # type: ignore[attr-defined]
+            else:
+                await listening
+        except asyncio.CancelledError:
+            if not self.over or task.uncancel():
+                raise
+        finally:
+            self._listener = None
+
+    async def send_away(self, why: Refusal) -> None:
+        """Tell why, after what is left to read, and wait until that has been said."""
+        if not self.over:
+            self.own().end(why)
+            self._listener = asyncio.get_running_loop().create_future()
+            try:
+                await self._listener
+            except asyncio.CancelledError:
+                if not self.over:
+                    raise
+            finally:
+                self._listener = None
+
+    def leave(self) -> None:
+        """See `Reader.leave`."""
+        super().leave()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
