@@ -69,6 +69,10 @@ class Asked(Request):
         query = scope.get("query_string", b"").decode("latin-1")
         super().__init__(scope.get("method", "GET"), path_below(scope).strip("/"), query, headers)
 
+    def let_go(self) -> None:
+        """All has been asked: a connection that lasts need not keep it."""
+        self.headers = self.query = {}
+
 
 class Endpoints:
     """The ASGI application.
@@ -147,6 +151,7 @@ class Endpoints:
     async def _stream(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
         stream = self.admission.stream(transport, request)
+        request.let_go()
         if (respond := starlette_response(request.scope)) is not None:
             with stream.feed as feed:
                 await respond(self._chunks(transport, stream), headers, feed, request.scope, receive, self._in_time(send))
@@ -156,7 +161,7 @@ class Endpoints:
         try:
             await in_time({"type": "http.response.start", "status": 200, "headers": headers})
             await in_time({"type": "http.response.body", "body": transport.frame([stream.hello()]), "more_body": True})
-            reader = self._reader(request.scope, stream, transport.frame, partial(_part, send))
+            reader = self._reader(request.scope, stream, _as_part(transport.frame), send)
             await reader.until_over(_gone(receive))
             if reader.over and not reader.broken:
                 await in_time({"type": "http.response.body", "body": b""})
@@ -165,7 +170,7 @@ class Endpoints:
         if reader.broken:
             _log.info("a reader took nothing for too long, or went away in the middle: its stream is cut")
 
-    def _reader(self, scope: Scope, stream: Stream, frame: Framing, send: Callable[[Any], Awaitable[None]]) -> Sending:
+    def _reader(self, scope: Scope, stream: Stream, frame: Framing, send: Send) -> Sending:
         # A framework may have put between us and the server what knows in which task it was called.
         patience = self.hub.options.send_timeout
         return Sending(self._groups, stream, frame, send, patience=patience, at_once="app" not in scope)
@@ -216,6 +221,7 @@ class Endpoints:
             request.check_version()
             await self.hub.open()
             talk = self.admission.conversation(transport, request, offered)
+            request.let_go()
         except Refusal as refusal:
             # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
             await in_time({"type": "websocket.accept"})
@@ -226,7 +232,7 @@ class Endpoints:
         try:
             await in_time({"type": "websocket.accept", "subprotocol": talk.subprotocol})
             await _text(in_time, transport.frame([talk.stream.hello()]))
-            reader = self._reader(request.scope, talk.stream, _as_text(transport.frame), partial(_text_of, send))
+            reader = self._reader(request.scope, talk.stream, _as_text(transport.frame), send)
             await _Talk(self.hub, transport, talk.stream, reader, receive, in_time).run()
         finally:
             (reader or talk.stream.feed).leave()
@@ -256,6 +262,8 @@ class Endpoints:
 class _Talk:
     """What comes up on one WebSocket, while batches go down."""
 
+    __slots__ = ("_patience", "hub", "reader", "receive", "send", "stream", "transport")
+
     def __init__(self, hub: Hub, transport: Transport, stream: Stream, reader: Sending, receive: Receive, send: Send) -> None:
         self.hub, self.transport, self.stream, self.reader = hub, transport, stream, reader
         self.receive, self.send = receive, send
@@ -280,16 +288,19 @@ class _Talk:
 
     async def _listen(self) -> None:
         """Take what comes up, until the client has gone."""
-        while (message := await self._message())["type"] != "websocket.disconnect":
+        while True:
+            message = await (self.receive() if self._patience is None else self._in_patience(self._patience))
+            if message["type"] == "websocket.disconnect":
+                return
             if replies := await self._answers(message):
                 await _text(self.send, self.transport.frame(replies))
 
-    async def _message(self) -> Message:
+    async def _in_patience(self, seconds: float) -> Message:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(seconds):
                 return await self.receive()
         except TimeoutError:
-            raise Refusal(Code.SILENT, f"no frame for {self._patience:g} s, though there were pings before") from None
+            raise Refusal(Code.SILENT, f"no frame for {seconds:g} s, though there were pings before") from None
 
     async def _answers(self, message: Message) -> list[Encoded]:
         """The replies to the commands in one frame. Raises: Refusal, when the frame as a whole is none of ours."""
@@ -304,20 +315,18 @@ class _Talk:
 
 @cache
 def _as_text(frame: Frame) -> Framing:
-    """As `frame`, but a `str`, as ASGI wants it: decoded once for all readers at the same place."""
-    return lambda items: frame(items).decode()  # type: ignore[return-value]  # what it is sent as
+    """What `frame` makes, as the message that ASGI wants to be sent: made once for all readers at the same place."""
+    return lambda items: {"type": "websocket.send", "text": frame(items).decode()}
 
 
-def _text_of(send: Send, text: str) -> Awaitable[None]:
-    return send({"type": "websocket.send", "text": text})
-
-
-def _part(send: Send, body: bytes) -> Awaitable[None]:
-    return send({"type": "http.response.body", "body": body, "more_body": True})
+@cache
+def _as_part(frame: Frame) -> Framing:
+    """See `_as_text`."""
+    return lambda items: {"type": "http.response.body", "body": frame(items), "more_body": True}
 
 
 async def _text(send: Send, body: bytes) -> None:
-    await _text_of(send, body.decode())
+    await send({"type": "websocket.send", "text": body.decode()})
 
 
 async def _close(code: Code, name: str, receive: Receive, send: Send) -> None:

@@ -17,7 +17,8 @@ from .hub import Hub
 from .items import Encoded
 from .watch import Watch
 
-Framing: TypeAlias = Callable[[Sequence[Encoded]], bytes]
+Framing: TypeAlias = Callable[[Sequence[Encoded]], Any]
+"""Makes of items what `write` takes: bytes where the socket is ours."""
 _Key: TypeAlias = tuple[tuple[str, ...], Framing, float | None]
 
 

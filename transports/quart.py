@@ -64,8 +64,10 @@ class Live:
 
         async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "lifespan" and (below := path_below(scope)).startswith(mount + "/"):
-                root = scope["path"].removesuffix(below)
-                await endpoints({**scope, "root_path": root + mount}, receive, send)
+                scope["root_path"] = (
+                    scope["path"].removesuffix(below) + mount
+                )  # nobody else is asked: no copy for a connection's life
+                await endpoints(scope, receive, send)
             else:
                 await quart(scope, receive, send)  # type: ignore[arg-type]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Generator
+from types import CoroutineType
 from typing import Any
 
 from .admission import Stream
@@ -49,9 +50,9 @@ def begun(sent: Awaitable[Any]) -> Rest | None:
 
     Raises: what `sent` raises.
     """
-    steps = sent.__await__()
+    steps: Any = sent if isinstance(sent, CoroutineType) else sent.__await__()
     try:
-        waits_for = next(steps)
+        waits_for = steps.send(None)
     except StopIteration:
         return None
     return Rest(steps, waits_for)
@@ -70,10 +71,10 @@ class Sending(Reader):
     Args:
         groups: those of its hub.
         stream: what it reads; the first item has been sent.
-        frame: what is sent of a batch.
-        send: sends what `frame` made.
+        frame: makes of a batch the ASGI message to send.
+        send: that of ASGI.
         patience: seconds for a client to take anything, before it is given up.
-        at_once: whether `send` bears to be begun in one place and to be awaited in another.
+        at_once: whether `send` bears to be begun in one place and to be awaited in another, and leaves a message as it is.
     """
 
     __slots__ = ("_at_once", "_listener", "_patience", "_send", "_task", "broken", "over", "why")
@@ -105,8 +106,7 @@ class Sending(Reader):
     def write(self, data: Any) -> None:
         """Send `data`; who does not take it at once is alone until it has."""
         try:
-            sent = self._send(data)
-            rest = begun(sent) if self._at_once else sent
+            rest = begun(self._send(data)) if self._at_once else self._send(dict(data))
         except Exception as error:
             self._failed(error)
             return

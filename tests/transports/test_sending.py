@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from transports import Code, Hub, Options, Refusal
 from transports.admission import Stream
 from transports.group import Groups
-from transports.items import Event, decode_batch, encode_batch
+from transports.items import Encoded, Event, decode_batch, encode_batch
 from transports.sending import Sending, begun, in_time
 from transports.testing import until
 
@@ -89,6 +89,10 @@ async def test_what_nobody_awaits_is_closed() -> None:
 # --- readers
 
 
+def as_message(items: Sequence[Encoded]) -> dict[str, bytes]:
+    return {"data": encode_batch(items)}
+
+
 class Wire:
     """What is sent to one client, which may stop taking, or be gone."""
 
@@ -98,7 +102,8 @@ class Wire:
         self.takes.set()
         self.breaks: Exception | None = None
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, message: dict[str, bytes]) -> None:
+        data = message["data"]
         if self.breaks is not None:
             raise self.breaks
         self.came.append(data)
@@ -128,10 +133,10 @@ async def hub() -> AsyncIterator[Hub]:
 def join(hub: Hub) -> Join:
     groups = Groups(hub)
 
-    def join(patience: float = 60.0, at_once: bool = True, send: Callable[[bytes], Awaitable[None]] | None = None):
+    def join(patience: float = 60.0, at_once: bool = True):
         wire = Wire()
         stream = Stream(hub.feed(["a"]), 60.0)
-        return wire, Sending(groups, stream, encode_batch, send or wire.send, patience=patience, at_once=at_once)
+        return wire, Sending(groups, stream, as_message, wire.send, patience=patience, at_once=at_once)
 
     return join
 
