@@ -150,29 +150,35 @@ class Endpoints:
 
     async def _stream(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
-        stream = self.admission.stream(transport, request)
-        request.let_go()
         if (respond := starlette_response(request.scope)) is not None:
-            with stream.feed as feed:
+            with (stream := self.admission.stream(transport, request)).feed as feed:
                 await respond(self._chunks(transport, stream), headers, feed, request.scope, receive, self._in_time(send))
             return
-        reader: Sending | None = None
-        in_time = self._in_time(send)
+        start = {"type": "http.response.start", "status": 200, "headers": headers}
+        reader = await self._begin(
+            request.scope, self.admission.stream(transport, request), _as_part(transport.frame), send, start
+        )
+        request.let_go()
         try:
-            await in_time({"type": "http.response.start", "status": 200, "headers": headers})
-            await in_time({"type": "http.response.body", "body": transport.frame([stream.hello()]), "more_body": True})
-            reader = self._reader(request.scope, stream, _as_part(transport.frame), send)
-            await reader.until_over(_gone(receive))
+            with reader:
+                await _gone(receive)
             if reader.over and not reader.broken:
-                await in_time({"type": "http.response.body", "body": b""})
+                await self._in_time(send)({"type": "http.response.body", "body": b""})
         finally:
-            (reader or stream.feed).leave()
+            reader.leave()
         if reader.broken:
             _log.info("a reader took nothing for too long, or went away in the middle: its stream is cut")
 
-    def _reader(self, scope: Scope, stream: Stream, frame: Framing, send: Send) -> Sending:
-        # A framework may have put between us and the server what knows in which task it was called.
+    async def _begin(self, scope: Scope, stream: Stream, frame: Framing, send: Send, start: Message) -> Sending:
+        """Say `start` and `hello`, and let a reader go on. What it began with is let go of, feed and all: it may last."""
         patience = self.hub.options.send_timeout
+        try:
+            await in_time(send(start), patience)
+            await in_time(send(frame([stream.hello()])), patience)
+        except BaseException:
+            stream.feed.leave()
+            raise
+        # A framework may have put between us and the server what knows in which task it was called.
         return Sending(self._groups, stream, frame, send, patience=patience, at_once="app" not in scope)
 
     async def _chunks(self, transport: Transport, stream: Stream) -> AsyncIterator[bytes]:
@@ -216,26 +222,29 @@ class Endpoints:
         except (Refusal, KeyError):
             await send({"type": "websocket.close"})  # before accept: the server answers 403
             return
-        in_time = self._in_time(send)
+        if (reader := await self._let_in(transport, request, offered, receive, send)) is not None:
+            request.let_go()
+            try:
+                await _Talk(self.hub, transport.frame, reader, receive, send).run()
+            finally:
+                reader.leave()
+
+    async def _let_in(
+        self, transport: Transport, request: Asked, offered: Sequence[str], receive: Receive, send: Send
+    ) -> Sending | None:
         try:
             request.check_version()
             await self.hub.open()
             talk = self.admission.conversation(transport, request, offered)
-            request.let_go()
         except Refusal as refusal:
             # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
+            in_time = self._in_time(send)
             await in_time({"type": "websocket.accept"})
             await _text(in_time, transport.frame([encode(bye_of(refusal))]))
             await _close(refusal.code, refusal.name, receive, in_time)
-            return
-        reader: Sending | None = None
-        try:
-            await in_time({"type": "websocket.accept", "subprotocol": talk.subprotocol})
-            await _text(in_time, transport.frame([talk.stream.hello()]))
-            reader = self._reader(request.scope, talk.stream, _as_text(transport.frame), send)
-            await _Talk(self.hub, transport, talk.stream, reader, receive, in_time).run()
-        finally:
-            (reader or talk.stream.feed).leave()
+            return None
+        accept = {"type": "websocket.accept", "subprotocol": talk.subprotocol}
+        return await self._begin(request.scope, talk.stream, _as_text(transport.frame), send, accept)
 
     async def _negotiate(self, request: Asked, receive: Receive, send: Send) -> None:
         options = self.hub.options
@@ -262,18 +271,21 @@ class Endpoints:
 class _Talk:
     """What comes up on one WebSocket, while batches go down."""
 
-    __slots__ = ("_patience", "hub", "reader", "receive", "send", "stream", "transport")
+    __slots__ = ("_patience", "frame", "hub", "reader", "receive", "send")
 
-    def __init__(self, hub: Hub, transport: Transport, stream: Stream, reader: Sending, receive: Receive, send: Send) -> None:
-        self.hub, self.transport, self.stream, self.reader = hub, transport, stream, reader
-        self.receive, self.send = receive, send
+    def __init__(self, hub: Hub, frame: Frame, reader: Sending, receive: Receive, send: Send) -> None:
+        self.hub, self.frame, self.reader, self.receive, self.send = hub, frame, reader, receive, send
         self._patience: float | None = None  # seconds until a client that promised to go on is silent
 
     async def run(self) -> None:
         """Talk until the client has gone or has been told everything."""
         reader = self.reader
         try:
-            await reader.until_over(self._listen())
+            with reader:
+                while (message := await self._message())["type"] != "websocket.disconnect":
+                    if replies := await self._answers(message):
+                        text = {"type": "websocket.send", "text": self.frame(replies).decode()}
+                        await in_time(self.send(text), self.hub.options.send_timeout)
         except Refusal as refusal:
             await reader.send_away(refusal)
         except TimeoutError:  # it does not take its replies
@@ -286,14 +298,8 @@ class _Talk:
         if reader.why is not None:
             await _close(reader.why.code, reader.why.name, self.receive, self.send)
 
-    async def _listen(self) -> None:
-        """Take what comes up, until the client has gone."""
-        while True:
-            message = await (self.receive() if self._patience is None else self._in_patience(self._patience))
-            if message["type"] == "websocket.disconnect":
-                return
-            if replies := await self._answers(message):
-                await _text(self.send, self.transport.frame(replies))
+    def _message(self) -> Awaitable[Message]:
+        return self.receive() if self._patience is None else self._in_patience(self._patience)
 
     async def _in_patience(self, seconds: float) -> Message:
         try:
@@ -309,7 +315,7 @@ class _Talk:
             raise Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken")
         replies, pinged = await hear(text, self.hub, self.reader.own)
         if pinged:
-            self._patience = SILENT_BEATS * self.stream.beat
+            self._patience = SILENT_BEATS * self.reader.silence
         return replies
 
 

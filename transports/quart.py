@@ -11,7 +11,7 @@ Quart's queues. Everything else goes to Quart as before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any
 
@@ -62,14 +62,13 @@ class Live:
         app.after_serving(endpoints.hub.close)
         mount, quart = self.hub.options.mount, app.asgi_app
 
-        async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
+        def asgi_app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             if scope["type"] != "lifespan" and (below := path_below(scope)).startswith(mount + "/"):
                 scope["root_path"] = (
                     scope["path"].removesuffix(below) + mount
                 )  # nobody else is asked: no copy for a connection's life
-                await endpoints(scope, receive, send)
-            else:
-                await quart(scope, receive, send)  # type: ignore[arg-type]
+                return endpoints(scope, receive, send)
+            return quart(scope, receive, send)  # type: ignore[arg-type]
 
         app.asgi_app = asgi_app  # type: ignore[assignment, method-assign]
 

@@ -77,7 +77,7 @@ class Sending(Reader):
         at_once: whether `send` bears to be begun in one place and to be awaited in another, and leaves a message as it is.
     """
 
-    __slots__ = ("_at_once", "_listener", "_patience", "_send", "_task", "broken", "over", "why")
+    __slots__ = ("_at_once", "_listener", "_patience", "_send", "_task", "broken", "over", "silence", "why")
 
     def __init__(
         self,
@@ -91,6 +91,7 @@ class Sending(Reader):
     ) -> None:
         super().__init__(groups, stream.feed, frame, stream.beat)
         self._send, self._patience, self._at_once = send, patience, at_once
+        self.silence = stream.beat  # seconds, the longest
         self._task: asyncio.Task[None] | None = None  # waits for the rest of a `send`
         self._listener: asyncio.Future[Any] | None = None  # what to wake when it is over
         self.over = False
@@ -141,20 +142,15 @@ class Sending(Reader):
         if self._listener is not None:
             self._listener.cancel()
 
-    async def until_over(self, listening: Awaitable[None]) -> None:
-        """Await `listening`, to its end or to that of the reading: with `over` it was the latter. For one task."""
-        task = self._listener = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in one
-        try:
-            if self.over:
-                listening.close()  # type: ignore[attr-defined]
-            else:
-                await listening
-        except asyncio.CancelledError:
-            if not self.over or task.uncancel():
-                raise
-        finally:
-            self._listener = None
+    def __enter__(self) -> None:
+        """While a task listens to the client: the block ends as soon as the last word has been said."""
+        self._listener = asyncio.current_task()
+        if self.over:
+            self.ended(self.why)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        task, self._listener = self._listener, None
+        return kind is asyncio.CancelledError and self.over and isinstance(task, asyncio.Task) and not task.uncancel()
 
     async def send_away(self, why: Refusal) -> None:
         """Tell why, after what is left to read, and wait until that has been said."""

@@ -118,6 +118,11 @@ class Wire:
         return decode_batch(self.came[-1])[-1].kind
 
 
+async def listen(reader: Sending) -> None:
+    with reader:
+        await asyncio.Event().wait()
+
+
 Join = Callable[..., tuple[Wire, Sending]]
 
 
@@ -181,7 +186,7 @@ async def test_who_takes_nothing_is_given_up(hub: Hub, join: Join) -> None:
 
 async def test_the_listening_ends_with_the_reading(hub: Hub, join: Join) -> None:
     wire, reader = join()
-    listening = asyncio.create_task(reader.until_over(asyncio.Event().wait()))  # type: ignore[arg-type]
+    listening = asyncio.create_task(listen(reader))
     await asyncio.sleep(0)
     closing = asyncio.create_task(hub.close())
     await listening
@@ -194,12 +199,12 @@ async def test_the_listening_ends_with_the_reading(hub: Hub, join: Join) -> None
 async def test_what_is_heard_after_the_end_is_not_waited_for(hub: Hub, join: Join) -> None:
     _, reader = join()
     reader.give_up(None)
-    await reader.until_over(asyncio.sleep(3600))
+    await listen(reader)
 
 
 async def test_a_cancellation_from_elsewhere_is_one(join: Join) -> None:
     _, reader = join()
-    listening = asyncio.create_task(reader.until_over(asyncio.Event().wait()))  # type: ignore[arg-type]
+    listening = asyncio.create_task(listen(reader))
     await asyncio.sleep(0)
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):
