@@ -25,7 +25,9 @@ class Record(NamedTuple):
 
 
 class Follower(Protocol):
-    """Who takes what a broker has. Called on the event loop, in the order in which things happened; never waits."""
+    """Who takes what a broker has. Called on the event loop, in the order of offsets: once it was told of one, of whichever
+    channel, it takes no record at it or before it any more. Never waits.
+    """
 
     def begin(self, epoch: str, gone: int = 0) -> None:
         """From here on, records are of `epoch`, and nothing through the offset `gone` will be handed over, of any channel.

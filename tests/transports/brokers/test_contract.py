@@ -1,120 +1,163 @@
-"""What every broker promises; a new one is a line in `BROKERS`."""
+"""What every broker promises, over each store of `tests/stores.py`; a new one is a line there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
+from tests.stores import STORES, Followed, Store
 from transports import ConfigError, Options
-from transports.brokers import Broker, Record, broker_from
-from transports.brokers.memory import MemoryBroker
+from transports.brokers import Broker, broker_from
 from transports.position import Position
+from transports.testing import until
+
+LASTING = [name for name, store in STORES.items() if store.lasting]
+SHARED = [name for name, store in STORES.items() if store.shared]
+lasting = pytest.mark.parametrize("store", LASTING, indirect=True)
+shared = pytest.mark.parametrize("store", SHARED, indirect=True)
 
 
-class Clock:
-    now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-BROKERS: dict[str, Callable[[Clock], Broker]] = {
-    "memory": lambda clock: MemoryBroker(key_window=120.0, key_count=100, clock=clock),
-}
+@pytest.fixture(params=list(STORES))
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    async with STORES[request.param].fresh(tmp_path, request) as store:
+        yield store
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+class Opened:
+    """A broker that hands over to `followed`."""
 
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.followed = Followed()
+        self.publish = broker.publish
 
-@pytest.fixture(params=BROKERS.values(), ids=BROKERS.keys())
-async def broker(request: pytest.FixtureRequest, clock: Clock) -> Broker:
-    return request.param(clock)
+    async def close(self) -> None:
+        await self.broker.close()
 
-
-class Followed:
-    """A follower that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.epoch = ""
-        self.gone = 0
-        self.forgotten: dict[str, int] = {}
-        self.records: list[Record] = []
-
-    def begin(self, epoch: str, gone: int = 0) -> None:
-        self.epoch, self.gone = epoch, gone
-
-    def forget(self, channel: str, through: int) -> None:
-        self.forgotten[channel] = through
-
-    def take(self, records: Sequence[Record]) -> None:
-        self.records += records
+    async def has(self, *offsets: int) -> None:
+        """Wait until it has been handed these."""
+        await until(lambda: {record.offset for record in self.followed.records} >= set(offsets))
 
 
 @pytest.fixture
-async def followed(broker: Broker) -> Followed:
-    followed = Followed()
-    await broker.tail(followed)
-    return followed
+async def opened(store: Store) -> AsyncIterator[Callable[..., object]]:
+    """Opens a broker over the store."""
+    async with AsyncExitStack() as stack:
+
+        async def open_(**settings: object) -> Opened:
+            one = Opened(store.broker(**settings))
+            await one.broker.tail(one.followed)
+            stack.push_async_callback(one.close)
+            return one
+
+        yield open_
 
 
 @pytest.fixture
-async def tailed(followed: Followed) -> list[Record]:
-    return followed.records
+async def one(opened: Callable[..., object]) -> Opened:
+    return await opened(key_window=120.0, key_count=100)
 
 
-async def test_offsets_grow_over_all_channels_and_are_handed_over_in_order(broker: Broker, tailed: list[Record]) -> None:
-    offsets = [await broker.publish("ab"[n % 2], b"%d" % n, None) for n in range(10)]
+async def test_offsets_grow_over_all_channels_and_are_handed_over_in_order(one: Opened) -> None:
+    offsets = [await one.publish("ab"[n % 2], b"%d" % n, None) for n in range(10)]
     assert offsets == sorted(set(offsets))
-    assert [record.offset for record in tailed] == offsets
-    assert [record.data for record in tailed] == [b"%d" % n for n in range(10)]
-    assert {record.at for record in tailed} == {1_000.0}
+    assert offsets[0] > 0
+    await one.has(*offsets)
+    assert [record.offset for record in one.followed.records] == offsets
+    assert [record.data for record in one.followed.records] == [b"%d" % n for n in range(10)]
 
 
-async def test_a_key_within_the_window_publishes_once(broker: Broker, tailed: list[Record], clock: Clock) -> None:
-    first = await broker.publish("a", b"1", "k")
-    clock.now += 119
-    assert await broker.publish("a", b"2", "k") == first
-    assert await broker.publish("b", b"3", "k") != first
-    assert [record.data for record in tailed] == [b"1", b"3"]
+async def test_a_key_within_the_window_publishes_once(one: Opened, store: Store) -> None:
+    first = await one.publish("a", b"1", "k")
+    await store.later(119)
+    assert await one.publish("a", b"2", "k") == first
+    other = await one.publish("b", b"3", "k")
+    assert other != first
+    await one.has(other)
+    assert [record.data for record in one.followed.records] == [b"1", b"3"]
 
 
-async def test_a_key_after_the_window_publishes_again(broker: Broker, tailed: list[Record], clock: Clock) -> None:
-    first = await broker.publish("a", b"1", "k")
-    clock.now += 121
-    assert await broker.publish("a", b"2", "k") != first
-    assert len(tailed) == 2
+async def test_a_key_after_the_window_publishes_again(one: Opened, store: Store) -> None:
+    first = await one.publish("a", b"1", "k")
+    await store.later(121)
+    second = await one.publish("a", b"2", "k")
+    assert second != first
+    await one.has(first, second)
 
 
-async def test_keys_are_forgotten_rather_than_hoarded(broker: Broker, tailed: list[Record]) -> None:
-    for n in range(200):
-        await broker.publish("a", b"1", f"k{n}")
-    for n in range(100, 200):
-        await broker.publish("a", b"1", f"k{n}")
-    assert len(tailed) == 200, "a key that is known drives out no other"
-    await broker.publish("a", b"1", "k0")
-    assert len(tailed) == 201
+async def test_a_key_that_many_publish_at_once_is_published_once(one: Opened) -> None:
+    offsets = await asyncio.gather(*(one.publish("a", b"%d" % n, "k") for n in range(50)))
+    assert len(set(offsets)) == 1
+    end = await one.publish("a", b"end", None)
+    await one.has(end)
+    assert [record.offset for record in one.followed.records] == [offsets[0], end]
 
 
-async def test_every_life_has_its_own_epoch(broker: Broker) -> None:
-    first, second = Followed(), Followed()
-    await broker.tail(first)
-    await MemoryBroker().tail(second)
-    assert first.epoch.isalnum()
-    assert len(first.epoch) <= 16
-    assert first.epoch != second.epoch
+async def test_what_many_publish_at_once_is_handed_over_once_each_and_in_order(one: Opened) -> None:
+    offsets = await asyncio.gather(*(one.publish("abc"[n % 3], b"%d" % n, None) for n in range(500)))
+    await one.has(*offsets)
+    records = one.followed.records
+    assert [record.offset for record in records] == sorted(offsets)
+    assert {record.offset: record.data for record in records} == {offset: b"%d" % n for n, offset in enumerate(offsets)}
 
 
-async def test_the_head_is_the_last_that_was_published(broker: Broker, followed: Followed) -> None:
-    offset = await broker.publish("a", b"1", None)
-    assert await broker.head() == Position(followed.epoch, offset)
+async def test_the_head_is_the_last_that_was_published(one: Opened) -> None:
+    offset = await one.publish("a", b"1", None)
+    assert await one.broker.head() == Position(one.followed.epoch, offset)
 
 
-async def test_what_it_is_about_is_kept(broker: Broker, tailed: list[Record]) -> None:
-    await broker.publish("a", b"1", None, "x")
-    assert tailed[0].about == "x"
+async def test_what_it_is_about_is_kept(one: Opened) -> None:
+    offset = await one.publish("a", b"1", None, "x")
+    await one.has(offset)
+    assert one.followed.records[0].about == "x"
+
+
+async def test_a_closed_broker_can_begin_another_life(one: Opened) -> None:
+    await one.publish("a", b"1", None)
+    await one.close()
+    followed = Followed()
+    await one.broker.tail(followed)
+    offset = await one.publish("a", b"2", None)
+    await until(lambda: followed.records and followed.records[-1].offset == offset)
+    assert followed.epoch.isalnum()
+    assert len(followed.epoch) <= 16
+
+
+async def test_stores_have_epochs_of_their_own(store: Store, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    (tmp_path / "other").mkdir()
+    epochs = set()
+    async with type(store).fresh(tmp_path / "other", request) as other:
+        for each in (store, other):
+            broker, followed = each.broker(), Followed()
+            await broker.tail(followed)
+            epochs.add(followed.epoch)
+            await broker.close()
+    assert len(epochs) == 2
+
+
+@lasting
+async def test_what_is_kept_comes_before_anything_new(store: Store, opened: Callable[..., object]) -> None:
+    before = await opened()
+    kept = [await before.publish("ab"[n % 2], b"%d" % n, None) for n in range(5)]
+    await before.close()
+    after = await opened()
+    assert [record.offset for record in after.followed.records] == kept, "when `tail` returns"
+    assert after.followed.epoch == before.followed.epoch
+    assert await after.publish("a", b"1", None) > kept[-1]
+
+
+@shared
+async def test_all_hand_over_the_same_in_the_same_order(store: Store, opened: Callable[..., object]) -> None:
+    both = [await opened(), await opened()]
+    offsets = await asyncio.gather(*(both[n % 2].publish("ab"[n % 2], b"%d" % n, None) for n in range(200)))
+    for each in both:
+        await each.has(*offsets)
+    assert both[0].followed.records == both[1].followed.records
+    assert await both[0].broker.head() == await both[1].broker.head() == Position(both[0].followed.epoch, max(offsets))
 
 
 async def test_an_unknown_broker_is_named() -> None:
