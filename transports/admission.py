@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
@@ -199,7 +199,17 @@ class Admission:
 
 def hello(feed: Feed, beat: float) -> Encoded:
     """The first item, with a name for the connection that nobody else has."""
-    return feed.hello(secrets.token_urlsafe(6), beat)
+    return feed.hello(_new_name(), beat)
+
+
+def _made_up() -> Iterator[str]:
+    """Names that cannot be guessed, of 8 characters each. The kernel is asked for many at once: a crowd comes at once too."""
+    while True:
+        text = secrets.token_urlsafe(6 * 256)
+        yield from map("".join, zip(*[iter(text)] * 8, strict=True))
+
+
+_new_name = _made_up().__next__
 
 
 def refusal_body(refusal: Refusal) -> tuple[bytes, Headers]:

@@ -80,7 +80,7 @@ class Feed:
         self._untold: list[_Loss] = []  # what another life of the log took with it, to be told first
         self._came_with: str | None = None  # what the reader came with, as long as that has not been told
         self._unsaid: Refusal | None = None  # a `bye` that is still to be read
-        self._watch = Watch(self._give_up)
+        self._watch: Watch | None = None  # of who waits in `take`
         self.open = True
         self.bell: Callable[[], object] | None = None  # rung when there may be something to read, or it has ended; reads later
         self.readers = 1  # who read it: in step with the log, any number may share one
@@ -100,7 +100,8 @@ class Feed:
     def leave(self) -> None:
         """Nobody reads it any more."""
         self.bell = None
-        self._watch.stop()
+        if self._watch is not None:
+            self._watch.stop()
         self._leave(self)
 
     def stand_like(self, other: Feed) -> None:
@@ -186,6 +187,8 @@ class Feed:
         A batch whose last item is `bye` is the last one. Looking at the log and laying out the bell happen without
         an await between them, so no wake-up can be lost.
         """
+        if self._watch is None:
+            self._watch = Watch(self._give_up)
         self._watch.begin(wait)
         try:
             while self.open and (batch := self.ready()) is None:
