@@ -44,7 +44,16 @@ def cli() -> None:
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free port.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Worker processes.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1000), help="Serve from so many processes, and restart them on SIGHUP.  [default: none]"
+)
+@click.option(
+    "--broker",
+    default="memory://",
+    show_default=True,
+    envvar="EVERYWIRE_BROKER",
+    help="Where the events are kept. Better set EVERYWIRE_BROKER, if there is a password in it.",
+)
 @click.option(
     "--channel",
     "channels",
@@ -61,7 +70,8 @@ def cli() -> None:
 def serve(
     host: str,
     port: int,
-    workers: int,
+    workers: int | None,
+    broker: str,
     channels: tuple[str, ...],
     certfile: str | None,
     keyfile: str | None,
@@ -72,13 +82,14 @@ def serve(
     """Serve the page and the stream."""
     if (certfile is None) != (keyfile is None):
         raise click.UsageError("TLS needs both: --certfile and --keyfile")
-    if workers > 1:
-        raise click.UsageError("several workers need a broker that they share; memory:// lives in one process")
     if front == "on" and server != "hypercorn":
         raise click.UsageError(f"--front on: the front is Hypercorn's, {server} serves all by itself")
     from transports.serve import address, configuration, listen, set_aside
     from transports.serve import serve as hypercorn
     from transports.servers import find_loop, find_server
+    from transports.systemd import inherited
+    from transports.workers import keep, serve_at
+    from transports.workers import place as find_place
 
     from . import create_app
 
@@ -87,25 +98,40 @@ def serve(
     except MissingExtraError as error:
         raise click.ClickException(str(error)) from error
     try:
-        app = create_app(channels=[*channels, "vitals"] if channels else ["*"])
+        app = create_app(channels=[*channels, "vitals"] if channels else ["*"], broker=broker)
     except ConfigError as error:
+        if not str(error).startswith("LIVE_CHANNELS"):
+            raise click.UsageError(f"--broker: {error}") from error
         raise click.UsageError("--channel: a name has 1 to 128 of A-Z a-z 0-9 _ . : - and may end in *") from error
+    except MissingExtraError as error:
+        raise click.ClickException(str(error)) from error
     live = app.extensions["live"]
     hub = live.hub
+    if workers is not None and not hub.shared:
+        raise click.UsageError(f"--workers need a --broker that they share: {broker} lives in one process")
     if server == "hypercorn" and front != "off":
         run = partial(hypercorn, front=live.front)
     try:
-        listening = listen(host, port)
+        place = find_place()
+        listening = (inherited() or listen(host, port)) if place is None else place.listening
     except OSError as error:
         hint = " Another --port may be free." if error.errno == errno.EADDRINUSE else ""
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}.{hint}") from error
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
     url = address(listening).replace("http:", "https:" if certfile else "http:")
-    click.echo(f"everywire serves {url}/  (stream at {url}{hub.options.mount}, Ctrl-C stops)")
+    kept = "" if workers is None else f"workers: {workers}, "
+    line = f"everywire serves {url}/  (stream at {url}{hub.options.mount}, {kept}Ctrl-C stops)"
+    if place is None and workers is not None:
+        sys.exit(keep(listening, workers, hub.options.drain, partial(click.echo, line)))
+    if place is None:
+        click.echo(line)
     try:
-        config = configuration(listening, hub.options, certfile=certfile, keyfile=keyfile)
+        loads = None if place is None else place.loads
+        config = configuration(listening, hub.options, certfile=certfile, keyfile=keyfile, loads=loads)
         set_aside()
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(run(app, config, hub.close))
+            runner.run(serve_at(place, run, app, config, hub.close))
     except ssl.SSLError as error:
         raise click.ClickException(f"{certfile} and {keyfile} are no certificate and its key: {error}") from error
 

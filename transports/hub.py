@@ -65,6 +65,11 @@ class Hub:
         """How many read."""
         return sum(feed.readers for feed in self._feeds)
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes have the same events."""
+        return self._broker.shared
+
     async def open(self, *, anew: bool = False) -> None:
         """Connect to the broker and begin to take its events.
 

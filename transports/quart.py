@@ -11,6 +11,7 @@ Quart's queues. Everything else goes to Quart as before.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any
@@ -24,7 +25,10 @@ from .hub import Hub
 from .ladder import LADDER
 from .options import PREFIX, options_from
 from .serve import address, configuration, listen, serve, set_aside
+from .systemd import inherited
 from .transport import Transport
+from .workers import keep, serve_at
+from .workers import place as find_place
 
 
 class Live:
@@ -91,26 +95,40 @@ class Live:
         """What serves the streams of the app faster than ASGI can, given to `transports.serve.serve`."""
         return Front(self.asgi.admission, self.hub.options.mount)
 
-    def run(self, host: str = "127.0.0.1", port: int = 8000, *, front: bool = True) -> None:
+    def run(self, host: str = "127.0.0.1", port: int = 8000, *, front: bool = True, workers: int | None = None) -> None:
         """Serve the app under Hypercorn until Ctrl-C or SIGTERM, and say `bye` to every reader before it ends.
 
         Args:
             host: address to listen on.
             port: 0 takes any that is free.
             front: whether streams, polls and commands are served in front of Hypercorn, on the same port.
+            workers: processes that serve, each of which runs this program anew up to here; they need a broker that they
+                share. Without a number this process serves.
 
         Raises:
-            ConfigError: there is no app.
+            ConfigError: there is no app, or several workers have nothing in common.
             OSError: the address cannot be had.
+            SystemExit: the workers have ended.
         """
         if self._app is None:
             raise ConfigError("there is no app to run: Live(app) or live.init_app(app) first")
-        listening = listen(host, port)
-        print(f"serving {address(listening)}/  (Ctrl-C stops)", flush=True)  # noqa: T201 - for whoever started it
-        config = configuration(listening, self.hub.options)
+        place, options = find_place(), self.hub.options
+        if workers is not None and not self.hub.shared:
+            raise ConfigError(f"workers need a broker that they share: {options.broker} lives in one process")
+        listening = (inherited() or listen(host, port)) if place is None else place.listening
+        told = f"{address(listening)}/  ({'' if workers is None else f'workers: {workers}, '}Ctrl-C stops)"
+        if place is None and workers is not None:
+            sys.exit(keep(listening, workers, options.drain, lambda: _say(f"serving {told}")))
+        if place is None:
+            _say(f"serving {told}")
+        config = configuration(listening, options, loads=None if place is None else place.loads)
         set_aside()
-        asyncio.run(serve(self._app, config, self.hub.close, front=self.front if front else None))
+        asyncio.run(serve_at(place, partial(serve, front=self.front if front else None), self._app, config, self.hub.close))
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
         """Publish `data` (anything that JSON can say) to `channel` and return the event's id; see `Hub.publish`."""
         return await self.hub.publish(channel, data, key=key)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - for whoever started it

@@ -26,6 +26,7 @@ from hypercorn.protocol.h2 import BUFFER_LOW_WATER, StreamBuffer
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.utils import wrap_app
 
+from .accepting import Accepting, Loads
 from .admission import FLUSH
 from .errors import ConfigError
 from .front import Front
@@ -64,6 +65,7 @@ class Settings(Config):
 
     send_timeout: float = 30.0  # seconds until a client that takes nothing is cut off
     connections: set[Connection]  # those that are open
+    loads: Loads | None = None  # of the processes that share the socket, if others do
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,9 +177,21 @@ StreamBuffer.pop = _pop  # type: ignore[assignment, method-assign]
 
 
 def configuration(
-    listening: socket.socket, options: Options, *, certfile: str | None = None, keyfile: str | None = None
+    listening: socket.socket,
+    options: Options,
+    *,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    loads: Loads | None = None,
 ) -> Settings:
     """The configuration for `serve`. It takes `listening` over and will close it.
+
+    Args:
+        listening: where to take connections.
+        options: sizes and times.
+        certfile: serve TLS with this certificate.
+        keyfile: its key.
+        loads: for a socket that other processes take connections from, too; see `transports.workers`.
 
     Raises:
         ConfigError: a certificate without its key, or a key alone.
@@ -186,7 +200,7 @@ def configuration(
         raise ConfigError("TLS needs both: a certificate and its key")
     config = Settings()
     config.bind = [f"fd://{listening.detach()}"]
-    config.certfile, config.keyfile = certfile, keyfile
+    config.certfile, config.keyfile, config.loads = certfile, keyfile, loads
     config.backlog = _BACKLOG
     config.keep_alive_max_requests = _POLLS
     config.keep_alive_timeout = idle_seconds(options)
@@ -203,28 +217,38 @@ def taken_over(config: Settings) -> socket.socket:
     return socket.socket(fileno=int(config.bind[0].removeprefix("fd://")))
 
 
+def nothing() -> None:
+    """What is called when nobody wants to know."""
+
+
 async def serve(
     app: Any,
     config: Settings,
     drain: Callable[[], Awaitable[None]],
     *,
     stop: asyncio.Event | None = None,
+    ready: Callable[[], object] = nothing,
     front: Front | None = None,
 ) -> None:
     """Serve until `stop` is set or, without one, SIGINT or SIGTERM comes; then `drain` and end.
+
+    Where other processes take from the same socket, nothing more is taken from it after `stop`: it comes to them.
 
     Args:
         app: the ASGI application.
         config: see `configuration`.
         drain: sends the readers away; `Hub.close`.
         stop: ends the serving; a second signal always ends it at once.
+        ready: called when connections are taken.
         front: takes the connections, and hands over those that are not for it. Without it Hypercorn has them all.
     """
     stop = stop or on_signals()
     worker = Worker(app, config, front)
     try:
         await worker.start()
+        ready()
         await stop.wait()
+        worker.leave()
         await drain()
     finally:
         await worker.stop()
@@ -247,6 +271,7 @@ class Worker:
         self._living: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._accepting: Accepting | None = None
 
     async def start(self) -> None:
         """Start the application, then listen. Raises: what the application's start raised, OSError, ssl.SSLError."""
@@ -258,13 +283,23 @@ class Worker:
         await self._lifespan.wait_for_startup()
         if self._living.done():
             self._living.result()
+        protocol = self._streams if self._front is None else partial(self._front.connection, self.take)
+        handshake = self._config.ssl_handshake_timeout if tls else None
+        if (loads := self._config.loads) is not None:
+            serve = partial(self._loop.connect_accepted_socket, protocol, ssl=tls, ssl_handshake_timeout=handshake)
+            self._accepting = Accepting(listening, loads, self._count, serve)
+            return
         self._server = await self._loop.create_server(
-            self._streams if self._front is None else partial(self._front.connection, self.take),
-            sock=listening,
-            backlog=self._config.backlog,
-            ssl=tls,
-            ssl_handshake_timeout=self._config.ssl_handshake_timeout if tls else None,
+            protocol, sock=listening, backlog=self._config.backlog, ssl=tls, ssl_handshake_timeout=handshake
         )
+
+    def _count(self) -> int:
+        return len(self._config.connections) + (0 if self._front is None else len(self._front.connections))
+
+    def leave(self) -> None:
+        """Take no more connections, if others do. What is connected goes on."""
+        if self._accepting is not None:
+            self._accepting.stop()
 
     def take(self, transport: asyncio.Transport, data: bytes) -> None:
         """Serve a connection from which `data` has been read already."""
@@ -296,6 +331,7 @@ class Worker:
     async def stop(self) -> None:
         """Serve nobody any more: wait for what is under way, but not long."""
         await self._context.terminated.set()
+        self.leave()
         if self._server is not None:
             self._server.close()
         self._loop.call_later(GRACE, _abort, self._config.connections)

@@ -19,9 +19,17 @@ class Serve(Protocol):
     """What every server is here; see `transports.serve.serve`."""
 
     async def __call__(
-        self, app: Any, config: Settings, drain: Callable[[], Awaitable[None]], *, stop: asyncio.Event | None = None
+        self,
+        app: Any,
+        config: Settings,
+        drain: Callable[[], Awaitable[None]],
+        *,
+        stop: asyncio.Event | None = None,
+        ready: Callable[[], object] = ...,
     ) -> None:
-        """Serve until `stop` is set or, without one, SIGINT or SIGTERM comes; then `drain` and end."""
+        """Serve until `stop` is set or, without one, SIGINT or SIGTERM comes; then `drain` and end. Call `ready` when
+        connections are taken.
+        """
 
 
 SERVERS: Final = ("hypercorn", "uvicorn", "granian")  # each but the first is an extra, and a module of this package

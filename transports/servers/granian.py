@@ -25,7 +25,7 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
 from ..admission import FLUSH
-from ..serve import GRACE, Settings, on_signals, taken_over
+from ..serve import GRACE, Settings, nothing, on_signals, taken_over
 
 _AT_ONCE = 2**20  # requests under way; a stream is one, so granian's default would be a limit of readers
 _LOG = {"incremental": True, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}  # leave those of others alone
@@ -52,8 +52,8 @@ class _Watched:
     * Who closes a WebSocket does not wait: granian writes the close frame and ends the connection, but may tell of neither.
     """
 
-    def __init__(self, app: Any, port: int) -> None:
-        self._app, self._port = app, port
+    def __init__(self, app: Any, port: int, ready: Callable[[], object]) -> None:
+        self._app, self._port, self._ready = app, port, ready
         self._given_up: set[tuple[str, int]] = set()  # clients who have a moment to take the last bytes
         self._running: set[asyncio.Task[Any]] = set()  # one for each request
 
@@ -72,8 +72,13 @@ class _Watched:
         async def watched_receive() -> Any:
             return _GONE if last == "websocket.close" else await receive()
 
+        async def started(message: Any) -> None:
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":  # it listens within the next turns, and tells of it nowhere
+                self._ready()
+
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, started)
             return
         self._runs(asyncio.current_task())
         await self._app(scope, watched_receive, watched_send)
@@ -120,12 +125,19 @@ def cut_off(port: int, clients: Container[object] | None = None) -> None:
                     connection.shutdown(socket.SHUT_RDWR)
 
 
-async def serve(app: Any, config: Settings, drain: Callable[[], Awaitable[None]], *, stop: asyncio.Event | None = None) -> None:
+async def serve(
+    app: Any,
+    config: Settings,
+    drain: Callable[[], Awaitable[None]],
+    *,
+    stop: asyncio.Event | None = None,
+    ready: Callable[[], object] = nothing,
+) -> None:
     """As `transports.serve.serve`, under granian."""
     stop = stop or on_signals()
     listening = taken_over(config)
     port = listening.getsockname()[1]
-    watched = _Watched(app, port)
+    watched = _Watched(app, port, ready)
     server = _Server(watched, config, listening)
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())

@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httptools  # noqa: F401 - uvicorn would be without a word as slow as h11 is
 import uvicorn
 import websockets  # noqa: F401 - one delivery costs 15 us of CPU with it, 22 us with wsproto
 
+from ..accepting import Accepting, Loads
 from ..admission import FLUSH
-from ..serve import GRACE, Settings, on_signals, taken_over
+from ..serve import GRACE, Settings, nothing, on_signals, taken_over
 
 _LOOK = 0.01  # seconds between two looks at who has gone
 
@@ -26,20 +30,46 @@ _LOOK = 0.01  # seconds between two looks at who has gone
 class _Server(uvicorn.Server):
     """uvicorn, but it sends readers away with a word, and waits for nobody for ever."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain: Callable[[], Awaitable[None]],
+        stop: asyncio.Event,
+        ready: Callable[[], object],
+        loads: Loads | None,
+    ) -> None:
         super().__init__(config)
-        self._drain, self._stop = drain, stop
+        self._drain, self._stop, self._ready, self._loads = drain, stop, ready, loads
+        self._accepting: Accepting | None = None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to whoever set `stop` up."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does, but from a socket that others take from as well, connections are taken as `accepting.py` says."""
+        if self._loads is None or not sockets:
+            await super().startup(sockets)
+            return
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(1)
+        state = {"server_state": self.server_state, "app_state": self.lifespan.state}
+        protocol: Any = partial(self.config.http_protocol_class, **{"config": self.config, **state})
+        serve = partial(asyncio.get_running_loop().connect_accepted_socket, protocol, ssl=self.config.ssl)
+        self._accepting = Accepting(sockets[0], self._loads, lambda: len(self.server_state.connections), serve)
+        self.servers: list[asyncio.base_events.Server] = []
+        self.started = True
+
     async def main_loop(self) -> None:
         """Serve until the stop, then send the readers away. What is left has a moment, and is cut off then."""
+        self._ready()
         meanwhile = [asyncio.create_task(work) for work in (super().main_loop(), self._cut_off())]
         try:
             await self._stop.wait()
+            if self._accepting is not None:
+                self._accepting.stop()
             await self._drain()
         finally:
             for task in meanwhile:
@@ -81,10 +111,17 @@ def _worth_telling(record: logging.LogRecord) -> bool:
     return "without completing response" not in record.msg
 
 
-async def serve(app: Any, config: Settings, drain: Callable[[], Awaitable[None]], *, stop: asyncio.Event | None = None) -> None:
+async def serve(
+    app: Any,
+    config: Settings,
+    drain: Callable[[], Awaitable[None]],
+    *,
+    stop: asyncio.Event | None = None,
+    ready: Callable[[], object] = nothing,
+) -> None:
     """As `transports.serve.serve`, under uvicorn."""
     logging.getLogger("uvicorn.error").addFilter(_worth_telling)
-    server = _Server(_translated(app, config), drain, stop or on_signals())
+    server = _Server(_translated(app, config), drain, stop or on_signals(), ready, config.loads)
     await server.serve(sockets=[taken_over(config)])
 
 

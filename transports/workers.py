@@ -1,0 +1,365 @@
+"""Workers: several processes that serve what comes to one socket, and the parent that keeps them.
+
+The parent listens and serves nobody. Each worker is a fresh interpreter that runs the command the parent was started with,
+and finds the socket in a variable of its environment. So a worker that starts later runs the code that is there by then,
+and SIGHUP to the parent, which has one after another replaced, is a restart that no connection is refused in.
+
+    SIGHUP            start a replacement, wait until it serves, send the old one away; then the next
+    SIGTERM, SIGINT   send all away, end when they have; a second one ends all at once
+    SIGKILL           the workers notice that the parent is gone, and leave
+
+What a worker does when it is sent away is the server's matter, see `serve.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from .accepting import Loads, new_table
+from .errors import ConfigError
+from .systemd import notify
+
+_VARIABLE: Final = "EVERYWIRE_WORKER"  # parent, number, and the descriptors of the socket, the wire and the table, and the row
+_READY: Final = b"ready"
+_START: Final = 60.0  # seconds for a worker to begin to serve: a large application on a busy machine
+_LEAVING: Final = 30.0  # seconds that a worker has for the end of its application when its readers have gone; then it is killed
+_LASTING: Final = 1.0  # seconds that it serves; one that ends sooner will end again
+_BACK_OFF: Final = (0.1, 30.0)  # seconds before another try: at first, doubled each time, and at the most
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+_PASSING: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET")  # are for the parent alone
+
+
+class Place(NamedTuple):
+    """What a worker has from its parent."""
+
+    number: int  # from 1
+    listening: socket.socket
+    wire: socket.socket  # says that we serve; its end says that the parent is gone
+    loads: Loads
+
+    def stop(self) -> asyncio.Event:
+        """Set when it is time to leave: SIGTERM, SIGINT, or the parent is gone.
+
+        Nothing ends a worker at once but its parent: who signals a group of processes would do it by mistake.
+        """
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        for number in _ENDING:
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # is for the parent
+
+        def gone() -> None:
+            loop.remove_reader(self.wire)
+            stop.set()
+
+        loop.add_reader(self.wire, gone)
+        return stop
+
+    def ready(self) -> None:
+        """Tell the parent that we serve."""
+        with suppress(OSError):  # it is gone, which will be noticed
+            self.wire.send(_READY)
+
+
+def place() -> Place | None:
+    """What this process has from its parent, None if it is no worker. To be asked once.
+
+    Raises:
+        ConfigError: what the environment says is not so.
+    """
+    said = os.environ.pop(_VARIABLE, "")
+    parent, _, rest = said.partition(":")
+    if parent != str(os.getppid()):  # a worker's own child has the variable too
+        return None
+    try:
+        number, listening, wire, table, row = map(int, rest.split(":"))
+        found = Place(number, socket.socket(fileno=listening), socket.socket(fileno=wire), Loads(table, row))
+        os.close(table)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{_VARIABLE} is set by the parent of workers, and is not for anybody else") from error
+    for each in (found.listening, found.wire):
+        each.set_inheritable(False)
+    found.wire.setblocking(False)
+    return found
+
+
+async def serve_at(
+    place: Place | None, serve: Callable[..., Awaitable[None]], app: Any, config: Any, drain: Callable[[], Awaitable[None]]
+) -> None:
+    """Serve as the worker at `place` or, without one, as a process that nobody keeps.
+
+    Args:
+        place: what `place()` gave.
+        serve: `transports.serve.serve`, or another as `transports.servers` has them.
+        app: the ASGI application.
+        config: see `transports.serve.configuration`, with `loads` of the place.
+        drain: sends the readers away.
+    """
+    if place is None:
+        await serve(app, config, drain, ready=lambda: notify("READY=1"))
+    else:
+        await serve(app, config, drain, stop=place.stop(), ready=place.ready)
+
+
+def keep(listening: socket.socket, count: int, drain: float, serving: Callable[[], object]) -> int:
+    """Be the parent of `count` workers until SIGTERM or SIGINT; gives the exit code. What happens is told on standard error.
+
+    Args:
+        listening: what they serve.
+        count: how many.
+        drain: seconds that their readers have to leave.
+        serving: called when they serve.
+    """
+
+    def say(line: str) -> None:
+        print(f"everywire: {line}", file=sys.stderr, flush=True)  # noqa: T201 - for whoever started it
+
+    return asyncio.run(Parent(listening, count, say=say, patience=drain + _LEAVING).run(serving))
+
+
+class _Worker:
+    """A process, as the parent sees it."""
+
+    def __init__(self, number: int, row: int, process: asyncio.subprocess.Process, wire: socket.socket, *, trial: bool) -> None:
+        self.number, self.row, self.process, self.wire = number, row, process, wire
+        self.serves: asyncio.Task[bool]  # whether it gets to serve
+        self.trial = trial  # who started it sees to what comes of it; until it serves, or while another takes its place
+        self.served = 0.0  # since when, on the loop's clock
+        self.leaving = False
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (process {self.process.pid})"
+
+
+class Parent:
+    """Keeps so many workers serving what comes to a socket.
+
+    Args:
+        listening: the socket.
+        count: how many.
+        say: tells the operator a line.
+        patience: seconds that a worker has for leaving before it is killed.
+        command: what a worker runs; what this process was started with, unless said.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        count: int,
+        *,
+        say: Callable[[str], object],
+        patience: float,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self._listening, self._count, self._say, self._patience = listening, count, say, patience
+        self._command = [sys.executable, *sys.orig_argv[1:]] if command is None else list(command)
+        self._rows = 2 * count + 1  # each may have a replacement, and one may have died a moment ago
+        self._table = new_table(self._rows)
+        self._loads = [Loads(self._table, row) for row in range(self._rows)]
+        self._free = list(range(self._rows))
+        self._workers: set[_Worker] = set()
+        self._soon: dict[int, int] = {}  # number -> how often it has ended at once
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, serving: Callable[[], object]) -> int:
+        """Until SIGTERM or SIGINT; gives the exit code.
+
+        Args:
+            serving: called when the workers serve.
+        """
+        loop = asyncio.get_running_loop()
+        stop, again = asyncio.Event(), asyncio.Event()
+        terminal = _terminal() and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+        def hang_up() -> None:
+            (stop if terminal and not _terminal() else again).set()  # its window was closed
+
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        for number in _ENDING:
+            loop.add_signal_handler(number, self._end, number, stop)
+        working = loop.create_task(self._work(serving, again))
+        stopping = loop.create_task(stop.wait())
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        self._stopping, failed = True, working.done()
+        stopping.cancel()
+        working.cancel()
+        for each in self._tasks:
+            each.cancel()
+        await asyncio.wait([working, *self._tasks])  # none of them starts a process any more
+        notify("STOPPING=1")
+        self._listening.close()  # the workers have their own
+        await asyncio.gather(*[self._leave(each) for each in self._workers])
+        return 1 if failed else 0
+
+    async def _work(self, serving: Callable[[], object], again: asyncio.Event) -> None:
+        """Returns when not even the first worker gets to serve."""
+        if not await self._try(1):
+            self._say("the first worker did not get to serve, so no other is started")
+            return
+        await asyncio.gather(*[self._replace(number) for number in range(2, self._count + 1)])
+        serving()
+        notify("READY=1")
+        while True:
+            await again.wait()
+            again.clear()
+            notify("RELOADING=1")
+            await self._replace_all()
+            notify("READY=1")
+
+    async def _replace_all(self) -> None:
+        for number in range(1, self._count + 1):
+            old = self._of(number)
+            for each in old:
+                each.trial = True  # what happens to it now is for us to see
+            if not await self._try(number):
+                self._say(f"the restart ends here: what would replace worker {number} does not serve, so the old ones go on")
+                for each in old:
+                    each.trial = False
+                if not self._of(number):
+                    self._own(self._replace(number))
+                return
+            for each in old:
+                await self._leave(each)
+        self._say(f"restarted: {self._count} workers")
+
+    def _of(self, number: int) -> list[_Worker]:
+        """Who is there with a number, and will stay: one, or none for the moment."""
+        return [each for each in self._workers if each.number == number and not each.leaving]
+
+    async def _try(self, number: int) -> bool:
+        """Start one that is given up if it does not get to serve; whether it did."""
+        try:
+            worker = await self._spawn(number, trial=True)
+        except OSError as error:
+            self._say(f"no process can be started: {error}")
+            return False
+        await asyncio.wait([worker.serves])
+        return worker.serves.result()
+
+    async def _replace(self, number: int) -> None:
+        """Start one that is replaced in turn if it does not get to serve."""
+        while not self._stopping and not self._of(number):
+            if soon := self._soon.get(number, 0):
+                first, most = _BACK_OFF
+                await asyncio.sleep(min(most, first * 2 ** (soon - 1)))
+            if await self._try(number):
+                return
+            self._soon[number] = soon + 1
+
+    async def _spawn(self, number: int, *, trial: bool) -> _Worker:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        row = self._free.pop(0)
+        descriptors = (self._listening.fileno(), theirs.fileno(), self._table)
+        environment = {name: value for name, value in os.environ.items() if name not in _PASSING}
+        environment[_VARIABLE] = ":".join(str(each) for each in (os.getpid(), number, *descriptors, row))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=descriptors,
+                process_group=0,  # what a terminal says to its programs is for the parent
+            )
+        except BaseException:
+            ours.close()
+            self._free.append(row)
+            raise
+        finally:
+            theirs.close()
+        worker = _Worker(number, row, process, ours, trial=trial)
+        worker.serves = asyncio.create_task(self._served(worker))
+        self._workers.add(worker)
+        self._own(self._watch(worker))
+        return worker
+
+    async def _served(self, worker: _Worker) -> bool:
+        """Whether it gets to serve. If it does not in time, it is killed."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_START):
+                if await loop.sock_recv(worker.wire, len(_READY)) == _READY:
+                    worker.served, worker.trial = loop.time(), False
+                    return True
+        except TimeoutError:
+            self._say(f"{worker} does not serve after {_START:.0f} seconds")
+            _signal(worker, signal.SIGKILL)
+        except OSError:
+            pass  # it has ended without having looked at the wire
+        await worker.process.wait()
+        return False
+
+    async def _watch(self, worker: _Worker) -> None:
+        """See a worker's end, and have it replaced if nobody wanted it."""
+        status = await worker.process.wait()
+        await asyncio.wait([worker.serves])
+        worker.wire.close()
+        self._workers.discard(worker)
+        self._loads[worker.row].leave()
+        self._free.append(worker.row)
+        if self._stopping or worker.leaving:
+            return
+        served = worker.serves.result()
+        self._say(f"{worker} {_ended(status)}{'' if served else ' before it served'}")
+        lasted = asyncio.get_running_loop().time() - worker.served
+        self._soon[worker.number] = 0 if served and lasted >= _LASTING else self._soon.get(worker.number, 0) + 1
+        if not worker.trial:
+            await self._replace(worker.number)
+
+    async def _leave(self, worker: _Worker) -> None:
+        """Send a worker away and wait until it has left."""
+        worker.leaving = True
+        _signal(worker, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(self._patience):
+                await worker.process.wait()
+        except TimeoutError:
+            self._say(f"{worker} has not left within {self._patience:.0f} seconds: it is killed")
+            _signal(worker, signal.SIGKILL)
+            await worker.process.wait()
+
+    def _end(self, number: signal.Signals, stop: asyncio.Event) -> None:
+        """The first time gently."""
+        if not stop.is_set():
+            stop.set()
+            return
+        self._kill()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    def _kill(self) -> None:
+        for each in self._workers:
+            _signal(each, signal.SIGKILL)
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _signal(worker: _Worker, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        worker.process.send_signal(number)
+
+
+def _ended(status: int) -> str:
+    if status < 0:
+        with suppress(ValueError):
+            return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with exit code {status}"
+
+
+def _terminal() -> bool:
+    """Whether somebody sits in front of it."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
