@@ -76,19 +76,22 @@ class Reply(msgspec.Struct, tag_field="type", tag="reply", omit_defaults=True):
     retry: float | None = None
 
 
-class Bye(msgspec.Struct, tag_field="type", tag="bye"):
-    """The last item. `retry` is in seconds; None says: do not come back unchanged."""
+class Bye(msgspec.Struct, tag_field="type", tag="bye", omit_defaults=True):
+    """The last item. `retry` is in seconds; None says: do not come back unchanged. With `stays` it is not the last: for so many
+    seconds the connection goes on being served, and who comes back on another meanwhile has no gap.
+    """
 
     kind: ClassVar = "bye"
     code: int
     name: str
     reason: str
     retry: float | None
+    stays: float | None = None
 
 
-def bye_of(refusal: Refusal) -> Bye:
-    """The last item for a reader who is sent away."""
-    return Bye(int(refusal.code), refusal.name, refusal.reason, refusal.retry)
+def bye_of(refusal: Refusal, stays: float | None = None) -> Bye:
+    """The item for a reader who is sent away: the last one, unless it `stays`."""
+    return Bye(int(refusal.code), refusal.name, refusal.reason, refusal.retry, stays)
 
 
 Item: TypeAlias = Hello | Event | Beat | Lost | Reply | Bye
