@@ -17,6 +17,7 @@ import pytest
 from transports import Options
 from transports.brokers import Broker, Record
 from transports.brokers.memory import MemoryBroker
+from transports.brokers.sqlite import SqliteBroker
 
 
 class Clock:
@@ -66,7 +67,26 @@ class MemoryStore(Store):
         self.clock.now += seconds
 
 
-STORES: dict[str, type[Store]] = {"memory": MemoryStore}
+class SqliteStore(Store):
+    """A file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = Clock()
+
+    @classmethod
+    @asynccontextmanager
+    async def fresh(cls, directory: Path, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+        yield cls(directory / "events.db")
+
+    def broker(self, **settings: object) -> Broker:
+        return SqliteBroker.from_options(Options(broker=f"sqlite:///{self.path}", **settings), clock=self.clock)
+
+    async def later(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+
+STORES: dict[str, type[Store]] = {"memory": MemoryStore, "sqlite": SqliteStore}
 
 
 class Followed:

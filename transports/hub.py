@@ -112,7 +112,8 @@ class Hub:
             raise self.refusal(self._closing)
         if not self.opened:
             await self.open()
-        return f"{self.log.epoch}.{await self._broker.publish(channel, body, key)}"
+        offset = await self._broker.publish(channel, body, key)
+        return f"{self.log.epoch}.{offset}"  # of the life that it was published in, which may have begun meanwhile
 
     def feed(self, channels: Iterable[str], since: Position | None = None) -> Feed:
         """A new reader of `channels`, from `since` or from the present. Use it in a `with` block.
@@ -231,7 +232,8 @@ class Hub:
                 self._quiet = None
 
     def _empty_log(self) -> Log:
-        return Log("", count=self.options.history_count, age=self.options.history_age)
+        options = self.options
+        return Log("", count=options.history_count, age=options.history_age, size=options.history_bytes)
 
     def begin(self, epoch: str, gone: int = 0) -> None:
         """See `Follower.begin`: who reads is told what is lost."""
@@ -248,6 +250,9 @@ class Hub:
 
     def forget(self, channel: str, through: int) -> None:
         """See `Follower.forget`."""
+        if channel.startswith(CONTROL):
+            self.log.pass_over(max(self.log.head, through))
+            return
         self.log.lose(through, channel)
         for feed in self._bells.get(channel, ()):
             feed.ring()

@@ -1,4 +1,4 @@
-"""Log: the kept events, per channel a ring bounded by count and age, read in offset order across channels.
+"""Log: the kept events, per channel a ring bounded by count, age and size, read in offset order across channels.
 
 A publish appends once; a reader is only an offset. Four calls are the whole life of it::
 
@@ -52,22 +52,34 @@ class Slice(NamedTuple):
 class _Ring:
     """The kept events of one channel, oldest first. A list with a start is as good as a deque here, and bisects in C."""
 
-    __slots__ = ("events", "gone", "offsets", "start")
+    __slots__ = ("events", "gone", "offsets", "size", "start")
 
     def __init__(self, gone: int) -> None:
         self.events: list[Encoded] = []
         self.offsets: list[int] = []  # of `events`, beside them for bisect
         self.start = 0  # events before it have been let go and wait for the list to be cut
         self.gone = gone  # offset of the last event that was let go; 0: none ever was
+        self.size = 0  # bytes of the JSON of what is kept
 
     def __len__(self) -> int:
         return len(self.events) - self.start
 
-    def append(self, event: Encoded, count: int) -> None:
+    def append(self, event: Encoded, count: int, size: int) -> None:
         self.events.append(event)
         self.offsets.append(event.offset)
+        self.size += len(event.json)
         if (over := len(self.events) - self.start - count) > 0:
             self.let_go(over)
+        if self.size > size and (over := self._over(size)):
+            self.let_go(over)
+
+    def _over(self, size: int) -> int:
+        """How many of the oldest must go so that the others have `size` bytes; the newest stays, however large it is."""
+        place, left = self.start, self.size
+        while left > size and place < len(self.events) - 1:
+            left -= len(self.events[place].json)
+            place += 1
+        return place - self.start
 
     def lose(self, through: int) -> None:
         if number := bisect_right(self.offsets, through, self.start) - self.start:
@@ -75,8 +87,10 @@ class _Ring:
         self.gone = max(self.gone, through)
 
     def let_go(self, number: int) -> None:
-        self.start += number
-        self.gone = self.offsets[self.start - 1]
+        end = self.start + number
+        self.size -= len(self.events[self.start].json) if number == 1 else sum(len(e.json) for e in self.events[self.start : end])
+        self.start = end
+        self.gone = self.offsets[end - 1]
         if self.start * 2 >= len(self.events):  # cut rarely: amortised O(1), and never more than twice the bound
             del self.events[: self.start], self.offsets[: self.start]
             self.start = 0
@@ -89,12 +103,14 @@ class Log:
         epoch: the name of this life of the log.
         count: events kept per channel, at least 1.
         age: seconds after which `evict` lets an event go.
+        size: bytes of JSON kept per channel; the newest event is kept even if it is larger.
     """
 
-    def __init__(self, epoch: str, *, count: int = 1000, age: float = 300.0) -> None:
+    def __init__(self, epoch: str, *, count: int = 1000, age: float = 300.0, size: int = 4 << 20) -> None:
         self.epoch = epoch
         self.count = count
         self.age = age
+        self.size = size
         self.head = 0  # the highest offset seen, in whichever channel
         self._floor = 0  # nothing through it is kept, of any channel
         self._rings: dict[str, _Ring] = {}
@@ -119,7 +135,7 @@ class Log:
         ring = self._rings.get(event.channel)
         if ring is None:
             ring = self._rings[event.channel] = _Ring(self._floor)
-        ring.append(event, self.count)
+        ring.append(event, self.count, self.size)
         self.head = event.offset
         if self._slices:
             self._forget()

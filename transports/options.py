@@ -19,6 +19,7 @@ PREFIX: Final = "LIVE_"
 _IDLE_LEAST: Final = 5.0
 
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]  # a day is for ever here
+_Age = Annotated[float, Meta(gt=0, le=366 * 86_400)]  # what is kept in a file may wait for who comes back next year
 _Pattern = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:\-]{0,127})?\*?$", min_length=1)]
 _Origin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/]+)$")]
 _Count = Annotated[int, Meta(ge=1)]
@@ -38,7 +39,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     poll_wait: _Seconds = 25.0  # seconds a poll waits unless it says otherwise; below the usual cut at 30
     poll_wait_max: _Seconds = 60.0  # seconds a poll may ask for
     history_count: _Count = 1000  # events kept per channel
-    history_age: _Seconds = 300.0  # seconds an event is kept: a lift, a tunnel, a laptop lid
+    history_age: _Age = 300.0  # seconds an event is kept: a lift, a tunnel, a laptop lid
+    history_bytes: _Count = 4 << 20  # of JSON kept per channel, or one event if that is larger: 1,000 events of 4 KB
     message_bytes: Annotated[int, Meta(ge=1, le=4 << 20)] = (
         65_536  # of a frame or a request body that comes up, and of the JSON of one event
     )

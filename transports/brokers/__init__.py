@@ -1,6 +1,7 @@
 """Brokers: where offsets come from, and how events reach every worker process.
 
-A broker never knows the hub: it hands over to a `Follower`. `memory://` serves one process.
+A broker never knows the hub: it hands over to a `Follower`. `memory://` serves one process, `sqlite:///` those of one
+machine.
 """
 
 from __future__ import annotations
@@ -90,4 +91,8 @@ def broker_from(options: Options) -> Broker:
         from .memory import MemoryBroker
 
         return MemoryBroker(key_window=options.key_window, key_count=options.key_count)
-    raise ConfigError(f"there is no broker for {options.broker!r}; there is memory://")
+    if scheme == "sqlite":
+        from .sqlite import SqliteBroker
+
+        return SqliteBroker.from_options(options)
+    raise ConfigError(f"there is no broker for {options.broker!r}; there are memory:// and sqlite:///")
