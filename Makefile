@@ -62,14 +62,15 @@ NODE_SUBJECTS := tests/benchmarks/subjects/node
 # What makes the browser client small comes from npm, and so do the servers on Node that are measured; all else is from PyPI.
 npm = $(BIN)/npm install --no-package-lock --no-audit --no-fund --silent
 
-# The tests drive Debian's Chromium and proxies. What is not there and cannot be installed is skipped by name. On a machine that
-# runs services the proxies would begin to serve port 80, now and after every boot: they are installed in containers only.
-PROXIES := nginx:nginx haproxy:haproxy apache2:apache2 varnishd:varnish caddy:caddy squid:squid  # program:package
+# The tests drive Debian's Chromium, proxies and Redis. What is not there and cannot be installed is skipped by name. On a machine that
+# runs services the proxies would begin to serve port 80, and Redis its own, now and after every boot: they are installed in
+# containers only.
+SERVICES := nginx:nginx haproxy:haproxy apache2:apache2 varnishd:varnish caddy:caddy squid:squid redis-server:redis-server  # program:package
 
 debian:
 	@command -v cc >/dev/null || { $(call debian,gcc libc6-dev); } || echo "no C compiler: the tests of the benchmarks are skipped"
 	@command -v chromium >/dev/null || { $(call debian,chromium); } || echo "no Chromium: the browser tests are skipped"
-	@packages="$(call missing,$(PROXIES))"; test -z "$$packages" || \
+	@packages="$(call missing,$(SERVICES))"; test -z "$$packages" || \
 		{ test ! -d /run/systemd/system && $(call debian,--no-install-recommends $$packages); } || \
 		echo "not installed, and their tests are skipped: $$packages"
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.redis_server import RedisServer, redis_server
 from transports import Options
-from transports.brokers import Broker, Record
+from transports.brokers import Broker, Record, broker_from
 from transports.brokers.memory import MemoryBroker
 from transports.brokers.sqlite import SqliteBroker
 
@@ -86,7 +87,34 @@ class SqliteStore(Store):
         self.clock.now += seconds
 
 
-STORES: dict[str, type[Store]] = {"memory": MemoryStore, "sqlite": SqliteStore}
+class RedisStore(Store):
+    """A stream in a Redis of its own."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+
+    @classmethod
+    @asynccontextmanager
+    async def fresh(cls, directory: Path, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+        async with redis_server(directory) as server:
+            yield cls(server)
+
+    def broker(self, **settings: object) -> Broker:
+        return broker_from(Options(broker=self.server.url, **settings))
+
+    async def later(self, seconds: float) -> None:
+        """Its clock is the machine's: what is kept of keys becomes older instead."""
+        await self.server.ask("EVAL", _OLDER, 1, "everywire:{everywire}:offsets", int(seconds * 1000))
+
+
+_OLDER = """
+for _, member in ipairs(redis.call('HKEYS', KEYS[1])) do
+  local ms, offset = string.match(redis.call('HGET', KEYS[1], member), '(%d+) (%d+)')
+  redis.call('HSET', KEYS[1], member, string.format('%.0f %s', ms - ARGV[1], offset))
+end
+"""
+
+STORES: dict[str, type[Store]] = {"memory": MemoryStore, "sqlite": SqliteStore, "redis": RedisStore}
 
 
 class Followed:

@@ -41,6 +41,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     history_count: _Count = 1000  # events kept per channel
     history_age: _Age = 300.0  # seconds an event is kept: a lift, a tunnel, a laptop lid
     history_bytes: _Count = 4 << 20  # of JSON kept per channel, or one event if that is larger: 1,000 events of 4 KB
+    history_total: _Count = 100_000  # events kept in Redis, over all channels: some 30 MB there, read in seconds at a start
     message_bytes: Annotated[int, Meta(ge=1, le=4 << 20)] = (
         65_536  # of a frame or a request body that comes up, and of the JSON of one event
     )

@@ -84,7 +84,8 @@ def broker_from(options: Options) -> Broker:
     """The broker that `options.broker`, a URL, names.
 
     Raises:
-        ConfigError: its scheme is unknown.
+        ConfigError: its scheme is unknown, or it makes no sense.
+        MissingExtraError: what it needs is not installed.
     """
     scheme = urlsplit(options.broker).scheme
     if scheme == "memory":
@@ -95,4 +96,14 @@ def broker_from(options: Options) -> Broker:
         from .sqlite import SqliteBroker
 
         return SqliteBroker.from_options(options)
-    raise ConfigError(f"there is no broker for {options.broker!r}; there are memory:// and sqlite:///")
+    if scheme in ("redis", "rediss", "unix"):
+        from .redis import RedisBroker
+
+        return RedisBroker(
+            options.broker,
+            history_total=options.history_total,
+            history_age=options.history_age,
+            key_window=options.key_window,
+            key_count=options.key_count,
+        )
+    raise ConfigError(f"there is no broker for {scheme}://; there are memory://, sqlite:///, redis://, rediss:// and unix://")
