@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.items import encode_event
+from transports.items import Encoded, encode_event
 from transports.log import Log
 
 CHANNELS = ("a", "b", "c")
@@ -85,23 +85,60 @@ def test_memory_is_bounded_by_count_however_much_is_appended() -> None:
     assert len(ring.events) == len(ring.offsets) <= 20
 
 
+def test_size_lets_go_of_the_oldest_but_never_of_the_newest() -> None:
+    log = Log("e", size=300)
+    for offset in range(1, 4):
+        append(log, offset, data=b'"' + b"x" * 100 + b'"')
+    assert offsets(log.after(0, ("a",), LIMIT).events) == [3]
+    append(log, 4, data=b'"' + b"x" * 1000 + b'"')
+    found = log.after(0, ("a",), LIMIT)
+    assert (offsets(found.events), found.gaps) == ([4], [("a", 0, 3)])
+    append(log, 5)
+    assert offsets(log.after(0, ("a",), LIMIT).events) == [5]
+
+
+def bounded(events: list[Encoded], count: int, size: int) -> set[int]:
+    """The offsets of the newest of each channel that are within the bounds, and of its very newest."""
+    kept: set[int] = set()
+    for channel in CHANNELS:
+        room = size
+        for place, event in enumerate(each for each in reversed(events) if each.channel == channel):
+            room -= len(event.json)
+            if place and (room < 0 or place >= count):
+                break
+            kept.add(event.offset)
+    return kept
+
+
 @given(
-    st.lists(st.tuples(st.sampled_from(CHANNELS), st.integers(1, 3), st.integers(0, 5)), max_size=60),
+    st.lists(st.tuples(st.sampled_from(CHANNELS), st.integers(1, 3), st.integers(0, 5), st.integers(1, 300)), max_size=60),
     st.integers(1, 8),
     st.floats(0, 200),
     st.integers(0, 200),
     st.sets(st.sampled_from(CHANNELS), min_size=1),
     st.integers(60, 400),
+    st.integers(50, 1000),
 )
 def test_every_event_is_delivered_or_declared_lost_and_never_both(
-    published: list[tuple[str, int, int]], count: int, now: float, since: int, following: set[str], limit: int
+    published: list[tuple[str, int, int, int]],
+    count: int,
+    now: float,
+    since: int,
+    following: set[str],
+    limit: int,
+    size: int,
 ) -> None:
     """Against the list of all that was ever published: complete, in order, honest both ways, never more than asked for."""
-    log, history, offset, at = Log("e", count=count, age=20.0), [], 0, 0.0
-    for channel, hole, pause in published:
+    log, history, everything, offset, at = Log("e", count=count, age=20.0, size=size), [], [], 0, 0.0
+    for channel, hole, pause, length in published:
         offset, at = offset + hole, at + pause
-        append(log, offset, channel, at)
+        append(log, offset, channel, at, b"1" * length)
+        everything.append(encode_event("e", offset, channel, at, b"1" * length))
         history.append((offset, channel))
+        assert log.after(offset - 1, (channel,), LIMIT).events.items, "the newest is kept, however large it is"
+    assert {event.offset for ring in log._rings.values() for event in ring.events[ring.start :]} == bounded(
+        everything, count, size
+    )
     log.evict(now)
     channels = tuple(sorted(following))
     kept = {event.offset for ring in log._rings.values() for event in ring.events[ring.start :]}

@@ -36,10 +36,8 @@ from . import Record
 APPLICATION = 0x65767772  # "evwr" in the header of the file: https://www.sqlite.org/pragma.html#pragma_application_id
 VERSION = 1
 _LOOK = 0.005  # seconds between two looks whether a lock is free
-_ROWS = 256  # of one chunk: a few milliseconds of the event loop
-_BYTES = 1 << 20
+_BYTES = 1 << 20  # of one chunk
 _SWEPT = 4096  # events let go in one transaction, at the most: others want to write too
-_SPARE = 1024  # channels with nothing left of which it is known since when
 _SHAPES = (128, 16, 1)  # rows per statement; few, so that they stay prepared
 _ALL = 1 << 62  # an offset behind all others
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -112,12 +110,25 @@ class Database:
         keep: what is trimmed.
         clock: seconds since 1970.
         patience: seconds until another writer is given up.
+        rows: events of one chunk; 256 take the event loop a millisecond or two.
+        spare: channels with nothing left of which it is remembered since when.
     """
 
-    def __init__(self, path: Path, keep: Keep, *, clock: Callable[[], float] = time.time, patience: float = 3.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keep: Keep,
+        *,
+        clock: Callable[[], float] = time.time,
+        patience: float = 3.0,
+        rows: int = 256,
+        spare: int = 1024,
+    ) -> None:
         self.path = path.absolute()
         self.patience = patience
         self._keep = keep
+        self._rows = rows
+        self._spare = spare
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._mark: int | None = None  # the file `…-head`, open
@@ -294,13 +305,14 @@ class Database:
             start = max(seen if present == epoch else 0, floor)
             records, size = [], 0
             for offset, channel, at, data, about in connection.execute(
-                "SELECT offset, channel, at, data, about FROM events WHERE offset > ? ORDER BY offset LIMIT ?", (start, _ROWS)
+                "SELECT offset, channel, at, data, about FROM events WHERE offset > ? ORDER BY offset LIMIT ?",
+                (start, self._rows),
             ):
                 records.append(Record(offset, channel, at, data, about))
                 size += len(data)
                 if size >= _BYTES:
                     break
-            more = size >= _BYTES or len(records) == _ROWS
+            more = size >= _BYTES or len(records) == self._rows
             through = records[-1].offset if more else head
             gone = []
             if through - start > len(records):  # offsets have no holes: what is not here was let go
@@ -421,7 +433,7 @@ class Database:
         (kept,) = connection.execute("SELECT min(offset) FROM events").fetchone()
         found = connection.execute(
             "SELECT gone FROM channels WHERE number = 0 AND gone < ? ORDER BY gone DESC LIMIT 1 OFFSET ?",
-            (_ALL if kept is None else kept, _SPARE),
+            (_ALL if kept is None else kept, self._spare),
         ).fetchone()
         if found is not None:
             connection.execute("DELETE FROM channels WHERE number = 0 AND gone <= ?", found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.stores import STORES, Followed, Store
-from transports import ConfigError, Options
+from transports import ConfigError, Options, Refusal
 from transports.brokers import Broker, broker_from
 from transports.position import Position
 from transports.testing import until
@@ -116,6 +117,53 @@ async def test_what_it_is_about_is_kept(one: Opened) -> None:
     assert one.followed.records[0].about == "x"
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b'"\xe2\x80\xa8\\u0000 \'--"', bytes(range(256)), b"1e400", b"", b'"' + b"x" * (4 << 20) + b'"'],
+    ids=["signs", "every byte", "no float", "nothing", "4 MB"],
+)
+async def test_data_is_handed_over_byte_for_byte(one: Opened, data: bytes) -> None:
+    offset = await one.publish("a", data, "key: \"ü'\0", "about: \"ü'\0")
+    await one.has(offset)
+    assert [(each.data, each.about) for each in one.followed.records] == [(data, "about: \"ü'\0")]
+
+
+async def test_a_publish_that_is_cancelled_is_whole_or_not_there(one: Opened) -> None:
+    tasks = [asyncio.create_task(one.publish("a", b"%d" % n, f"k{n}")) for n in range(100)]
+    for turn in range(3):
+        await asyncio.sleep(0)
+        for task in tasks[turn::5]:
+            task.cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    last = await one.publish("a", b"end", None)
+    kept = {offset: b"%d" % n for n, offset in enumerate(ends) if isinstance(offset, int)}
+    await one.has(*kept, last)
+    datas = [record.data for record in one.followed.records]
+    assert len(datas) == len(set(datas)), "none twice"
+    assert kept.items() <= {record.offset: record.data for record in one.followed.records}.items()
+    assert all(isinstance(end, int | asyncio.CancelledError) for end in ends)
+    for n in range(100):  # those that were kept without a word have their key
+        await one.publish("a", b"%d" % n, f"k{n}")
+    last = await one.publish("a", b"end again", None)
+    await one.has(last)
+    assert sorted(record.data for record in one.followed.records) == sorted(
+        [*(b"%d" % n for n in range(100)), b"end", b"end again"]
+    )
+
+
+async def test_what_is_published_while_it_closes_is_kept_or_refused(one: Opened, store: Store) -> None:
+    tasks = [asyncio.create_task(one.publish("a", b"%d" % n, None)) for n in range(200)]
+    await asyncio.sleep(0)
+    await one.close()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(end, int) or (isinstance(end, Refusal) and end.code == 4504) for end in ends)
+    if store.lasting:
+        again = Opened(store.broker())
+        await again.broker.tail(again.followed)
+        assert {end for end in ends if isinstance(end, int)} <= {record.offset for record in again.followed.records}
+        await again.close()
+
+
 async def test_a_closed_broker_can_begin_another_life(one: Opened) -> None:
     await one.publish("a", b"1", None)
     await one.close()
@@ -148,6 +196,51 @@ async def test_what_is_kept_comes_before_anything_new(store: Store, opened: Call
     assert [record.offset for record in after.followed.records] == kept, "when `tail` returns"
     assert after.followed.epoch == before.followed.epoch
     assert await after.publish("a", b"1", None) > kept[-1]
+
+
+@lasting
+async def test_keys_and_what_events_are_about_outlive_the_broker(store: Store, opened: Callable[..., object]) -> None:
+    before = await opened()
+    first = await before.publish("a", b"1", "k", "x")
+    await before.close()
+    after = await opened()
+    assert after.followed.records == before.followed.records
+    assert after.followed.records[0].about == "x"
+    assert await after.publish("a", b"2", "k") == first
+
+
+@lasting
+@pytest.mark.parametrize("seed", range(3))
+async def test_who_comes_late_has_everything_or_is_told_of_it(store: Store, opened: Callable[..., object], seed: int) -> None:
+    """Over three lives: what one follows, and what it is told to be gone, is all that there was; and the newest is kept."""
+    chance, published, settings = random.Random(seed), {}, {"history_count": 4, "history_bytes": 60, "history_age": 50}
+    for _ in range(3):
+        one = await opened(**settings)
+        assert one.followed.lacks(published) == set()
+        for _ in range(30):
+            channel = chance.choice("abc")
+            offset = await one.publish(channel, b"%0*d" % (chance.choice((1, 10, 100)), 7), None)
+            published[offset] = channel
+            await store.later(chance.choice((0, 0, 5)))
+        await one.has(max(published))
+        assert one.followed.lacks(published) == set()
+        await one.close()
+    late = await opened(**settings)
+    assert late.followed.lacks(published) == set()
+    assert max(published) in {record.offset for record in late.followed.records}
+    assert all(record.offset > late.followed.forgotten.get(record.channel, 0) for record in late.followed.records)
+
+
+@shared
+async def test_a_key_is_known_to_all(store: Store, opened: Callable[..., object]) -> None:
+    both = [await opened(), await opened()]
+    first = await both[0].publish("a", b"1", "k")
+    assert await both[1].publish("a", b"2", "k") == first
+    at_once = await asyncio.gather(*(both[n % 2].publish("a", b"%d" % n, "other") for n in range(20)))
+    assert len(set(at_once)) == 1
+    for each in both:
+        await each.has(at_once[0])
+        assert [record.offset for record in each.followed.records] == [first, at_once[0]]
 
 
 @shared
