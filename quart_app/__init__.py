@@ -41,11 +41,15 @@ def create_app(**settings: Any) -> Quart:
     return app
 
 
-async def publish_all(channel: str, source: AsyncIterator[Any], live: Live) -> None:
-    """Publish what comes from `source`, until the server stops or the channel turns out not to be allowed."""
-    async for data in source:
+async def publish_all(channel: str, source: AsyncIterator[tuple[int, Any]], live: Live) -> None:
+    """Publish what comes from `source`, until the server stops or the channel turns out not to be allowed.
+
+    Every process does that. The number of the moment is the key, so that each moment is published once: readers have the same
+    rate from any number of processes. On several machines the figures are of the one that was first.
+    """
+    async for moment, data in source:
         try:
-            await live.publish(channel, data)
+            await live.publish(channel, data, key=f"{channel}:{moment}")
         except Refusal as refusal:
             if refusal.code is not Code.BROKER_DOWN:
                 return

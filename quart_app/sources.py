@@ -54,21 +54,26 @@ def rates(before: Counters, after: Counters) -> dict[str, dict[str, int]]:
     }
 
 
-async def vitals(interval: float = _INTERVAL) -> AsyncIterator[dict[str, Any]]:
-    """This machine's figures, every `interval` seconds and without drift: percent, load averages, bytes per second."""
-    loop = asyncio.get_running_loop()
-    due, before = loop.time(), counters()
+async def vitals(interval: float = _INTERVAL) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+    """This machine's figures, every `interval` seconds: percent, load averages, bytes per second. Before them the number of the
+    moment, which is the same in all processes: the intervals since 1970.
+    """
+    before = counters()
     psutil.cpu_percent()  # the first call only begins to count
+    moment = int(time.time() / interval)
     while True:
-        due += interval
-        await asyncio.sleep(max(0.0, due - loop.time()))
+        moment = max(moment, int(time.time() / interval)) + 1  # also where the clock was set back
+        await asyncio.sleep(max(0.0, min(interval, moment * interval - time.time())))
         after = counters()
-        yield {
-            "cpu": psutil.cpu_percent(),
-            "memory": psutil.virtual_memory().percent,
-            "load": [round(load, 2) for load in psutil.getloadavg()],
-            **rates(before, after),
-        }
+        yield (
+            moment,
+            {
+                "cpu": psutil.cpu_percent(),
+                "memory": psutil.virtual_memory().percent,
+                "load": [round(load, 2) for load in psutil.getloadavg()],
+                **rates(before, after),
+            },
+        )
         before = after
 
 

@@ -19,8 +19,9 @@ from typing import Final
 
 _AWAY: Final = -1  # in the table: takes no connections
 _SLACK: Final = 4  # connections that one may have more than another, and a sixteenth: equal enough, and a burst waits for nobody
-_STEP: Final = 0.005  # seconds of stepping back; who has fewer and is idle needs a hundredth of it
-_AT_ONCE: Final = 16  # connections taken after it, if they are still there: others are busy, or gone
+_STEP: Final = 0.01  # seconds of stepping back; who has fewer and is idle needs a hundredth of it
+_AT_ONCE: Final = 8  # connections taken after it, if they are still there: others are busy, or gone
+_SAYING: Final = 0.1  # seconds from a connection to its request, behind a proxy or not far away
 _PAUSE: Final = 1.0  # seconds until another try when the system has no descriptors left; as asyncio does
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -93,6 +94,11 @@ class Accepting:
             self._timer.cancel()
         self._loads.leave()
         self._listening.close()
+
+    async def leave(self) -> None:
+        """As `stop`, and let those who were taken last say what they want: it is on its way."""
+        self.stop()
+        await asyncio.sleep(_SAYING)
 
     def _ready(self) -> None:
         count = self._count() + len(self._taking)

@@ -90,6 +90,7 @@ class Endpoints:
         self._routes: dict[str, tuple[str, _Serve]] = {
             "commands": ("POST", self._commands),
             "negotiate": ("GET", self._negotiate),
+            "health": ("GET", self._health),
             **{name: ("GET", partial(self._script, name)) for name in _SCRIPTS},
         }
         self._sockets = {transport.path: transport for transport in transports if transport.commands_up}
@@ -141,6 +142,14 @@ class Endpoints:
             request.check_version()
             await self.hub.open()
             await serve(request, receive, send)
+
+    async def _health(self, request: Asked, receive: Receive, send: Send) -> None:
+        """For the check of a load balancer: whether new readers may be sent here. Nothing is asked of the broker: it is that of
+        all processes, and when it is away, readers are better off here than nowhere.
+        """
+        if (leaving := self.hub.leaving) is not None:
+            raise leaving
+        await _answer(send, 200, b'{"ready":true}', kind=b"application/json")
 
     async def _script(self, name: str, request: Asked, receive: Receive, send: Send) -> None:
         await _answer(send, 200, served(name), kind=b"text/javascript; charset=utf-8")

@@ -70,6 +70,11 @@ class Hub:
         """Whether other processes have the same events."""
         return self._broker.shared
 
+    @property
+    def leaving(self) -> Refusal | None:
+        """What new readers would be told, if none are let in any more."""
+        return None if self._closing is None else self.refusal(self._closing)
+
     async def open(self, *, anew: bool = False) -> None:
         """Connect to the broker and begin to take its events.
 

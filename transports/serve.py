@@ -248,7 +248,7 @@ async def serve(
         await worker.start()
         ready()
         await stop.wait()
-        worker.leave()
+        await worker.leave()
         await drain()
     finally:
         await worker.stop()
@@ -296,10 +296,10 @@ class Worker:
     def _count(self) -> int:
         return len(self._config.connections) + (0 if self._front is None else len(self._front.connections))
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """Take no more connections, if others do. What is connected goes on."""
         if self._accepting is not None:
-            self._accepting.stop()
+            await self._accepting.leave()
 
     def take(self, transport: asyncio.Transport, data: bytes) -> None:
         """Serve a connection from which `data` has been read already."""
@@ -331,7 +331,8 @@ class Worker:
     async def stop(self) -> None:
         """Serve nobody any more: wait for what is under way, but not long."""
         await self._context.terminated.set()
-        self.leave()
+        if self._accepting is not None:
+            self._accepting.stop()
         if self._server is not None:
             self._server.close()
         self._loop.call_later(GRACE, _abort, self._config.connections)

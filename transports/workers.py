@@ -129,6 +129,7 @@ class _Worker:
     def __init__(self, number: int, row: int, process: asyncio.subprocess.Process, wire: socket.socket, *, trial: bool) -> None:
         self.number, self.row, self.process, self.wire = number, row, process, wire
         self.serves: asyncio.Task[bool]  # whether it gets to serve
+        self.watched: asyncio.Task[None]
         self.trial = trial  # who started it sees to what comes of it; until it serves, or while another takes its place
         self.served = 0.0  # since when, on the loop's clock
         self.leaving = False
@@ -231,7 +232,7 @@ class Parent:
 
     def _of(self, number: int) -> list[_Worker]:
         """Who is there with a number, and will stay: one, or none for the moment."""
-        return [each for each in self._workers if each.number == number and not each.leaving]
+        return [each for each in self._workers if each.number == number and not each.leaving and each.process.returncode is None]
 
     async def _try(self, number: int) -> bool:
         """Start one that is given up if it does not get to serve; whether it did."""
@@ -241,6 +242,8 @@ class Parent:
             self._say(f"no process can be started: {error}")
             return False
         await asyncio.wait([worker.serves])
+        if not worker.serves.result():
+            await asyncio.wait([worker.watched])  # it is told of first
         return worker.serves.result()
 
     async def _replace(self, number: int) -> None:
@@ -277,7 +280,7 @@ class Parent:
         worker = _Worker(number, row, process, ours, trial=trial)
         worker.serves = asyncio.create_task(self._served(worker))
         self._workers.add(worker)
-        self._own(self._watch(worker))
+        worker.watched = self._own(self._watch(worker))
         return worker
 
     async def _served(self, worker: _Worker) -> bool:
@@ -308,10 +311,11 @@ class Parent:
             return
         served = worker.serves.result()
         self._say(f"{worker} {_ended(status)}{'' if served else ' before it served'}")
+        if worker.trial:
+            return
         lasted = asyncio.get_running_loop().time() - worker.served
         self._soon[worker.number] = 0 if served and lasted >= _LASTING else self._soon.get(worker.number, 0) + 1
-        if not worker.trial:
-            await self._replace(worker.number)
+        await self._replace(worker.number)
 
     async def _leave(self, worker: _Worker) -> None:
         """Send a worker away and wait until it has left."""
@@ -338,10 +342,11 @@ class Parent:
         for each in self._workers:
             _signal(each, signal.SIGKILL)
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _signal(worker: _Worker, number: signal.Signals) -> None:

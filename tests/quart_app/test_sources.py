@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -51,7 +52,7 @@ def test_rates_are_bytes_per_second_and_a_counter_that_was_reset_counts_nothing(
 
 
 async def test_vitals_are_this_machines_own() -> None:
-    samples = [figures async for figures, _ in zip_async(vitals(0.01), range(3))]
+    samples = [figures async for (_, figures), _ in zip_async(vitals(0.01), range(3))]
     for figures in samples:
         assert 0 <= figures["cpu"] <= 100
         assert 0 < figures["memory"] < 100
@@ -64,3 +65,13 @@ async def zip_async(source, counter):
     for n in counter:
         yield await anext(source), n
     await source.aclose()
+
+
+async def test_several_processes_number_the_same_moments() -> None:
+    samples = await asyncio.gather(*[numbers(vitals(0.05)) for _ in range(3)])
+    assert all(moments == sorted(set(moments)) for moments in samples)
+    assert set.intersection(*[set(moments) for moments in samples])
+
+
+async def numbers(source) -> list[int]:
+    return [moment async for (moment, _), _ in zip_async(source, range(10))]

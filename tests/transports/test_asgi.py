@@ -480,3 +480,14 @@ async def test_the_browser_client_and_its_parts_are_served(http: aiohttp.ClientS
             async with http.get(f"{url}/{name}") as response:
                 assert response.content_type == "text/javascript"
                 assert await response.read() == asgi.served(name)
+
+
+async def test_a_load_balancer_sees_who_takes_new_readers() -> None:
+    hub = Hub(Options(channels=("a",)))
+    async with asyncio.timeout(10):
+        ready = await Exchange(Endpoints(hub), http_scope("/health")).end()
+        assert (ready[0]["status"], ready[1]["body"]) == (200, b'{"ready":true}')
+        await hub.close()
+        leaving = await Exchange(Endpoints(hub), http_scope("/health")).end()
+        assert leaving[0]["status"] == 503
+        assert json.loads(leaving[1]["body"])["code"] == 4503

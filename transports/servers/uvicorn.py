@@ -69,7 +69,7 @@ class _Server(uvicorn.Server):
         try:
             await self._stop.wait()
             if self._accepting is not None:
-                self._accepting.stop()
+                await self._accepting.leave()
             await self._drain()
         finally:
             for task in meanwhile:
