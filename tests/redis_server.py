@@ -19,7 +19,9 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import BusyLoadingError
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermissionError
 from redis.exceptions import ConnectionError as NotConnected
 
 from tests.ports import free_port
@@ -67,8 +69,13 @@ class RedisServer:
             while True:
                 assert self._process is not None
                 assert self._process.returncode is None, (self.directory / "output.log").read_text()[-3000:]
-                with suppress(NotConnected, BusyLoadingError, OSError):
+                try:
                     await self.ask("ECHO", "there")
+                except (AuthenticationError, NoPermissionError):
+                    return
+                except (NotConnected, BusyLoadingError, OSError):
+                    pass
+                else:
                     return
                 await asyncio.sleep(0.01)
 
@@ -104,9 +111,15 @@ class RedisServer:
 
     async def ask(self, *command: Any) -> Any:
         """What it answers to one command, past whatever is tested."""
-        async with Redis(port=self.port, protocol=2, decode_responses=False) as redis:
+        async with Redis(port=self.port, protocol=2, retry=Retry(NoBackoff(), 0)) as redis:
             redis.response_callbacks.clear()
             return await redis.execute_command(*command)
+
+    async def says(self, text: bytes, *command: Any) -> None:
+        """Wait until it answers `command` with `text` in it. Raises: TimeoutError."""
+        async with asyncio.timeout(_START):
+            while text not in repr(await self.ask(*command)).encode():  # noqa: ASYNC110 - another process rings no bell here
+                await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

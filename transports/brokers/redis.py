@@ -118,7 +118,10 @@ def settings_from(url: str) -> _Settings:
     Raises:
         ConfigError: the URL makes no sense. The message has no password.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError("the broker's URL has a bracket that is not closed") from None
     where = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     asked = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     name, replicas, restart = (asked.pop(key, usual) for key, usual in _OWN.items())
@@ -154,9 +157,11 @@ class _Line:
         """Connect, and say who we are. Raises: _Trouble."""
         await self._bounded(self._connection.connect, _CONNECT)
 
-    async def ask(self, *commands: _Command, patience: float = _ANSWER) -> list[Any]:
-        """The answers, as Redis gives them; errors are among them. Raises: _Trouble."""
-        answers: list[Any] = await self._bounded(lambda: self._ask(commands), patience)
+    async def ask(self, *commands: _Command, patience: float = 0.0) -> list[Any]:
+        """The answers, as Redis gives them; errors are among them. `patience`: seconds that it may let us wait on purpose.
+        Raises: _Trouble.
+        """
+        answers: list[Any] = await self._bounded(lambda: self._ask(commands), _ANSWER + patience)
         return answers
 
     async def _ask(self, commands: Sequence[_Command]) -> list[Any]:
@@ -265,6 +270,7 @@ class _Life:
         self.over: asyncio.Future[_Trouble] = asyncio.get_running_loop().create_future()
         self._replicas = replicas
         self._waiting: list[tuple[_Command, asyncio.Future[Any]]] = []
+        self._sent: list[tuple[_Command, asyncio.Future[Any]]] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def ask(self, command: _Command) -> Any:
@@ -284,21 +290,24 @@ class _Life:
         try:
             while self._waiting and not self.over.done():
                 batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-                batch = [each for each in batch if not each[1].done()]  # who asked has given up before it was sent
-                try:
-                    answers = await self._answers([command for command, _ in batch])
-                except _Trouble as trouble:
-                    self.end(trouble)
-                    answers = [_refusal("no answer came: it may be kept or not")] * len(batch)
-                for (_, answered), answer in zip(batch, answers, strict=True):
+                self._sent = [each for each in batch if not each[1].done()]  # the others gave up before it was sent
+                answers = await self._answers([command for command, _ in self._sent])
+                for (_, answered), answer in zip(self._sent, answers, strict=True):
                     if not answered.done():
                         self._tell(answered, answer)
+                self._sent = []
+        except _Trouble as trouble:
+            self.end(trouble)
         finally:
             self._writing = None
-            for _, answered in self._waiting:
-                if not answered.done():
-                    answered.set_exception(_refusal("Redis is away"))
-            self._waiting = []
+            self._give_up(self._sent, "no answer came: it may be kept or not")
+            self._give_up(self._waiting, "Redis is away")
+            self._sent, self._waiting = [], []
+
+    def _give_up(self, asked: Sequence[tuple[_Command, asyncio.Future[Any]]], reason: str) -> None:
+        for _, answered in asked:
+            if not answered.done():
+                answered.set_exception(_refusal(reason))
 
     async def _answers(self, commands: list[_Command]) -> list[Any]:
         wait = (("WAIT", self._replicas, int(_REPLICATE * 1000)),) if self._replicas else ()
@@ -502,6 +511,16 @@ class RedisBroker:
     async def _arrive(self) -> _Life:
         """Connect, learn which log there is, and begin where the last one ended. Raises: _Trouble."""
         await self._leave()
+        try:
+            return await self._connect()
+        except _Moved as moved:
+            self._moved = moved.where
+        try:
+            return await self._connect()
+        finally:
+            self._moved = None
+
+    async def _connect(self) -> _Life:
         up, down = self._line(), self._line()
         try:
             for line in (up, down):
@@ -511,10 +530,7 @@ class RedisBroker:
                 raise _Trouble("two connections ended at two servers")
             life = _Life(up, down, server, self._settings.replicas)
             await self._begin(life, *await self._join(life))
-        except BaseException as error:
-            self._moved = None
-            if isinstance(error, _Moved):
-                self._moved = error.where
+        except BaseException:
             for line in (up, down):
                 await line.close()
             raise
@@ -525,7 +541,7 @@ class RedisBroker:
         said = dict(self._settings.connection)
         kind = said.pop("connection_class", Connection)
         if self._moved is not None:
-            said["host"], said["port"] = self._moved
+            said |= {"host": self._moved[0] or said.get("host", "localhost"), "port": self._moved[1]}
         return _Line(kind(**said, protocol=2, socket_timeout=None, socket_connect_timeout=_CONNECT, retry=Retry(NoBackoff(), 0)))
 
     async def _join(self, life: _Life) -> tuple[str, int]:
@@ -579,7 +595,7 @@ class RedisBroker:
         state, log, *_ = self._names(epoch)
         blocking = () if block is None else ("BLOCK", _ms(block))
         read = ("XREAD", "COUNT", _CHUNK, *blocking, "STREAMS", log, after or b"0-0")
-        answers = await life.down.ask(("HMGET", state, "epoch", "run"), read, patience=_ANSWER + (block or 0))
+        answers = await life.down.ask(("HMGET", state, "epoch", "run"), read, patience=block or 0.0)
         for answer in answers:
             if isinstance(answer, ResponseError):
                 raise _trouble(answer)
