@@ -157,6 +157,7 @@ class Admission:
         batch = None if since is None else self.hub.glance(request.channels(), since)
         if batch is None:
             feed = self._feed(transport, request)
+            feed.once = True
             batch = Batch([hello(feed, options.beat)]) if since is None else feed.ready()  # a first answer is where to begin
             if batch is None:
                 self._count(transport, request)

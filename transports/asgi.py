@@ -200,11 +200,17 @@ class Endpoints:
         asked = self.admission.poll(transport, request)
         batch = await _waited(asked, receive) if isinstance(asked, Poll) else asked
         if batch is not None:
+            send = self._last(request, send)
             await _answer(self._in_time(send), 200, batch.framed(transport.frame), kind=transport.content_type.encode())
 
     async def _commands(self, request: Asked, receive: Receive, send: Send) -> None:
         replies, _ = await hear(await self._body(receive), self.hub)
-        await _answer(send, 200, encode_batch(replies))
+        await _answer(self._last(request, send), 200, encode_batch(replies))
+
+    def _last(self, request: Asked, send: Send) -> Send:
+        """`send`, which ends the connection while readers are sent to other processes: whatever comes next belongs there."""
+        leaving = self.hub.leaving is not None and request.scope.get("http_version", "1.1") < "2"
+        return _with(((b"connection", b"close"),), send) if leaving else send
 
     async def _body(self, receive: Receive) -> bytes:
         """The body of a request. Raises: Refusal 4413 too large, 4408 too slow."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
+from .errors import Code
 from .evidence import LABELS, VERDICTS
 
 WHYS: Final = frozenset({"race", "retest", "wish"})
@@ -20,6 +21,7 @@ class Counts:
         self._opened: Counter[str] = Counter()
         self._whys: Counter[str] = Counter()
         self._verdicts: Counter[tuple[str, str]] = Counter()
+        self._moves: Counter[str] = Counter()
 
     def opened(self, transport: str, why: str, tried: str) -> None:
         """A client opened a wire.
@@ -37,9 +39,20 @@ class Counts:
             if rung in LABELS and verdict in VERDICTS:
                 self._verdicts[rung, verdict] += 1
 
+    def moved(self, code: Code) -> None:
+        """A reader was told to go on at another process."""
+        self._moves[code.name.lower()] += 1
+
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: `{"opened": {"sse": 3}, "why": {"race": 3}, "verdicts": {"websocket": {"refused_http": 2}}}`."""
+        """For JSON: `{"opened": {"sse": 3}, "why": {"race": 3}, "verdicts": {"websocket": {"refused_http": 2}}, "moved":
+        {"draining": 3}}`.
+        """
         verdicts: dict[str, dict[str, int]] = {}
         for (rung, verdict), number in sorted(self._verdicts.items()):
             verdicts.setdefault(rung, {})[verdict] = number
-        return {"opened": dict(sorted(self._opened.items())), "why": dict(sorted(self._whys.items())), "verdicts": verdicts}
+        return {
+            "opened": dict(sorted(self._opened.items())),
+            "why": dict(sorted(self._whys.items())),
+            "verdicts": verdicts,
+            "moved": dict(sorted(self._moves.items())),
+        }

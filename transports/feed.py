@@ -55,9 +55,12 @@ class Feed:
         "bye",
         "channels",
         "offset",
+        "once",
         "open",
         "readers",
         "resumed",
+        "told",
+        "word",
     )  # fmt: skip
 
     def __init__(
@@ -84,7 +87,10 @@ class Feed:
         self.open = True
         self.bell: Callable[[], object] | None = None  # rung when there may be something to read, or it has ended; reads later
         self.readers = 1  # who read it: in step with the log, any number may share one
+        self.once = False  # it reads one batch only
         self.bye: Refusal | None = None  # why it was ended, if it was ended with a word
+        self.word: Callable[[], Encoded] | None = None  # makes what a reader is to be told besides,
+        self.told = 0  # and how many of the readers are
         self.channels = tuple(channels)
         self.offset = log.head
         self.resumed = "fresh"
@@ -107,6 +113,10 @@ class Feed:
     def stand_like(self, other: Feed) -> None:
         """Read on from where `other` stands, who reads the same channels of the same log."""
         self.offset, self._told, self._untold, self._came_with = other.offset, other._told, other._untold, other._came_with
+        self.once = other.once
+        if other.told:  # what has not been said yet is said to each
+            self.word, self.told = other.word, 1
+            other.told -= 1
 
     @property
     def position(self) -> str:
@@ -146,10 +156,18 @@ class Feed:
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(True)
 
+    def tell(self, word: Callable[[], Encoded], readers: int = 1) -> None:
+        """Tell so many of those who read it a word between two events: each what `word` makes then. Who reads one batch only is
+        given that batch instead, without waiting for an event.
+        """
+        self.word, self.told = word, readers
+        self.ring()
+
     def end(self, why: Refusal | None = None) -> None:
         """End it: with a `bye` if there is something to say; without, if the reader has gone and nobody hears it."""
         if self.open:
             self.open = False
+            self.word, self.told = None, 0
             self.bye = self._unsaid = why
             self.ring()
         elif why is None:
@@ -161,7 +179,16 @@ class Feed:
         if gaps or self._untold:
             batch = self._tell(gaps, batch, offset)
         self.offset = offset
+        if self.told:
+            batch = self._with_word(batch)
         return batch if batch.items else None
+
+    def _with_word(self, batch: Batch) -> Batch:
+        word, self.word, self.told = self.word, None, 0
+        if self.once:
+            return batch if batch.items else self.beat()
+        assert word is not None  # noqa: S101 - there is something to tell
+        return Batch([*batch.items, word()])
 
     def _tell(self, gaps: Sequence[Gap], events: Batch, offset: int) -> Batch:
         """What is gone, before `events`, behind which the reader will stand at `offset`.
@@ -184,7 +211,7 @@ class Feed:
         """What there is to read, as soon as there is something, or a beat after `wait` seconds; None when the feed
         has ended.
 
-        A batch whose last item is `bye` is the last one. Looking at the log and laying out the bell happen without
+        After a batch with a `bye` that does not stay there is none. Looking at the log and laying out the bell happen without
         an await between them, so no wake-up can be lost.
         """
         if self._watch is None:

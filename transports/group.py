@@ -82,6 +82,8 @@ class Group:
     def turn(self) -> None:
         """Write what there is to all; of much, a part in each turn of the event loop."""
         self._due = False
+        if self.feed.told:
+            self._pass_on()
         if not self.feed.open:
             self._dissolve()
         elif (batch := self.feed.ready()) is not None:
@@ -103,6 +105,21 @@ class Group:
         if not self._due:
             self._due = True
             self._loop.call_soon(self.turn)
+
+    def _pass_on(self) -> None:
+        """Tell the word to those whom it is for; who waits for one batch goes with a beat."""
+        feed = self.feed
+        word, told, feed.word, feed.told = feed.word, feed.told, None, 0
+        assert word is not None  # noqa: S101 - there is something to tell
+        chosen = list(self._members)[:told]
+        if feed.once:
+            data = (feed.ready() or feed.beat()).framed(self._frame)
+            for member in chosen:
+                member.beat(data)
+            return
+        for member in chosen:
+            if member.group is self:  # what was written to one may have ended another
+                member.write(self._frame([word()]))
 
     def _dissolve(self) -> None:
         """The feed has ended: everybody is told by itself, with a time to come back of its own."""

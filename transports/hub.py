@@ -7,15 +7,18 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from .brokers import Broker, Record, broker_from
 from .counts import Counts
-from .errors import Code, EverywireError, Refusal
+from .errors import Code, ConfigError, EverywireError, Refusal
 from .feed import Feed
-from .items import Batch, encode_data, encode_event
+from .items import Batch, Encoded, encode, encode_data, encode_event
+from .leaving import Departure, Slots
 from .log import Log
 from .options import Options
+from .peers import CHANNEL, OVER, TOLERANCE, Peers, Share
 from .position import Position, parse
 
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}", re.ASCII)
@@ -51,6 +54,10 @@ class Hub:
         self._asking: asyncio.Task[None] | None = None  # how much there is, for their sake
         self._empty = asyncio.Event()  # set while nobody reads
         self._empty.set()
+        self._departure: Departure | None = None  # readers are being sent to other processes, whoever comes still, too
+        self._slots: Slots | None = None  # for those who are told that this is the end
+        self._peers = Peers(partial(self.control, CHANNEL), lambda: self._streams, self._send_away)
+        self.on_control(CHANNEL, self._hear)
         self._closing: Code | None = None
         self._closed = asyncio.Event()
         self._evict_at = 0.0
@@ -72,8 +79,12 @@ class Hub:
 
     @property
     def leaving(self) -> Refusal | None:
-        """What new readers would be told, if none are let in any more."""
-        return None if self._closing is None else self.refusal(self._closing)
+        """What new readers are told, if they had better go elsewhere. While those who are here are sent to other processes, who
+        comes all the same is let in and sent after them.
+        """
+        if self._closing is not None:
+            return self._refusal(self._closing)
+        return None if self._departure is None else self._refusal(self._departure.code)
 
     async def open(self, *, anew: bool = False) -> None:
         """Connect to the broker and begin to take its events.
@@ -85,7 +96,8 @@ class Hub:
             Refusal: 4504, when the broker cannot be reached.
         """
         if anew and self._closed.is_set():
-            self._closing = None
+            self._closing = self._departure = None
+            self._peers.come()
             self._closed.clear()
             self.log = self._empty_log()
             self.opened = False
@@ -114,7 +126,7 @@ class Hub:
         if channel not in self.log and self.log.channels >= self.options.channels_max:
             raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {self.log.channels}")
         if self._closing is not None:
-            raise self.refusal(self._closing)
+            raise self._refusal(self._closing)
         if not self.opened:
             await self.open()
         offset = await self._broker.publish(channel, body, key)
@@ -127,12 +139,15 @@ class Hub:
             Refusal: 4404 unknown channel, 4400 too many channels, 4503 draining.
         """
         if self._closing is not None:
-            raise self.refusal(self._closing)
+            raise self._refusal(self._closing)
         if not self.opened:
             raise EverywireError("the hub is not open yet: await hub.open() first")
         names = self._checked(channels)
         self._evict()
-        return self._open_feed(names, since)
+        feed = self._open_feed(names, since)
+        if self._departure is not None:
+            feed.tell(partial(self._word, self._departure))
+        return feed
 
     def glance(self, channels: Iterable[str], since: Position) -> Batch | None:
         """What a reader at `since` would get at once, without a feed for it. None when there is nothing, or that is not all
@@ -159,7 +174,7 @@ class Hub:
         own = self._open_feed(feed.channels, None)
         own.stand_like(feed)
         if feed.bye is not None:  # who leaves between the word and its telling is told as well, with a time of its own
-            own.end(self.refusal(feed.bye.code))
+            own.end(self._farewell(feed.bye.code))
         return own
 
     def _open_feed(self, names: tuple[str, ...], since: Position | None) -> Feed:
@@ -212,6 +227,74 @@ class Hub:
         if len(self._good) < _KNOWN:
             self._good.add(channel)
 
+    async def drain(self) -> None:
+        """Send the readers to the other processes, and go on serving them until they are there, for `stays` seconds at the most;
+        where there are no others, not at all. Then `close`.
+        """
+        if self._broker.shared and self.opened and self._closing is None and self._departure is None:
+            others = await self._peers.leave()
+            if others and self.readers and self.options.stays and self._closing is None:
+                options, now = self.options, asyncio.get_running_loop().time()
+                leaving = self._departure = Departure(
+                    Code.DRAINING, self._streams, options.reconnects, now=now, most=options.stays, luck=random.random()
+                )
+                for feed in list(self._feeds):
+                    feed.tell(partial(self._word, leaving), feed.readers)
+                await self._until_left(leaving.stays)
+        await self.close()
+
+    async def _until_left(self, seconds: float) -> None:
+        """Wait until nobody reads here any more, or there is nobody else to read from."""
+        waits = [asyncio.ensure_future(each.wait()) for each in (self._empty, self._peers.nobody)]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+
+    async def rebalance(self, over: float = OVER, tolerance: float = TOLERANCE) -> list[Share]:
+        """Have the processes that share the broker spread their readers evenly. Polls are left alone: the next one may land
+        anywhere.
+
+        Args:
+            over: seconds over which those are spread who are sent to others, unless it takes longer.
+            tolerance: which part of the average a process may have more, and still sends nobody away.
+
+        Returns: what each process had, and how many it sends away.
+
+        Raises:
+            ConfigError: there is but one process.
+            EverywireError: another rebalancing is under way.
+            Refusal: 4504, the broker cannot be reached.
+        """
+        if not self._broker.shared:
+            raise ConfigError(f"there is nothing to balance: {self.options.broker} lives in one process")
+        await self.open()
+        return await self._peers.rebalance(over, tolerance)
+
+    @property
+    def _streams(self) -> int:
+        return sum(feed.readers for feed in self._feeds if not feed.once)
+
+    def _send_away(self, number: int, over: float) -> None:
+        """Tell so many that they should go on elsewhere. Who has told them goes on."""
+        now, ceiling = asyncio.get_running_loop().time(), self.options.reconnects
+        departure = Departure(Code.REBALANCE, number, ceiling, now=now, over=over, luck=random.random())
+        for feed in [feed for feed in self._feeds if not feed.once and feed.open and not feed.told]:
+            told = min(number, feed.readers)
+            if not told:
+                return
+            feed.tell(partial(self._word, departure), told)
+            number -= told
+
+    def _hear(self, record: Record) -> None:
+        if self.opened:  # what was said before was said to others
+            self._peers.hear(record)
+
+    def _word(self, departure: Departure) -> Encoded:
+        self.counts.moved(departure.code)
+        return encode(departure.bye(asyncio.get_running_loop().time()))
+
     async def close(self, code: Code = Code.DRAINING) -> None:
         """Say `bye` to every reader, wait until they have taken it or `drain` seconds have passed, and let the
         broker go.
@@ -220,8 +303,10 @@ class Hub:
             await self._closed.wait()
             return
         self._closing = code
+        begin = asyncio.get_running_loop().time() + (code.retry or 0) / 2
+        self._slots = Slots(self.readers, self.options.reconnects, begin=begin, luck=random.random())
         for feed in list(self._feeds):
-            feed.end(self.refusal(code))
+            feed.end(self._farewell(code))
         try:
             async with asyncio.timeout(self.options.drain):
                 await self._empty.wait()
@@ -229,6 +314,7 @@ class Hub:
             pass  # those who do not even take a `bye` are cut off by the server
         finally:
             self._closed.set()
+            self._peers.close()
             if self._asking is not None:
                 self._asking.cancel()
             await self._broker.close()
@@ -368,6 +454,12 @@ class Hub:
                 if not bells:
                     del self._bells[name]
 
-    def refusal(self, code: Code) -> Refusal:
-        """`code` with a retry that is spread, so that those who are sent away together do not come back together."""
-        return Refusal(code, retry=None if code.retry is None else round(code.retry * random.uniform(0.5, 1.5), 3))
+    def _farewell(self, code: Code) -> Refusal:
+        """The last word for the next reader, with a time of its own to come back."""
+        assert self._slots is not None  # noqa: S101 - made when it ends
+        return Refusal(code, retry=None if code.retry is None else self._slots.take(asyncio.get_running_loop().time()))
+
+    def _refusal(self, code: Code) -> Refusal:
+        """For who comes too late: spread as those who were here are, so that they do not come back together."""
+        window = 1.0 if self._slots is None else self._slots.window
+        return Refusal(code, retry=None if code.retry is None else round(code.retry / 2 + window * random.random(), 3))

@@ -53,7 +53,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     key_count: _Count = 100_000  # keys remembered at the most
     send_timeout: _Seconds = 30.0  # seconds until a reader that takes nothing is given up (4430)
     body_timeout: _Seconds = 10.0  # seconds for a request body to arrive (4408)
-    drain: _Seconds = 3.0  # seconds that a stopping server gives its readers to take their `bye`
+    reconnects: _Count = 200  # readers a second that a process sends away: who takes them in has others to serve
+    stays: Annotated[float, Meta(ge=0, le=3600)] = (
+        25.0  # seconds at the most that a stopping process serves on while its readers go to others; killers come after 30
+    )
+    drain: _Seconds = 3.0  # seconds that a stopping server gives its readers to take their last `bye`
 
 
 def frame_bytes(options: Options) -> int:

@@ -118,12 +118,12 @@ class Live:
         listening = (inherited() or listen(host, port)) if place is None else place.listening
         told = f"{address(listening)}/  ({'' if workers is None else f'workers: {workers}, '}Ctrl-C stops)"
         if place is None and workers is not None:
-            sys.exit(keep(listening, workers, options.drain, lambda: _say(f"serving {told}")))
+            sys.exit(keep(listening, workers, options.stays + options.drain, lambda: _say(f"serving {told}")))
         if place is None:
             _say(f"serving {told}")
-        config = configuration(listening, options, loads=None if place is None else place.loads)
+        config = configuration(listening, options, loads=None if place is None else place.loads, others=self.hub.shared)
         set_aside()
-        asyncio.run(serve_at(place, partial(serve, front=self.front if front else None), self._app, config, self.hub.close))
+        asyncio.run(serve_at(place, partial(serve, front=self.front if front else None), self._app, config, self.hub.drain))
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
         """Publish `data` (anything that JSON can say) to `channel` and return the event's id; see `Hub.publish`."""

@@ -22,9 +22,10 @@ from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h2 import BUFFER_LOW_WATER, StreamBuffer
+from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.utils import wrap_app
+from hyperframe.frame import GoAwayFrame
 
 from .accepting import Accepting, Loads
 from .admission import FLUSH
@@ -36,6 +37,7 @@ from .watch import Watch
 GRACE = 1.0  # seconds from the end of the drain until what is left is cut off
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048  # connections that may wait to be accepted: Hypercorn's 100 makes a burst of clients wait for seconds
+_GOAWAY = GoAwayFrame(stream_id=0, last_stream_id=2**31 - 1).serialize()  # RFC 9113 6.8: no more requests, but no end yet
 _POLLS = 2**31  # requests per connection: Hypercorn's 1,000 would cut a poller every few minutes
 
 
@@ -66,6 +68,8 @@ class Settings(Config):
     send_timeout: float = 30.0  # seconds until a client that takes nothing is cut off
     connections: set[Connection]  # those that are open
     loads: Loads | None = None  # of the processes that share the socket, if others do
+    others: bool = False  # serve the same elsewhere, so that who comes when we leave is better off there
+    leaving: bool = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,6 +93,7 @@ class Connection(TCPServer):
         super().__init__(*args)
         self._give_back = give_back
         self._idle = False  # between two requests
+        self._went = False  # the client was told to make no more requests here
         self._given = False  # the connection is the front's again
 
     async def run(self) -> None:
@@ -106,10 +111,14 @@ class Connection(TCPServer):
         """Send what the protocol has for the client."""
         if isinstance(event, Updated):
             self._idle = event.idle
+            if self.config.leaving:
+                self.leave()
         if isinstance(event, RawData) and not self.send_lock.locked():
             transport = self.writer.transport
             if not transport.is_closing() and not transport.get_write_buffer_size():
                 transport.write(event.data)
+                if self.config.leaving:
+                    self.leave()
                 if not transport.get_write_buffer_size():
                     return  # the client has taken it: there is nothing to wait for, and that is nearly always so
                 event = RawData(b"")
@@ -125,6 +134,15 @@ class Connection(TCPServer):
                 self._watch.begin(patience)
             else:
                 self._watch.end()
+
+    def leave(self) -> None:
+        """Have the client make its next request on another connection: go on with what is under way, or end at once."""
+        begun = hasattr(self, "protocol")
+        if begun and self._between:
+            self.writer.close()
+        elif begun and isinstance(self.protocol.protocol, H2Protocol) and not self._went:
+            self._went = True
+            self.writer.write(_GOAWAY)  # not by h2, which would then send nothing more
 
     @property
     def _between(self) -> bool:
@@ -183,6 +201,7 @@ def configuration(
     certfile: str | None = None,
     keyfile: str | None = None,
     loads: Loads | None = None,
+    others: bool = False,
 ) -> Settings:
     """The configuration for `serve`. It takes `listening` over and will close it.
 
@@ -192,6 +211,7 @@ def configuration(
         certfile: serve TLS with this certificate.
         keyfile: its key.
         loads: for a socket that other processes take connections from, too; see `transports.workers`.
+        others: whether other processes serve the same; `Hub.shared`.
 
     Raises:
         ConfigError: a certificate without its key, or a key alone.
@@ -202,6 +222,7 @@ def configuration(
     config.bind = [f"fd://{listening.detach()}"]
     config.certfile, config.keyfile, config.loads = certfile, keyfile, loads
     config.backlog = _BACKLOG
+    config.others = others
     config.keep_alive_max_requests = _POLLS
     config.keep_alive_timeout = idle_seconds(options)
     config.graceful_timeout = 2 * GRACE
@@ -232,12 +253,13 @@ async def serve(
 ) -> None:
     """Serve until `stop` is set or, without one, SIGINT or SIGTERM comes; then `drain` and end.
 
-    Where other processes take from the same socket, nothing more is taken from it after `stop`: it comes to them.
+    Where others serve the same, no connection is taken after `stop`, and those that are there get no second answer: what comes
+    then goes to them. Streams go on until `drain` has ended.
 
     Args:
         app: the ASGI application.
         config: see `configuration`.
-        drain: sends the readers away; `Hub.close`.
+        drain: sends the readers away; `Hub.drain`.
         stop: ends the serving; a second signal always ends it at once.
         ready: called when connections are taken.
         front: takes the connections, and hands over those that are not for it. Without it Hypercorn has them all.
@@ -297,9 +319,18 @@ class Worker:
         return len(self._config.connections) + (0 if self._front is None else len(self._front.connections))
 
     async def leave(self) -> None:
-        """Take no more connections, if others do. What is connected goes on."""
+        """Take no more connections, if others do, and let those that are there end with the next answer. Streams go on."""
         if self._accepting is not None:
             await self._accepting.leave()
+        if not self._config.others:
+            return
+        self._config.leaving = True
+        if self._server is not None:
+            self._server.close()
+        if self._front is not None:
+            self._front.leave()
+        for connection in list(self._config.connections):
+            connection.leave()
 
     def take(self, transport: asyncio.Transport, data: bytes) -> None:
         """Serve a connection from which `data` has been read already."""

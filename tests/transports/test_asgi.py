@@ -471,6 +471,7 @@ async def test_what_clients_tried_is_counted_once_a_wire() -> None:
             "opened": {"longpoll": 1},
             "why": {"race": 1},
             "verdicts": {"websocket": {"refused_http": 1}},
+            "moved": {},
         }
 
 

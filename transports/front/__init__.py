@@ -42,6 +42,7 @@ class Front:
         self.hub = admission.hub
         self.groups = Groups(admission.hub)
         self.connections: set[Connection] = set()
+        self.leaving = False  # no answer is to be the first of two any more
         self._empty: asyncio.Event | None = None  # set when the last of them has ended, once the server stops
         self.transports = {transport.path: transport for transport in admission.transports}
         self.idle = idle_seconds(admission.hub.options)
@@ -71,6 +72,14 @@ class Front:
         self.connections.discard(connection)
         if self._empty is not None and not self.connections:
             self._empty.set()
+
+    def leave(self) -> None:
+        """Let each connection end with the answer that is next, and those at once on which nothing is under way: whatever comes
+        then is to go to another process. Streams go on.
+        """
+        self.leaving = True
+        for connection in list(self.connections):
+            connection.finish()
 
     async def close(self, seconds: float) -> None:
         """End the connections of those who have been told: at once where nothing is under way, all of them after `seconds`.

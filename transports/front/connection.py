@@ -300,9 +300,11 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.abort()
 
     def finish(self) -> None:
-        """The server stops: let go of a connection on which nothing is under way."""
-        self._keep = False
-        if self.exchange is None:
+        """The server stops: let go of a connection on which nothing is under way, and of others with the answer."""
+        self._keep, self._again = False, None
+        if isinstance(self.exchange, Waiting):
+            self.exchange.last()
+        elif self.exchange is None and not (self._parts or self._held):
             self.transport.close()
 
     # Requests.
@@ -358,7 +360,7 @@ class Connection(asyncio.BufferedProtocol):
         self._hand_over(self.transport, data)
 
     def _begin(self, head: Head) -> None:
-        self._keep = head.keep_alive and self._keep
+        self._keep = head.keep_alive and self._keep and not self.front.leaving
         self._version = head.version
         if self.front.hub.opened:
             self.serve(head)

@@ -45,7 +45,7 @@ class Whole:
     __slots__ = ("_before", "_behind", "_frame", "_keep_alive", "_kind", "_second", "_shared", "_version")
 
     def __init__(self, frame: Frame, kind: str, shared: Headers, keep_alive: bool, version: str) -> None:
-        self._frame, self._kind, self._shared = frame, kind, shared
+        self._frame, self._kind, self._shared = frame, kind, tuple(shared)
         self._keep_alive, self._version = keep_alive, version
         self._second = 0  # when the head was made, which says so
         self._before = self._behind = b""  # the length of the body
@@ -53,6 +53,10 @@ class Whole:
     def __call__(self, items: Sequence[Encoded]) -> bytes:
         """The answer that carries `items`."""
         return self.around(self._frame(items))
+
+    def last(self) -> Whole:
+        """The same, but the connection ends with it."""
+        return whole(self._frame, self._kind, self._shared, False, self._version)
 
     def around(self, body: bytes) -> bytes:
         """The answer that carries `body`."""

@@ -23,7 +23,7 @@ from ..items import bye_of, encode
 from ..options import frame_bytes
 from ..transport import Transport
 from .exchanges import Lingering
-from .framing import framed
+from .framing import Whole, framed
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -98,10 +98,11 @@ class Streaming(OnLine):
 class Waiting(OnLine):
     """A poll that waits for something to happen."""
 
-    __slots__ = ()
+    __slots__ = ("_whole",)
 
-    def __init__(self, line: Connection, poll: Poll, frame: Framing) -> None:
+    def __init__(self, line: Connection, poll: Poll, frame: Whole) -> None:
         super().__init__(line, poll.feed, frame, None)
+        self._whole = frame
         self.write = self._answer
 
     def begin(self, seconds: float) -> None:
@@ -115,6 +116,11 @@ class Waiting(OnLine):
     def _answer(self, data: bytes) -> None:
         self.leave()
         self.line.answered(data)
+
+    def last(self) -> None:
+        """The answer is to say that it is the last on this connection."""
+        self.step_out()
+        self._frame = self._whole.last()
 
     def late(self) -> None:
         """Nothing has happened in time."""

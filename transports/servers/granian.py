@@ -133,7 +133,7 @@ async def serve(
     stop: asyncio.Event | None = None,
     ready: Callable[[], object] = nothing,
 ) -> None:
-    """As `transports.serve.serve`, under granian."""
+    """As `transports.serve.serve`, under granian. It takes connections to the very end: who comes is told to go elsewhere."""
     stop = stop or on_signals()
     listening = taken_over(config)
     port = listening.getsockname()[1]

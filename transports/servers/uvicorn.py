@@ -37,9 +37,10 @@ class _Server(uvicorn.Server):
         stop: asyncio.Event,
         ready: Callable[[], object],
         loads: Loads | None,
+        others: bool,
     ) -> None:
         super().__init__(config)
-        self._drain, self._stop, self._ready, self._loads = drain, stop, ready, loads
+        self._drain, self._stop, self._ready, self._loads, self._others = drain, stop, ready, loads, others
         self._accepting: Accepting | None = None
 
     @contextmanager
@@ -68,14 +69,24 @@ class _Server(uvicorn.Server):
         meanwhile = [asyncio.create_task(work) for work in (super().main_loop(), self._cut_off())]
         try:
             await self._stop.wait()
-            if self._accepting is not None:
-                await self._accepting.leave()
+            await self._leave()
             await self._drain()
         finally:
             for task in meanwhile:
                 task.cancel()
         asyncio.get_running_loop().call_later(GRACE, self._abort)
         await self._closed()
+
+    async def _leave(self) -> None:
+        """Take no more connections, if others do, and let go of those on which nothing is under way."""
+        if self._accepting is not None:
+            await self._accepting.leave()
+        if self._others:
+            for server in self.servers:
+                server.close()
+            for each in list(self.server_state.connections):
+                if hasattr(each, "timeout_keep_alive_task"):  # HTTP
+                    each.shutdown()
 
     async def _cut_off(self) -> None:
         """Abort what does not get on from one look to the next."""
@@ -121,7 +132,7 @@ async def serve(
 ) -> None:
     """As `transports.serve.serve`, under uvicorn."""
     logging.getLogger("uvicorn.error").addFilter(_worth_telling)
-    server = _Server(_translated(app, config), drain, stop or on_signals(), ready, config.loads)
+    server = _Server(_translated(app, config), drain, stop or on_signals(), ready, config.loads, config.others)
     await server.serve(sockets=[taken_over(config)])
 
 
