@@ -48,7 +48,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[None]]
 
-_SCRIPTS = ("client.js", "outbox.js", "oneway.js", "tabs.js")  # the browser client, and the parts that it loads
+_SCRIPTS = ("client.js", "cut.js", "outbox.js", "oneway.js", "tabs.js")  # the browser client, and the parts that it loads
 _log = logging.getLogger("transports")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from .errors import Code
 from .evidence import LABELS, VERDICTS
 
-WHYS: Final = frozenset({"race", "retest", "wish"})
+WHYS: Final = frozenset({"race", "retest", "wish", "move"})
 _TRIED_MOST: Final = 8  # in one request; what a client says is never trusted to be short
 
 
@@ -28,7 +28,7 @@ class Counts:
 
         Args:
             transport: its name.
-            why: `race`, `retest` or `wish`; anything else counts as `other`.
+            why: `race`, `retest`, `wish` or `move`; anything else counts as `other`.
             tried: what the client found out since it last opened one: `websocket.refused_http,sse.buffered`. What is none of our
                 names is not counted: the number of counters must not depend on clients.
         """

@@ -90,10 +90,10 @@ def sentence(state: State) -> str:
 
 def _live(state: State) -> str:
     using = next(wire for wire in state.wires if wire.number == state.using)
-    for rung in state.rungs[: state.rungs.index(using.rung)]:
-        if (bad := state.bad.get(rung)) is not None:
-            return f"Live over {label(using.rung)}: {_bad(rung, bad)}."
-    return f"Live over {label(using.rung)}."
+    worse = (rung for rung in state.rungs[: state.rungs.index(using.rung)] if rung in state.bad)
+    why = next((f": {_bad(rung, state.bad[rung])}" for rung in worse), "")
+    moving = "" if using.leave is None else "; moving to another connection"
+    return f"Live over {label(using.rung)}{why}{moving}."
 
 
 def _bad(rung: str, bad: Bad) -> str:

@@ -116,6 +116,16 @@ class Closed(_Fact, frozen=True):
     final: bool = False
 
 
+class Leaving(_Fact, frozen=True):
+    """The server said that it will end this wire, and goes on serving it meanwhile: a `bye` with `stays`.
+
+    `retry`: seconds until another connection may be opened in its place.
+    """
+
+    wire: int
+    retry: float
+
+
 class HttpOk(_Fact, frozen=True, tag="http_ok"):
     """A command was answered: plain HTTP works."""
 
@@ -160,7 +170,10 @@ class Prefer(_Fact, frozen=True):
     rung: str
 
 
-_KINDS = (Start, Stop, Opened, Item, Answered, Refused, Closed, HttpOk, HttpFailed, Tick, Online, Offline, Hidden, Shown, Prefer)
+_KINDS = (
+    *(Start, Stop, Opened, Item, Answered, Refused, Closed, Leaving),
+    *(HttpOk, HttpFailed, Tick, Online, Offline, Hidden, Shown, Prefer),
+)
 FACTS: Final[dict[str, type[_Fact]]] = {str(kind.__struct_config__.tag): kind for kind in _KINDS}
 Fact: TypeAlias = (
     Start
@@ -170,6 +183,7 @@ Fact: TypeAlias = (
     | Answered
     | Refused
     | Closed
+    | Leaving
     | HttpOk
     | HttpFailed
     | Tick
@@ -189,7 +203,7 @@ class Wire(msgspec.Struct):
 
     number: int
     rung: str
-    why: str  # "race", "retest" or "wish"
+    why: str  # "race", "retest", "wish" or "move"
     phase: str = "waiting"  # then opening, opened, heard, proven
     due: float | None = None  # when the phase has lasted too long; for one that waits, when to open it
     began: float = 0.0  # when it was opened
@@ -201,6 +215,7 @@ class Wire(msgspec.Struct):
     answered: bool = False
     asked: float | None = None  # since when a question is out
     check: float | None = None  # of a one-way stream in charge: when it is compared again
+    leave: float | None = None  # of one that the server is going to end: when another is to be opened in its place
     struck: bool = False  # its end, or the suspicion, has been held against its rung
     spared: bool = False  # it was given more time after a sleep, which happens once
 

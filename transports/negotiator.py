@@ -12,6 +12,8 @@ How it decides:
   delivered from whichever wire brings them, since repeats are dropped by position; proof decides which wire stays.
 * **Make before break.** A wire in charge that falls silent stays until another is proven. A better one that comes late
   takes over. Nothing is lost or doubled in between, because every wire reads on from the same position.
+* **Moving.** A server that goes says so in time, and stays for a while: another connection of the same rung is opened beside the old
+  one, when the server said, and takes its place once it is proven.
 * **Blame.** A rung is remembered as bad only when another one works at the same time. An outage blames nobody.
 * **Way back up.** Bad rungs are tried again in the background, after 30 seconds, then 60, up to 10 minutes; one must live for
   `settle` seconds before it takes over, and for `short` if short lives were what spoke against it.
@@ -44,6 +46,7 @@ from .facts import (
     Fact,
     Instruction,
     Item,
+    Leaving,
     Offline,
     Online,
     Open,
@@ -64,6 +67,7 @@ item        -       hear       hear    hear         hear    -      -
 answered    -       settle     settle  settle       settle  -      -
 refused     -       refuse     refuse  refuse       refuse  -      -
 closed      -       lose       lose    lose         lose    -      -
+leaving     -       move       move    move         move    -      -
 http_ok     -       hurry      -       hurry        hurry   -      -
 http_failed -       -          wonder  -            -       -      -
 tick        -       look       look    look         look    -      -
@@ -170,6 +174,7 @@ class _Step:
                 self._overdue(wire)
         using = self._using()
         if using is not None and s.state == "open":
+            self._move(using)
             self._check(using)
             self._listen(using)
             if s.online and not s.hidden:
@@ -339,6 +344,14 @@ class _Step:
             alive = {"proven": outlook.how_it_died(self.s, wire, self.now), "opening": "unreachable"}
             self._over(wire, fact.how or alive.get(wire.phase, "cut_early"), fact)
 
+    def move(self, fact: Fact) -> None:
+        """The server is going to end a wire. Another is opened beside it when the server says: it has spread its readers, and more
+        chance would only gather them again.
+        """
+        wire = self._wire(fact)
+        if isinstance(fact, Leaving) and wire is not None:
+            wire.leave = self.now + fact.retry
+
     # ------------------------------------------------------------------------------------------------------- how wires begin
 
     def _race(self) -> None:
@@ -390,7 +403,11 @@ class _Step:
         """
         s = self.s
         using = self._using()
-        if using is not None and s.state == "open" and wire.why != "wish" and not outlook.better(self.s, wire.rung, using.rung):
+        moved = wire.why == "move"
+        if moved:  # in every respect it takes the other's place; a wish is still one
+            wire.why = "race" if using is None else using.why
+        needed = moved or wire.why == "wish" or using is None or outlook.better(self.s, wire.rung, using.rung)
+        if s.state == "open" and not needed:
             self._drop(wire)
             return
         for other in list(s.wires):
@@ -437,6 +454,12 @@ class _Step:
             else:
                 self._blame(rung, verdict)
 
+    def _move(self, using: Wire) -> None:
+        """Open another of the same rung beside the one in charge, whose server goes, when its time has come."""
+        at = outlook.moves_at(self.s, using)
+        if at is not None and at <= self.now:
+            self._open(self._plan(using.rung, self.now, "move"))
+
     def _retest(self, using: Wire) -> None:
         """Try a better rung beside the one in charge when its time has come. One that lives is forgiven all."""
         s = self.s
@@ -459,12 +482,12 @@ class _Step:
             self._drop_all()
             s.state = "closed" if fact.code == 1000 else "failed"
             s.cause, s.code, s.name = fact.reason, fact.code, fact.name
-        elif fact.retry is not None and fact.code and s.using in (0, wire.number):
+        elif fact.retry is not None and fact.code and s.using in (0, wire.number) and not outlook.moving(self.s):
             self._leave(wire, "refused", fact)  # the server spoke: no other wire would know better
             self._drop_all()
             s.cause, s.wanted = fact.reason, self.now + max(fact.retry, 0.01)
             self._pause(max(fact.retry, 0.01))
-        elif fact.retry is not None and fact.code and s.state == "open":
+        elif fact.retry is not None and fact.code and s.state == "open" and wire.number != s.using:
             self._leave(wire, "refused", fact)  # busy, it says: no fault of the rung's
             if wire.rung in s.bad:
                 s.bad[wire.rung].retest = self.now + max(self.pace.retest, fact.retry)
@@ -531,11 +554,14 @@ class _Step:
                 self._open(waiting[0])
         elif not rest:
             # Nothing works: that is an outage, and no transport's fault.
-            s.rounds += 1
             s.doubt, s.short = None, {}
             self._drop_all()  # the silent one, if it still stands
-            most = min(self.pace.backoff_most, self.pace.backoff * 2.0 ** min(s.rounds - 1, 10))
-            self._pause(max(self.luck * most, s.retry))
+            self._pause(max(self._backoff(), s.retry))
+
+    def _backoff(self) -> float:
+        """Seconds to wait after one more round in which nothing worked."""
+        self.s.rounds += 1
+        return self.luck * min(self.pace.backoff_most, self.pace.backoff * 2.0 ** min(self.s.rounds - 1, 10))
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next round. Offline: look now and then, since a device may be wrong about itself; but not if the
@@ -554,6 +580,8 @@ class _Step:
         if wire.struck:  # one life, one strike
             return
         wire.struck = True
+        if wire.leave is not None:  # the server had said so
+            return
         idle, lived = self.now - wire.heard, self.now - wire.proven
         if sure:
             s.short[wire.rung] = self.pace.strikes
@@ -670,11 +698,15 @@ class _Step:
 
     def _leave(self, wire: Wire, verdict: str, fact: Refused | Closed | None) -> None:
         """Note how a wire ended, and forget it."""
+        s = self.s
         status, via = (fact.status, fact.via) if isinstance(fact, Refused) else (0, "")
         since = wire.proven if wire.phase == "proven" else wire.began
         reason = fact.reason if fact is not None else ""
         self._record(Attempt(wire.rung, wire.why, wire.phase, _ms(self.now - since), verdict, status, via, reason))
         self._forget(wire)
+        using = self._using()
+        if wire.why == "move" and using is not None and using.leave is not None and s.state == "open":  # the old one still works: another try, later
+            using.leave = self.now + max(self._backoff(), (fact.retry if fact is not None else None) or 0.0)
 
     def _forget(self, wire: Wire) -> None:
         self.s.wires.remove(wire)

@@ -31,6 +31,16 @@ def rises(state: State, using: Wire) -> list[tuple[str, float]]:
     return [(rung, at) for rung, at in times if at is not None]
 
 
+def moving(state: State) -> bool:
+    """Whether a wire is under way that is to take the place of one whose server goes."""
+    return any(wire.why == "move" for wire in state.wires)
+
+
+def moves_at(state: State, using: Wire) -> float | None:
+    """When such a wire is to be opened; also in a hidden tab, since the server goes all the same."""
+    return using.leave if state.online and not moving(state) else None
+
+
 def forgiven_at(state: State, using: Wire) -> float:
     """When a wire has lived so long that how often its rung had failed is forgotten. One-way streams may be held back without
     anybody seeing it, as long as there is nothing to be held back.
@@ -87,8 +97,10 @@ def patience_ends(state: State, wire: Wire) -> float:
 
 def how_it_died(state: State, wire: Wire, now: float) -> str:
     """The verdict on a proven wire that ended: `cut_idle` if it had never survived such a silence, or if nothing had come for
-    about as long as it may take, `cut_early` for a short life, else `ended`.
+    about as long as it may take, `cut_early` for a short life, else `ended`; so it is if the server had said that it would.
     """
+    if wire.leave is not None:
+        return "ended"
     if was_silent(wire, now) or now - wire.heard >= max(_QUIET_LEAST, 0.7 * wire.beat):
         return "cut_idle"
     return "cut_early" if now - wire.proven < state.pace.short else "ended"
@@ -109,6 +121,8 @@ def next_tick(state: State, now: float) -> float | None:
     using = next((wire for wire in state.wires if wire.number == state.using), None)
     if using is not None and state.state == "open":
         times.append(patience_ends(state, using))
+        if (at := moves_at(state, using)) is not None:
+            times.append(at)
         if using.check is not None and not state.hidden:
             times.append(using.check)
         if state.online and not state.hidden:

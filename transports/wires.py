@@ -221,6 +221,7 @@ class Wire:
 
     async def _poll(self) -> None:
         loop, wait, query = asyncio.get_running_loop(), 0.0, self._query  # the first answer proves that it works
+        hasty = False  # whether the last answer came empty, and sooner than asked for
         longest = min(self._beat if self._quiet is None else self._quiet, _POLL_MOST)
         allowed = _Ceiling(_POLL_BURST, _POLL_RATE)
         while True:
@@ -234,22 +235,25 @@ class Wire:
             if self._quiet is None:
                 longest = min(_beat(items) or longest, _POLL_MOST)
             await self._bring(items, answer=True)
-            if wait and all(isinstance(item, Beat) for item in items):  # a server that cannot wait must not make us spin
+            early = loop.time() - asked < min(wait, _POLL_PAUSE) and all(isinstance(item, Beat) for item in items)
+            if early and hasty:  # a server that cannot wait must not make us spin; one that goes answers early once
                 await asyncio.sleep(min(wait, _POLL_PAUSE) - (loop.time() - asked))
             elif len(items) < _POLL_FULL or self.last == before:
                 await asyncio.sleep(allowed.wait(loop.time()))
-            wait, query = longest, {}
+            hasty, wait, query = early, longest, {}
 
     # ------------------------------------------------------------------------------------------------------ what they share
 
     async def _bring(self, items: list[Item], *, answer: bool = False) -> None:
         """Hand items over, tell that something came, and wait for room. `answer`: they came because we asked.
 
-        Raises: NotEverywireError, they do not continue where we stand; _SaidError, after what came before a `bye`.
+        Raises: NotEverywireError, they do not continue where we stand; _SaidError, after what came before a `bye`, unless the
+        server stays for a while.
         """
-        bye = next((item for item in items if isinstance(item, Bye)), None)
-        if bye is not None and bye.code not in _CODES:
-            raise NotEverywireError(f"a bye with the code {bye.code}")
+        byes = [item for item in items if isinstance(item, Bye)]
+        for bye in byes:
+            if bye.code not in _CODES:
+                raise NotEverywireError(f"a bye with the code {bye.code}")
         replies = [item for item in items if isinstance(item, Reply)]
         news = [item for item in items if not isinstance(item, Bye | Reply)]
         if news:
@@ -270,8 +274,10 @@ class Wire:
         self.waits = True
         await self._room(self)
         self.waits = False
-        if bye is not None:
-            raise _SaidError(bye)
+        for bye in byes:
+            if not _stays(bye):
+                raise _SaidError(bye)
+            self._tell(facts.Leaving(self.number, _sensible(bye.retry) or 0.0))
 
     async def _behind(self) -> bool:
         """Whether a poll that does not wait brings an event that this wire, given a while, does not."""
@@ -335,6 +341,11 @@ def ending(number: int, error: BaseException) -> facts.Refused | facts.Closed:
         case NotEverywireError():
             return facts.Closed(number, "not_ours", reason=str(error))
     return facts.Closed(number, reason=str(error) or "the connection broke")
+
+
+def _stays(bye: Bye) -> bool:
+    """Whether the server goes on serving the wire on which it said goodbye, until another one works."""
+    return bye.retry is not None and isinstance(bye.stays, int | float) and bye.stays > 0
 
 
 def _sensible(retry: float | None) -> float | None:

@@ -15,21 +15,25 @@ import { deflateRawSync } from "node:zlib";
 import { minify } from "terser";
 
 const STATIC = new URL("../../transports/static/", import.meta.url);
-const MODULES = ["client", "outbox", "oneway", "tabs"];
+const MODULES = ["client", "cut", "outbox", "oneway", "tabs"];
 const TRIES = 300; // for each variable
 
 // Properties of objects that never leave these modules, nor go up or down a wire: their names are shortened, alike in all of them.
-const PRIVATE = ["cutter", "deadline", "last", "moved", "query", "replies", "ring", "take", "tell"];
+const PRIVATE = [
+  "clock", "cutter", "deadline", "handle", "last", "letters", "machine", "moved", "passed", "query", "replies", "request", "ring", "take",
+  "tell", "within",
+];
 
 const read = (name) => readFileSync(new URL(`${name}.js`, STATIC), "utf8").trim();
 
 /** What terser makes of a source. */
 async function small(source) {
   const text = source
-    // `let` alone saves a kind of statement, and the table needs no wide columns.
+    // `let` alone saves a kind of statement.
     .replace(/\bconst\b/g, "let")
+    // But for null and undefined, what is compared here is of one type.
+    .replace(/([!=])==(?! (?:null|undefined))/g, "$1=")
     .replace(/\w+/g, (word) => (PRIVATE.includes(word) ? `$${PRIVATE.indexOf(word)}` : word))
-    .replace(/(?<=GRID = )`[^`]*`/, (grid) => grid.replace(/ +/g, " "))
     // While a step is taken, the fields of the state are variables: `s.again` is a letter then.
     .replace(/let s = (.*);([^]*?)\{ \.\.\.s \}/, (_, copy, body) => {
       const fields = [...new Set(body.match(/(?<=\bs\.)\w+/g))].map((field) => `${field}: s_${field}`);

@@ -140,6 +140,39 @@ test("when the leader goes, another opens the wire from where it stands, and nob
   assert.equal(streams.size, 1);
 });
 
+test("when the leader's server goes, its tab reads on over another connection beside, and nobody else is told", async () => {
+  const { mount, streams, asked, publish } = await serve();
+  const tabs = [tab(mount), tab(mount), tab(mount)];
+  const [leader, ...rest] = tabs;
+  for (const { until, states } of tabs) await until(() => states.includes("open"));
+  publish(3);
+  const polls = () => asked.filter((path) => path === "/live/poll").length;
+  const [old] = streams;
+  old.write(block({ type: "bye", code: 4503, name: "draining", reason: "the server is stopping", retry: 0.01, stays: 30 }));
+  await leader.until(() => leader.live.evidence.attempts.at(-1).why === "move");
+  await once(old, "close");
+  publish(3);
+  for (const { got, until } of tabs) {
+    await until(() => got.length === 6);
+    assert.deepEqual(got, numbers(6));
+  }
+  assert.equal(streams.size, 1);
+  assert.equal(asked.filter((path) => path === "/live/sse").length, 2);
+  const before = polls();
+  publish(1);
+  for (const { got, until } of tabs) await until(() => got.length === 7);
+  assert.equal(polls(), before, "nobody had to catch up");
+  assert.deepEqual(new Set(leader.states), new Set(["connecting", "open"]));
+  for (const { live, states } of rest) {
+    assert.deepEqual(states.filter((state) => state !== "connecting"), ["open"]);
+    assert.deepEqual(live.evidence.attempts.map(({ why }) => why), ["race"]);
+  }
+  leader.live.close();
+  publish(1, false);
+  for (const { got, until } of rest) await until(() => got.length === 8);
+  assert.equal(streams.size, 1, "another one leads");
+});
+
 test("a batch that got lost on the way from tab to tab is caught up", async () => {
   const { mount, publish } = await serve();
   const post = BroadcastChannel.prototype.postMessage;

@@ -22,7 +22,7 @@ from transports.negotiator import step
 
 HERE = Path(__file__).parent
 STATIC = HERE.parents[1] / "transports" / "static"
-NAMES = ("client", "outbox", "oneway", "tabs")
+NAMES = ("client", "cut", "outbox", "oneway", "tabs")
 TOOLS = HERE / "node_modules"  # what minify.js needs; see the Makefile
 TESTS = sorted(HERE.glob("*.test.js"))
 NODE = Path(sys.executable).with_name("node")
@@ -137,6 +137,7 @@ def _something(chance: random.Random, state: facts.State) -> facts.Fact:
     ends: list[facts.Fact] = [
         facts.Refused(wire, chance.choice((200, 302, 403, 404, 426, 503, 511)), "squid/6", chance.random() < 0.5, retry=retry),
         facts.Refused(wire, 503, code=4503, name="draining", reason="stopping", retry=chance.random() * 3),
+        facts.Leaving(wire, chance.random() ** 3 * 30),
         facts.Closed(wire, chance.choice(("", "", "not_ours", "tls_error")), retry=retry),
         facts.Closed(wire, code=4503, name="draining", reason="stopping", retry=chance.random() * 3),
     ]

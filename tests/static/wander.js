@@ -52,6 +52,7 @@ const OF_A_WIRE = [
   (wire) => ({ fact: "answered", wire, ...(chance(0.1) && { behind: true }) }),
   (wire) => ({ fact: "answered", wire }),
   (wire) => ({ fact: "answered", wire }),
+  (wire) => ({ fact: "leaving", wire, retry: random() * random() * 20 }),
   (wire) => ({ fact: "refused", wire, status: pick([200, 302, 403, 404, 405, 407, 426, 502, 503, 511]), html: chance(0.5), via: pick(["", "squid/6"]), ...ends() }),
   (wire) => ({ fact: "closed", wire, how: pick(["", "", "", "not_ours", "unsupported", "tls_error"]), ...ends() }),
 ];

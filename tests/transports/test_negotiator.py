@@ -145,8 +145,8 @@ Choice = tuple[str, float, int, int, float]  # what, how much later, which wire,
 Script = list[Choice]
 
 KINDS = ["tick"] * 8 + ["next"] * 12 + ["late", "opened", "item", "item", "answered", "answered"]
-KINDS += ["refused", "closed", "closed", "http_ok", "http_failed", "online", "offline", "hidden", "shown", "unknown"]
-FAILING = ["tick"] * 6 + ["opened", "refused", "closed", "closed", "http_failed", "http_ok", "shown", "hidden"]
+KINDS += ["leaving", "refused", "closed", "closed", "http_ok", "http_failed", "online", "offline", "hidden", "shown", "unknown"]
+FAILING = ["tick"] * 6 + ["opened", "leaving", "refused", "closed", "closed", "http_failed", "http_ok", "shown", "hidden"]
 REFUSALS: list[dict[str, Any]] = [
     {"status": 403, "via": "squid"},
     {"status": 302, "html": True},
@@ -172,7 +172,7 @@ def plausible(state: f.State, choice: Choice) -> tuple[f.Fact, float]:
     wires = [wire for wire in state.wires if wire.phase != "waiting"]
     if kind == "unknown":
         return f.Closed(state.numbers + 7), later
-    if kind in ("next", "opened", "item", "answered", "refused", "closed"):
+    if kind in ("next", "opened", "item", "answered", "refused", "closed", "leaving"):
         if not wires:
             return f.Tick(), 0.0
         return about(wires[which % len(wires)], kind, flavour), min(later, 16.0)
@@ -195,6 +195,8 @@ def about(wire: f.Wire, kind: str, flavour: int) -> f.Fact:
             return f.Item(wire.number, 15.0 if flavour == 0 else 0.0)
         case "answered":
             return f.Answered(wire.number, behind=flavour == 0)
+        case "leaving":
+            return f.Leaving(wire.number, [0.0, 0.25, 1.0, 5.0, 30.0, 300.0][flavour])
         case "refused" if wire.phase == "opening":
             return f.Refused(wire.number, **REFUSALS[flavour])
     return f.Closed(wire.number, **ENDS[flavour])
@@ -265,7 +267,9 @@ class Client:
         for wire in others:
             assert wire.due is not None, "it waits for ever"
             assert wire.phase != "proven" or (charge and wire.why == "retest" and better(wire, charge[0]))
-            assert state.state != "open" or wire.why == "wish" or better(wire, charge[0]), "not needed beside the one in charge"
+            place = wire.why == "move" and charge and wire.rung == charge[0].rung and charge[0].leave is not None
+            needed = wire.why == "wish" or (charge and better(wire, charge[0])) or place
+            assert state.state != "open" or needed, "not needed beside the one in charge"
         if state.state == "open" and charge[0].why != "wish":  # no better rung is lost
             tried = {wire.rung for wire in others}.union(state.bad, state.failed)
             assert state.rise is not None or tried.issuperset(RUNGS[: RUNGS.index(charge[0].rung)])
@@ -292,8 +296,9 @@ class Client:
             assert delivers or state.state in OVER or (isinstance(fact, f.Offline) and fact.let_go)
         if was.state == "open" and old is not None and delivers and about != was.using:  # and no hurry
             new = next(wire for wire in state.wires if wire.number == state.using)
-            assert new.why == "wish" or better(new, old)
-            assert new.why != "retest" or now - new.proven >= state.pace.settle - 1e-6
+            moved = new.rung == old.rung and old.leave is not None and new.why == old.why
+            assert new.why == "wish" or better(new, old) or moved
+            assert new.why != "retest" or moved or now - new.proven >= state.pace.settle - 1e-6
         if was.wanted is not None and now < was.wanted:
             assert not opens, "the server said when"
         if was.rest and was.state == "offline" and not isinstance(fact, f.Online | f.Offline | f.Prefer):

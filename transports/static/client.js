@@ -29,12 +29,9 @@ export class LiveError extends Error {
 /** `how`: what the machine is to be told, with the reason. */
 const broken = (reason, how) => new LiveError({ reason: reason || "the connection broke", cause: how && { how, reason } });
 const foreign = (what, cause = { how: "not_ours" }) => new LiveError({ name: "not_everywire", reason: `${what} is not everywire`, cause });
-/** The server's own words: a `retry` that it leaves out is null. */
-const OURS = /^(100[01]|4[45]\d\d)$/;
-
+/** The server's own words: a `retry` that it leaves out is null. Throws what is not: other codes than ours are somebody else's. */
 const said = ({ code, name, reason, retry }, cause) => {
-  // Other codes than ours are somebody else's.
-  if (!OURS.test(code)) throw foreign("what came");
+  if (!/^(100[01]|4[45]\d\d)$/.test(code)) throw foreign("what came");
   return new LiveError({ code, name, reason, retry: retry >= 0 ? retry && min(retry, 86_400) : null, cause });
 };
 
@@ -70,28 +67,30 @@ const passed = (id, position) => epoch(id) === epoch(position) && parsePosition(
 // down to the order of its terms. Facts, instructions and state are plain objects, described in transports/facts.py. In sums, and
 // as the lesser of two times, a null counts as 0.
 
-/** Which rule answers which fact in which state. `-`: decided, and nothing changes. */
+/**
+ * Which rule answers which fact: in `idle`; under way, that is in `connecting`, `reconnecting`, `offline` and `open`; and in `open`, where
+ * that is another one. What is over stays as it is. `-`: decided, and nothing changes. negotiator.py has it as a whole table.
+ */
 export const GRID = `
-            idle    connecting open    reconnecting offline closed failed
-start       begin   -          -       -            -       -      -
-stop        finish  finish     finish  finish       finish  -      -
-opened      -       reach      reach   reach        reach   -      -
-item        -       hear       hear    hear         hear    -      -
-answered    -       settle     settle  settle       settle  -      -
-refused     -       refuse     refuse  refuse       refuse  -      -
-closed      -       lose       lose    lose         lose    -      -
-http_ok     -       hurry      -       hurry        hurry   -      -
-http_failed -       -          wonder  -            -       -      -
-tick        -       look       look    look         look    -      -
-online      connect afresh     afresh  afresh       afresh  -      -
-offline     part    lie_low    lie_low lie_low      lie_low -      -
-hidden      veil    veil       veil    veil         veil    -      -
-shown       unveil  wake       wake    wake         wake    -      -
-prefer      -       wish       wish    wish         wish    -      -
+start begin -
+stop finish finish
+opened - reach
+item - hear
+answered - settle
+refused - refuse
+closed - lose
+leaving - move
+http_ok - hurry -
+http_failed - - wonder
+tick - look
+online connect afresh
+offline part lie_low
+hidden veil veil
+shown unveil wake
+prefer - wish
 `;
 
-// The first column has no head.
-const [, STATES, ...ROWS] = GRID.split("\n").map((line) => line.split(/ +/));
+const ROWS = GRID.split("\n").map((line) => line.split(/ +/));
 
 // Every number that the negotiator goes by, in seconds; see `Pace` in facts.py.
 const PACE = {
@@ -146,9 +145,9 @@ const describe = (s) => {
   const { code, state } = s;
   if (state === "idle") return s.sentence;
   if (state === "open") {
-    const { rung } = numbered(s.wires, s.using);
+    const { rung, leave } = numbered(s.wires, s.using);
     const first = s.rungs.find((each) => each === rung || s.bad[each]);
-    return `Live over ${label(rung)}${first === rung ? "" : `: ${words({ rung: first, ...s.bad[first] })}`}.`;
+    return `Live over ${label(rung)}${first === rung ? "" : `: ${words({ rung: first, ...s.bad[first] })}`}${leave === null ? "" : "; moving to another connection"}.`;
   }
   if (state === "offline") return s.rest ? `${capital(s.rest)}.` : "This device is offline; going on when it is back.";
   if (state === "closed") return `Closed${code ? " by the server" : ""}.`;
@@ -215,6 +214,7 @@ export function step(state, fact, now, luck) {
       for (const wire of s.wires) if (s.wires.includes(wire) && past(wire.due)) overdue(wire);
       const wire = live();
       if (!wire) return;
+      if (past(movesAt(wire))) start(wire.rung, "move");
       if (!s.hidden && past(wire.check)) {
         wire.check = now + min(max(pace.check, (now - wire.proven) / 2), pace.retest_most);
         if (wire.asked === null) order("ask", wire);
@@ -345,6 +345,7 @@ export function step(state, fact, now, luck) {
     lose(wire) {
       over(wire, fact.how || { opening: "unreachable", proven: howItDied(wire) }[wire.phase] || "cut_early");
     },
+    move(wire) { wire.leave = now + retry; },
   };
 
   // ---- how wires begin
@@ -363,7 +364,7 @@ export function step(state, fact, now, luck) {
   const plan = (rung, due, why) => {
     const wire = {
       number: ++s.numbers, rung, why, phase: "waiting", due, began: 0, heard: 0, proven: 0, still: 0, beat: 15, gap: null,
-      answered: false, asked: null, check: null, struck: false, spared: false,
+      answered: false, asked: null, check: null, leave: null, struck: false, spared: false,
     };
     s.wires = [...s.wires, wire];
     return wire;
@@ -399,8 +400,9 @@ export function step(state, fact, now, luck) {
   const takeOver = (wire) => {
     const { rung } = wire;
     const before = live();
+    if (wire.why === "move") wire.why = using()?.why ?? "race";
+    else if (before && wire.why !== "wish" && !better(rung, before)) return drop(wire);
     const wished = wire.why === "wish";
-    if (before && !wished && !better(rung, before)) return drop(wire);
     for (const other of s.wires) {
       if (other === wire) continue;
       const promising = other.why === "wish" || (!wished && better(other.rung, wire) && !(other.why === "race" && doubtful(other.rung)));
@@ -456,7 +458,7 @@ export function step(state, fact, now, luck) {
       s.cause = reason;
       s.code = code;
       s.name = name;
-    } else if (wait && (using() ?? wire) === wire) {
+    } else if (wait && (using() ?? wire) === wire && !tried("move")) {
       leave(wire, "refused");
       dropAll();
       const seconds = max(retry, 0.01);
@@ -522,13 +524,13 @@ export function step(state, fact, now, luck) {
     const waiting = hasten && rest.find((wire) => wire.phase === "waiting");
     if (waiting) open(waiting);
     if (rest[0]) return;
-    s.rounds += 1;
     s.doubt = null;
     s.short = {};
     dropAll();
-    const most = min(pace.backoff_most, pace.backoff * 2 ** min(s.rounds - 1, 10));
-    pause(max(luck * most, s.retry));
+    pause(max(backoff(), s.retry));
   };
+
+  const backoff = () => luck * min(pace.backoff_most, pace.backoff * 2 ** min(s.rounds++, 10));
 
   const pause = (seconds) => {
     s.state = s.online ? trying() : "offline";
@@ -540,6 +542,7 @@ export function step(state, fact, now, luck) {
     const { rung, struck } = wire;
     if (struck) return;
     wire.struck = true;
+    if (wire.leave !== null) return;
     if (sure) s.short[rung] = pace.strikes;
     else if (now - wire.proven < pace.short) s.short[rung] = (s.short[rung] ?? 0) + 1;
     else delete s.short[rung];
@@ -547,6 +550,7 @@ export function step(state, fact, now, luck) {
   };
 
   const howItDied = (wire) => {
+    if (wire.leave !== null) return "ended";
     if (wasSilent(wire) || now - wire.heard >= max(4, 0.7 * wire.beat)) return "cut_idle";
     return now - wire.proven < pace.short ? "cut_early" : "ended";
   };
@@ -611,7 +615,8 @@ export function step(state, fact, now, luck) {
   const live = () => s.state === "open" && using();
   const past = (time) => time !== null && time <= now;
   const better = (rung, than) => s.rungs.indexOf(rung) < s.rungs.indexOf(than.rung);
-  const tried = (rung) => s.wires.some((wire) => wire.rung === rung);
+  const tried = (what) => s.wires.some((wire) => wire.rung === what || wire.why === what);
+  const movesAt = (wire) => s.online && !tried("move") ? wire.leave : null;
   const couldRise = (wire) =>
     s.rungs.filter((rung) => wire.why !== "wish" && better(rung, wire) && !tried(rung) && !(rung in s.failed));
   const risesAt = (rung) => s.bad[rung]?.retest ?? s.rise;
@@ -631,7 +636,7 @@ export function step(state, fact, now, luck) {
     const times = [s.again, ...s.wires.map((wire) => wire.due)];
     const wire = live();
     if (wire) {
-      times.push(patienceEnds(wire), s.hidden ? null : wire.check);
+      times.push(patienceEnds(wire), movesAt(wire), s.hidden ? null : wire.check);
       if (s.online && !s.hidden) times.push(...couldRise(wire).map(risesAt), s.bad[wire.rung] ? forgivenAt(wire) : null);
     }
     const least = min(...times.map((time) => time ?? Infinity));
@@ -663,6 +668,8 @@ export function step(state, fact, now, luck) {
   const leave = (wire, verdict) => {
     record(wire, wire.proven || wire.began, verdict);
     forget(wire);
+    const old = wire.why === "move" && live();
+    if (old?.leave) old.leave = now + max(backoff(), retry);
   };
   const forget = (wire) => {
     if (wire === using()) s.using = 0;
@@ -677,9 +684,10 @@ export function step(state, fact, now, luck) {
     s.again = null;
   };
 
-  const rule = ROWS.find((row) => row[0] === fact.fact)[STATES.indexOf(s.state)];
+  const [, idle, busy, other] = ROWS.find((row) => row[0] === fact.fact);
+  const rule = { idle, open: other }[s.state] ?? busy;
   const meant = numbered(s.wires, fact.wire);
-  if (rule !== "-" && (meant ? meant.phase !== "waiting" : !("wire" in fact))) rules[rule](meant);
+  if (rule !== "-" && !/closed|failed/.test(s.state) && (meant ? meant.phase !== "waiting" : !("wire" in fact))) rules[rule](meant);
   s.due = nextTick();
   const next = { ...s };
   const sentence = (next.sentence = describe(next));
@@ -692,25 +700,6 @@ export function step(state, fact, now, luck) {
 /** A close code without a `bye`: 44xx means "change something", but for three that only mean "later". */
 const ended = (code, reason) =>
   code < 4000 ? broken(reason) : new LiveError({ code, name: "closed", reason, retry: /^44(?!08|29|30)/.test(code) ? null : undefined });
-
-/** A refusal in our words, or whatever a proxy on the way had to say. */
-const refusal = async (response) => {
-  const { ok, headers } = response;
-  const status = response.status || 302;
-  const html = !!headers.get("content-type")?.startsWith("text/html");
-  const cause = { fact: "refused", status, via: headers.get("server") ?? headers.get("via") ?? "", html };
-  if (ok) return foreign("the answer", cause);
-  const body = await response.json().catch(() => null);
-  // Other codes than ours are somebody else's JSON.
-  if (OURS.test(body?.code)) {
-    const error = said(body, cause);
-    // The status of a path that is not served there is not the one of its code: no final word, another wire may do.
-    if (body.code === 4400 && status !== 400) error.retry = undefined;
-    return error;
-  }
-  const retry = min(headers.get("retry-after"), 600) || undefined;
-  return new LiveError({ reason: `the way answered ${status}`, retry, cause });
-};
 
 const fired = (signal, more) => signal.aborted || new Promise((done) => signal.addEventListener("abort", done, more));
 
@@ -764,8 +753,8 @@ const call = (given, work) => {
 
 /** Opens a stream of events and keeps it open. See client.d.ts for the options and for what comes back. */
 export function connect(mount, options = {}) {
-  const { channels = [], transport = "auto", token, queue: room = 100, random = Math.random, log } = options;
-  if (!Array.isArray(channels) || !channels[0]) throw new TypeError("channels is a list of names");
+  const { channels, transport = "auto", token, queue: room = 100, random = Math.random, log } = options;
+  if (!channels?.map || !channels[0]) throw new TypeError("channels is a list of names");
   const rungs = transport === "auto" ? Object.keys(LABELS) : [transport];
   if (!LABELS[rungs[0]]) throw new TypeError(`no transport named '${transport}'`);
   const { fetch = globalThis.fetch, WebSocket = globalThis.WebSocket } = options;
@@ -791,7 +780,7 @@ export function connect(mount, options = {}) {
   const letters = new Set();
   const before = options.resume ? perhaps(() => sessionStorage.getItem(place)) : null;
   let position = options.since ?? (parsePosition(before) && before);
-  let telling, lagging, asleep, renewed, failure, timer, reported, posting, outbox;
+  let telling, lagging, asleep, renewed, failure, timer, reported, posting;
   // What the clock on the wall is ahead of the one that never goes back: now, and as we count.
   const ahead = () => Date.now() - performance.now();
   let wall = ahead();
@@ -807,7 +796,7 @@ export function connect(mount, options = {}) {
       const { verdict, until, retest, delay } = bad[rung];
       if (!Object.hasOwn(VERDICTS, verdict) || !(until > clock() && retest + delay > 0)) delete bad[rung];
     }
-    return { bad: { ...bad }, ...(quiet > 0 && quiet_until > 0 && { quiet, quiet_until }) };
+    return { bad: { ...bad }, ...(quiet > 0 && { quiet, quiet_until }) };
   });
   let state = initial(rungs, { held: ["sse"], pace, ...kept });
 
@@ -899,7 +888,7 @@ export function connect(mount, options = {}) {
     },
     announce({ state: name, sentence }) {
       const change = { state: name, transport: inCharge, sentence };
-      if (name === "failed") failure = new LiveError({ ...state, reason: state.cause, cause: null, retry: null });
+      if (name === "failed") failure = said({ ...state, reason: state.cause, retry: null });
       const last = /closed|failed/.test(name);
       if (last) end();
       (last ? emit : say)("state", change);
@@ -1004,9 +993,15 @@ export function connect(mount, options = {}) {
   const request = (path, query, type, init) => reach(path, query, async (url, bearer) => {
       const headers = bearer ? { Authorization: `Bearer ${bearer}` } : {};
       const response = await fetch(url, { cache: "no-store", redirect: "manual", headers, ...init });
-      if (!response.ok || !response.headers.get("content-type")?.startsWith(type)) throw pardon(await refusal(response));
+      if (!response.ok || !response.headers.get("content-type")?.startsWith(type)) throw pardon(await refusal(response, init.signal));
       return response;
     });
+
+  /** A refusal in our words, or whatever a proxy on the way had to say. A login page may stand before the part that reads it, too. */
+  const refusal = async (response, signal) => {
+    const part = await load("oneway", signal).catch(() => 0);
+    return part ? part.refusal(response, lent) : foreign("the answer", { fact: "refused", status: response.status || 302 });
+  };
 
   /** The token may just be too old: one more try at once, with another, before it is the last word. */
   const pardon = (error) => {
@@ -1035,7 +1030,7 @@ export function connect(mount, options = {}) {
       if (wire.signal.aborted) return;
       if (item.type === "reply") continue;
       handle(item, wire);
-      wire.last = item.id;
+      wire.last = item.id ?? wire.last;
       if (item.beat >= 0.05 && item.beat <= 86_400) beat = item.beat;
     }
     wire.moved?.();
@@ -1055,7 +1050,11 @@ export function connect(mount, options = {}) {
   /** What each item means to the position, and who is told. Throws when the wire, if it came by one, is of no more use. */
   const handle = (item, wire) => {
     const { type, id, channel, reason, after, through } = item;
-    if (type === "bye") throw said(item);
+    if (type === "bye") {
+      const bye = said(item);
+      if (!(item.stays > 0) || bye.retry === null) throw bye;
+      return wire.tell("leaving", { retry: bye.retry });
+    }
     if (!parsePosition(id)) throw foreign("what came");
     const repeat = repeated(id);
     if (type === "hello") {
@@ -1114,14 +1113,16 @@ export function connect(mount, options = {}) {
 
   // ---- what the page has of it
 
+  /** What is done by a part of its own: `run(lent, …)`. */
+  const part = (name) => async (...given) => (await load(name, closed)).run(lent, ...given);
+
   const live = {
     get state() { return state.state; },
     get transport() { return inCharge; },
     get position() { return position; },
     get sentence() { return state.sentence; },
     get evidence() {
-      const { state: name, sentence, rtt, quiet, attempts, bad } = state;
-      return structuredClone({ state: name, transport: inCharge, sentence, position, rtt, quiet, attempts, bad });
+      return structuredClone({ ...state, transport: inCharge, position });
     },
 
     on(...listener) {
@@ -1172,11 +1173,7 @@ export function connect(mount, options = {}) {
       tell("prefer", { rung });
     },
 
-    /** For demonstrations: lets every wire drop without a word, as a broken network would, and stays away for `seconds`. */
-    cut(seconds = 0) {
-      const wire = wires.get(state.using) ?? [...wires.values()][0];
-      if (wire) over(wire, new LiveError({ code: 1, name: "cut", reason: "the wire was cut", retry: seconds }));
-    },
+    cut(seconds) { part("cut")(seconds).catch(() => {}); },
 
     close() {
       if (closed.aborted) return;
@@ -1191,8 +1188,7 @@ export function connect(mount, options = {}) {
     posting = true;
     for (let pause = 0; letters.size; )
       try {
-        outbox ??= await load("outbox", closed);
-        await outbox.run(lent);
+        await part("outbox")();
       } catch (error) {
         for (const letter of letters) letter.error = error;
         say("error", error);
@@ -1203,7 +1199,8 @@ export function connect(mount, options = {}) {
 
   // What the parts work with.
   const lent = {
-    letters, live, options, closed, wires, clock, within, sleep, request, known, said, tell, handle, passed, machine: () => state,
+    letters, live, options, closed, wires, clock, within, sleep, request, known, said, foreign, broken, tell, over, handle, passed,
+    machine: () => state,
   };
 
   // After the caller's own line: its listeners hear everything.
@@ -1212,7 +1209,8 @@ export function connect(mount, options = {}) {
     if (page?.hidden) tell("hidden");
     if (navigator?.onLine === false) tell("offline");
     tell("start");
-    for (const fact of ["online", "offline"]) hear(globalThis, fact, () => tell(fact));
+    hear(globalThis, "online", () => tell("online"));
+    hear(globalThis, "offline", () => tell("offline"));
     hear(globalThis, "pagehide", () => ((asleep = true), save(), rest()));
     hear(globalThis, "pageshow", ({ persisted }) => persisted && ((asleep = false), goOn()));
     hear(page, "visibilitychange", () => (save(), tell(page.hidden ? "hidden" : "shown")));

@@ -37,17 +37,39 @@ export function sseReader(known) {
 /** Reads by one poll after the other. */
 async function poll(wire, { clock, sleep, machine }) {
   // The first poll does not wait: its answer proves the wire. After that a poll is silent for a beat, as any wire is.
-  // `spare`: polls that may be made in a row; then it is 20 a second.
-  for (let wait = 0, spare = 100, last = 0; ; wait = Math.min(wire.quiet ?? 60, machine().beat, 60)) {
+  // `spare`: polls that may be made in a row; then it is 20 a second. `hasty`: the last answer came empty, and sooner than asked for.
+  for (let wait = 0, spare = 100, last = 0, hasty = false; ; wait = Math.min(wire.quiet ?? 60, machine().beat, 60)) {
     const asked = clock();
     spare = Math.min(100, spare + (asked - last) * 20) - 1;
     last = asked;
     const items = await wire.poll({ wait });
     wire.tell("answered");
     wire.take(items);
-    // Nothing, and sooner than asked for: without a pause a server that cannot wait would have us spin.
-    const early = items.every((item) => item.type === "beat") ? Math.min(wait, 1) : 0;
-    await sleep(Math.max(early, -spare / 20) - clock() + asked, wire.signal);
+    // Without a pause a server that cannot wait would have us spin; one that goes answers early once.
+    const least = items.every((item) => item.type === "beat") ? Math.min(wait, 1) : 0;
+    const early = clock() - asked < least;
+    await sleep(Math.max(hasty ? least : 0, -spare / 20) - clock() + asked, wire.signal);
+    hasty = early;
+  }
+}
+
+/** A refusal in our words, or whatever a proxy on the way had to say: the error that an answer is, which is no yes of ours. */
+export async function refusal(response, { said, foreign, broken }) {
+  const { ok, headers } = response;
+  const status = response.status || 302;
+  const html = !!headers.get("content-type")?.startsWith("text/html");
+  const cause = { fact: "refused", status, via: headers.get("server") ?? headers.get("via") ?? "", html };
+  if (ok) return foreign("the answer", cause);
+  try {
+    const body = await response.json();
+    const error = said(body, cause);
+    // The status of a path that is not served there is not the one of its code: no final word, another wire may do.
+    if (body.code === 4400 && status !== 400) error.retry = undefined;
+    return error;
+  } catch {
+    // No JSON, or somebody else's.
+    const retry = Math.min(headers.get("retry-after"), 600) || undefined;
+    return Object.assign(broken(`the way answered ${status}`), { retry, cause });
   }
 }
 

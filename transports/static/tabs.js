@@ -6,10 +6,14 @@
  * each batch with `prev`, the position of the wire before it. The others follow. They catch up by polls that do not wait, and from
  * then on take the batches that join on to what they have. What does not, or tells of a loss, sends them to catch up again: so it
  * does no harm when a batch gets lost, comes late, or comes twice. When the lock is free, because the leader's tab was closed or
- * its wire has ended, a follower gets it and opens the wire from where it stands.
+ * its wire has ended, a follower gets it and opens the wire from where it stands. When the leader's wire moves, or is doubted, the
+ * new one leads beside it, and the lock stays where it is.
  *
  * The machine is told nothing of all this: a follower's wire looks to it like any other.
  */
+
+// Per client, and per what is read: those of its wires that lead.
+const leading = new WeakMap();
 
 /** Whether connections are short: so they are unless the browser says that it reached the server over a later HTTP. */
 function short(origin) {
@@ -29,19 +33,34 @@ export async function run(wire, lent, direct, place, root) {
   const name = `${place} ${wire.rung}`;
   const channel = new BroadcastChannel(name);
   signal.addEventListener("abort", () => channel.close());
+  const ours = leading.get(lent) ?? leading.set(lent, new Map()).get(lent);
+  const own = ours.get(name) ?? ours.set(name, new Set()).get(name);
+  const begin = () => lead(wire, direct, channel, own);
+  if (own.size) return begin();
+
+  /** What becomes of `work`, once the lock is ours; false if it is not free. It is kept as long as any of our wires leads. */
+  const locked = (options, work) => new Promise((resolve, reject) => {
+    const holding = navigator.locks.request(name, options, async (lock) => {
+      if (!lock) return resolve(false);
+      work().then(() => resolve(true), reject);
+      while (own.size) await Promise.allSettled(own);
+    });
+    holding.catch(reject);
+  });
+
   // No lock was free: somebody leads.
-  if (!(await navigator.locks.request(name, { ifAvailable: true }, (lock) => lock && lead(wire, direct, channel)))) {
+  if (!(await locked({ ifAvailable: true }, begin))) {
     const stop = new AbortController();
     // Whoever waits first is the next to lead. What was read until then is read.
-    const turn = navigator.locks.request(name, { signal }, () => (stop.abort(), lead(wire, direct, channel)));
+    const turn = locked({ signal }, () => (stop.abort(), begin()));
     await Promise.race([turn, follow(wire, lent, channel, stop.signal)]);
     await turn;
   }
 }
 
 /** Reads the wire, and tells the other tabs what comes. */
-async function lead(wire, direct, channel) {
-  if (wire.signal.aborted) return true;
+async function lead(wire, direct, channel, own) {
+  if (wire.signal.aborted) return;
   channel.onmessage = null;
   const take = (items) => {
     const prev = wire.last ?? wire.since;
@@ -50,8 +69,13 @@ async function lead(wire, direct, channel) {
     const theirs = items.filter(({ type }) => type === "event" || type === "beat" || type === "lost");
     if (theirs.length && prev !== null && !wire.signal.aborted) channel.postMessage({ prev, items: theirs });
   };
-  await direct({ ...wire, take });
-  return true;
+  const reading = direct({ ...wire, take });
+  own.add(reading);
+  try {
+    await reading;
+  } finally {
+    own.delete(reading);
+  }
 }
 
 /** Takes what the leader brings, until there is none any more. Throws when catching up fails. */
