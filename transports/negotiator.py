@@ -12,8 +12,8 @@ How it decides:
   delivered from whichever wire brings them, since repeats are dropped by position; proof decides which wire stays.
 * **Make before break.** A wire in charge that falls silent stays until another is proven. A better one that comes late
   takes over. Nothing is lost or doubled in between, because every wire reads on from the same position.
-* **Moving.** A server that goes says so in time, and stays for a while: another connection of the same rung is opened beside the old
-  one, when the server said, and takes its place once it is proven.
+* **Moving.** A server that goes says so in time, and stays for a while: when it said, another wire of the same rung is opened
+  beside the old one, and takes its place once it is proven.
 * **Blame.** A rung is remembered as bad only when another one works at the same time. An outage blames nobody.
 * **Way back up.** Bad rungs are tried again in the background, after 30 seconds, then 60, up to 10 minutes; one must live for
   `settle` seconds before it takes over, and for `short` if short lives were what spoke against it.
@@ -345,9 +345,7 @@ class _Step:
             self._over(wire, fact.how or alive.get(wire.phase, "cut_early"), fact)
 
     def move(self, fact: Fact) -> None:
-        """The server is going to end a wire. Another is opened beside it when the server says: it has spread its readers, and more
-        chance would only gather them again.
-        """
+        """The server is going to end a wire. Another is opened beside it when the server says: it has spread its readers."""
         wire = self._wire(fact)
         if isinstance(fact, Leaving) and wire is not None:
             wire.leave = self.now + fact.retry
@@ -705,8 +703,9 @@ class _Step:
         self._record(Attempt(wire.rung, wire.why, wire.phase, _ms(self.now - since), verdict, status, via, reason))
         self._forget(wire)
         using = self._using()
-        if wire.why == "move" and using is not None and using.leave is not None and s.state == "open":  # the old one still works: another try, later
-            using.leave = self.now + max(self._backoff(), (fact.retry if fact is not None else None) or 0.0)
+        if wire.why == "move" and using is not None and using.leave is not None and s.state == "open":
+            asked = fact.retry if fact is not None else None
+            using.leave = self.now + max(self._backoff(), asked or 0.0)  # the old one still works: another try, later
 
     def _forget(self, wire: Wire) -> None:
         self.s.wires.remove(wire)
