@@ -20,8 +20,8 @@ const TRIES = 300; // for each variable
 
 // Properties of objects that never leave these modules, nor go up or down a wire: their names are shortened, alike in all of them.
 const PRIVATE = [
-  "clock", "cutter", "deadline", "handle", "last", "letters", "machine", "moved", "passed", "query", "replies", "request", "ring", "take",
-  "tell", "within",
+  "clock", "cutter", "deadline", "handle", "last", "letters", "machine", "moved", "passed", "query", "replies", "ring", "take", "tell",
+  "within",
 ];
 
 const read = (name) => readFileSync(new URL(`${name}.js`, STATIC), "utf8").trim();
