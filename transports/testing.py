@@ -49,23 +49,25 @@ async def serving(
     port: int = 0,
     front: Front | None = None,
     server: Serve = run,
+    others: bool = False,
 ) -> AsyncIterator[str]:
     """Serve an ASGI application on a loopback port, within this event loop; gives its `http://host:port`.
 
     Args:
         app: the application.
-        drain: called at the end while connections still work, as in production: `hub.close`.
+        drain: called at the end while connections still work, as in production: `hub.drain`, or `hub.close`.
         options: sizes and times for the server.
         certfile: serve TLS with this certificate.
         keyfile: its key.
         port: to listen on; 0 takes any that is free.
         front: what takes the connections before Hypercorn; without it all go to `server`.
         server: Hypercorn, or another that `transports.servers` finds.
+        others: whether other processes serve the same; `Hub.shared`.
     """
     stop = asyncio.Event()
     listening = listen("127.0.0.1", port)
     url = address(listening).replace("http:", "https:" if certfile else "http:")
-    config = configuration(listening, options or Options(), certfile=certfile, keyfile=keyfile)
+    config = configuration(listening, options or Options(), certfile=certfile, keyfile=keyfile, others=others)
     serve = server if front is None else partial(run, front=front)
     task = asyncio.create_task(serve(app, config, drain, stop=stop))
     try:

@@ -17,6 +17,7 @@ from tests.transports.conftest import BRISK
 from transports import Code, Hub, Options, sse, websocket
 from transports.asgi import Endpoints
 from transports.client import Stream, connect
+from transports.front import Front
 from transports.items import Bye, Encoded, encode
 from transports.testing import serving, until
 
@@ -101,6 +102,48 @@ async def follow(stream: Stream, got: list[int]) -> None:
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
     async with two_servers(tmp_path) as place:
         yield place
+
+
+@asynccontextmanager
+async def served(hub: Hub, edge: str) -> AsyncIterator[str]:
+    """A hub as it is served in production."""
+    endpoints = Endpoints(hub)
+    front = Front(endpoints.admission, "") if edge == "front" else None
+    async with serving(endpoints, drain=hub.drain, options=hub.options, front=front, others=True) as url:
+        yield url
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse", "longpoll"])
+@pytest.mark.parametrize("edge", ["front", "asgi"])
+async def test_nothing_is_missed_while_a_server_drains_and_ends(tmp_path: Path, edge: str, transport: str) -> None:
+    options = Options(channels=("a",), broker=f"sqlite:///{tmp_path}/log.db")
+    first, second = Hub(options), Hub(options)
+    await first.open()
+    await second.open()
+    got: list[int] = []
+    states: list[str] = []
+    urls: list[str] = []
+
+    async def url() -> str:
+        return urls[-1]
+
+    async with served(second, edge) as other:
+        async with served(first, edge) as one:
+            urls.append(one)
+            stream = await connect(url, ["a"], transport=transport, on_state=states.append, memory=None).__aenter__()
+            await until(lambda: stream.state == "open")
+            tasks = [asyncio.create_task(follow(stream, got)), asyncio.create_task(publish(second, got, ENOUGH))]
+            await until(lambda: len(got) > ENOUGH / 3)
+            urls.append(other)
+        if transport != "longpoll":  # a poll may have been on its way to a server that had just ended
+            assert (stream.state, second.readers) == ("open", 1), "it is here before the other server has ended"
+            assert set(states) <= {"connecting", "open"}
+        await tasks[1]
+        await until(lambda: len(got) == ENOUGH)
+        tasks[0].cancel()
+        assert stream.evidence.bad == {}
+        await stream.close()
+    assert got == list(range(ENOUGH))
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse"])
