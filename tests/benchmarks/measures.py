@@ -130,6 +130,14 @@ def flatness(stage: Stage, lane: Lane, repeat: int, _: Memory) -> Iterator[Sampl
             yield _cost("flatness", playing, load, lane, repeat, rate=20_000 / number, at=number)
 
 
+def workers(stage: Stage, lane: Lane, repeat: int, _: Memory) -> Iterator[Sample]:
+    """Microseconds of CPU for a delivery, of all processes, over the number of workers: 20 events a second to 1,000 readers."""
+    for number in (1, 2, 4):
+        with stage.playing(lane.subject, "--workers", str(number)) as playing, playing.readers(lane.wire) as load:
+            _open(load, 1_000)
+            yield _cost("workers", playing, load, lane, repeat, rate=20.0, at=number)
+
+
 def sizes(stage: Stage, lane: Lane, repeat: int, _: Memory) -> Iterator[Sample]:
     """Microseconds of CPU for a delivery, over the bytes of an event: 50 events a second to 200 readers."""
     with stage.playing(lane.subject) as playing, playing.readers(lane.wire) as load:
@@ -182,7 +190,7 @@ MEASURES: dict[str, Measure] = {
     each.__name__: each
     for each in (
         ceiling, single, saturation, polls, memory, connects, cpu, publish,
-        flatness, channels, following, history, sizes,
+        flatness, channels, following, history, workers, sizes,
     )
 }  # fmt: skip
 

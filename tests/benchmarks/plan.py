@@ -10,7 +10,8 @@ from .rows import ROWS, Subject
 
 _OWN = frozenset({"everywire", "everywire-off"})
 _OTHER_SERVERS = frozenset({"everywire-uvicorn", "everywire-granian"})  # when they are asked for
-_ALL = frozenset(row.name for row in ROWS) - _OTHER_SERVERS
+_SEVERAL = frozenset({"everywire-workers"})  # for what depends on how many they are
+_ALL = frozenset(row.name for row in ROWS) - _OTHER_SERVERS - _SEVERAL
 _ANCHORS = _OWN | {"hypercorn", "c", "nchan", "socket.io"}  # what all others are compared with
 _PEERS = _ANCHORS | {"uvicorn", "picows", "websockets", "ws"}
 _QUICK = _ANCHORS - {"everywire-off"}
@@ -48,6 +49,7 @@ PLANS: tuple[Plan, ...] = (
     Plan(measure="channels", subjects=_OWN, wires=("",), seconds=1.5, repeats=3, quick=_NOBODY),
     Plan(measure="following", subjects=_OWN - {"everywire-off"}, wires=("ws",), seconds=1.0, repeats=3, quick=_NOBODY),
     Plan(measure="history", subjects=_OWN, wires=("",), seconds=0.5, repeats=3, quick=_NOBODY),
+    Plan(measure="workers", subjects=_SEVERAL, wires=("ws",), seconds=2.0, repeats=3, quick=_NOBODY),
     Plan(measure="sizes", subjects=_OWN - {"everywire-off"}, wires=("ws",), seconds=1.0, repeats=3, quick=_NOBODY),
 )
 NAMES = tuple(plan.measure for plan in PLANS)
@@ -80,6 +82,8 @@ def _wanted(plan: Plan, row: Subject, quick: bool, subjects: Sequence[str]) -> b
         wanted = subjects or (plan.quick if quick else plan.subjects)
         return row.name == "everywire" and row.name in wanted
     if plan.measure == "following" and not row.own:
+        return False
+    if plan.measure == "workers" and row.name not in _SEVERAL:
         return False
     if subjects:
         return row.name in subjects

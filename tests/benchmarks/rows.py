@@ -128,6 +128,15 @@ ROWS: tuple[Subject, ...] = (
         own=True,
     ),
     Subject(
+        name="everywire-workers",
+        title="everywire, several workers",
+        argv=_python("workers"),
+        wires=("ws", "sse"),
+        hello=True,
+        packages=("quart", "hypercorn", "msgspec"),
+        own=True,
+    ),
+    Subject(
         name="hypercorn", title="Hypercorn, plain ASGI", argv=_python("asgi", "hypercorn"), hello=True, packages=("hypercorn",)
     ),
     Subject(

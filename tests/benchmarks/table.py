@@ -67,6 +67,11 @@ _CURVES = (
     ("channels", "channels", "CPU for a publish that nobody reads, to each channel in turn"),
     ("following", "channels a reader follows", "CPU for a delivery to 200 readers over WebSocket"),
     ("history", "events kept", "CPU for a reader who comes back one event behind"),
+    (
+        "workers",
+        "worker processes",
+        "CPU for a delivery to 1,000 readers over WebSocket, of all processes; they share a log in a file",
+    ),
     ("sizes", "bytes of an event", "CPU for a delivery to 200 readers over WebSocket"),
 )
 
@@ -218,8 +223,7 @@ def _curves(results: Results) -> Section:
             rows += _curve([s for s in here if s.subject == name], BY_NAME[name].title, over, what)
     note = (
         "How a cost grows: the exponent of the power law that lies nearest, 0 for a cost that does not grow and 1 for one "
-        "that grows as fast, and the largest factor by which a point lies off it. More than one worker comes with the broker "
-        "that they share."
+        "that grows as fast, and the largest factor by which a point lies off it."
     )
     return Section("Growth", note, ("over", "of", "what", "points", "exponent", "off by"), rows)
 

@@ -63,7 +63,9 @@ def poll_body(size: int = 100) -> bytes:
     return around % encode(event(0, time.monotonic_ns(), size))
 
 
-async def obey(publish: Publish, port: int, *, settle: Settle = one_turn, paths: dict[str, str] | None = None) -> None:
+async def obey(
+    publish: Publish, port: int, *, settle: Settle = one_turn, paths: dict[str, str] | None = None, end: Settle | None = None
+) -> None:
     """Say where the subject listens, then do what standard input says; the process ends where that ends.
 
     Args:
@@ -71,6 +73,7 @@ async def obey(publish: Publish, port: int, *, settle: Settle = one_turn, paths:
         port: of 127.0.0.1, where the subject listens.
         settle: returns when what was published before has been written to all readers.
         paths: where the readers go, by wire, if not to `/ws`, `/sse`, `/poll` and `/wait`.
+        end: ends what else was started.
     """
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -82,6 +85,8 @@ async def obey(publish: Publish, port: int, *, settle: Settle = one_turn, paths:
         began = time.monotonic()
         sent = await (_one_by_one(order, publish, settle) if order.single else _offer(order, publish))
         _say({"sent": sent, "seconds": time.monotonic() - began})
+    if end is not None:
+        await end()
     os._exit(0)  # at once: what a server does when it is stopped is not measured here
 
 
