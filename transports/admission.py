@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from . import position
+from .attendance import LISTED
 from .errors import Code, ErrorBody, Refusal
 from .feed import Feed
 from .hub import Hub
@@ -31,6 +32,7 @@ SILENT_BEATS: Final = 2.5  # a client that pings, or that was asked by a ping, i
 CLOSE_WAIT: Final = 2.0  # seconds for the other side to close a WebSocket that we have closed
 FLUSH: Final = 5.0  # seconds for a client to take the last bytes of a connection that we close
 _SPOKEN: Final = str(VERSION)
+_DIGITS = 10
 _BEAT_LEAST = 1.0  # seconds; a client may ask for no shorter beats
 
 
@@ -115,6 +117,15 @@ class Poll(NamedTuple):
     wait: float
 
 
+class Listing(NamedTuple):
+    """Who wants to know who is in `channel`: behind the name `after`, `limit` of them at the most, not before `since`."""
+
+    channel: str
+    since: position.Position | None
+    after: str
+    limit: int
+
+
 class Conversation(NamedTuple):
     """A WebSocket that was let in, with the subprotocol to accept, if the client offered any."""
 
@@ -177,6 +188,14 @@ class Admission:
         feed = self.hub.feed(channels, since)
         self._count(transport, request)
         return Conversation(Stream(feed, beat), subprotocol)
+
+    def listing(self, request: Request) -> Listing:
+        """What `presence/<channel>` is asked for. Raises: Refusal 4400."""
+        limit = request.query.get("limit", str(LISTED))
+        if not (limit.isascii() and limit.isdecimal() and len(limit) < _DIGITS):
+            raise Refusal(Code.BAD_COMMAND, f"limit={limit[:20]}: a number of members, {LISTED} at the most")
+        channel = request.path.removeprefix("presence/")
+        return Listing(channel, request.since(), request.query.get("after", ""), min(int(limit), LISTED))
 
     def _feed(self, transport: Transport, request: Request) -> Feed:
         channels = request.channels()

@@ -1,4 +1,4 @@
-"""The endpoints as one plain ASGI application: `/ws /sse /poll /commands /negotiate /client.js` below a mount.
+"""The endpoints as one plain ASGI application: `/ws /sse /poll /commands /negotiate /presence/… /client.js` below a mount.
 
 What a request asks for is judged in `admission.py`; here a refusal becomes a status, a `bye` or a close code. What it is
 answered with comes from the core, which never learns which wire it is on. Every ASGI server can serve it; nothing here
@@ -48,7 +48,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[None]]
 
-_SCRIPTS = ("client.js", "cut.js", "outbox.js", "oneway.js", "tabs.js")  # the browser client, and the parts that it loads
+_SCRIPTS = ("client.js", "cut.js", "outbox.js", "oneway.js", "presence.js", "tabs.js")  # the browser client, and the parts that it loads
 _log = logging.getLogger("transports")
 
 
@@ -91,6 +91,7 @@ class Endpoints:
             "commands": ("POST", self._commands),
             "negotiate": ("GET", self._negotiate),
             "health": ("GET", self._health),
+            "presence/": ("GET", self._members),  # and a channel
             **{name: ("GET", partial(self._script, name)) for name in _SCRIPTS},
         }
         self._sockets = {transport.path: transport for transport in transports if transport.commands_up}
@@ -131,7 +132,7 @@ class Endpoints:
 
     async def _http(self, request: Asked, receive: Receive, send: Send) -> None:
         # The statuses here are not those of the code: that tells a client that this path, not its question, is wrong.
-        method, serve = self._routes.get(request.path, ("", None))
+        method, serve = self._routes.get("presence/" if request.path.startswith("presence/") else request.path, ("", None))
         if serve is None:
             await _refuse(send, Refusal(Code.BAD_COMMAND, f"nothing is served at {request.path[:80]!r}"), 404)
         elif request.method == "OPTIONS":
@@ -212,6 +213,11 @@ class Endpoints:
         leaving = self.hub.leaving is not None and request.scope.get("http_version", "1.1") < "2"
         return _with(((b"connection", b"close"),), send) if leaving else send
 
+    async def _members(self, request: Asked, receive: Receive, send: Send) -> None:
+        asked = self.admission.listing(request)
+        members = await self.hub.presence.members(asked.channel, since=asked.since, after=asked.after, limit=asked.limit)
+        await _answer(send, 200, msgspec.json.encode(members))
+
     async def _body(self, receive: Receive) -> bytes:
         """The body of a request. Raises: Refusal 4413 too large, 4408 too slow."""
         options, body, more = self.hub.options, bytearray(), True
@@ -273,6 +279,8 @@ class Endpoints:
                 "channels_per_reader": options.channels_per_reader,
                 "poll_wait": options.poll_wait,
                 "poll_wait_max": options.poll_wait_max,
+                "presence_lease": options.presence_lease,
+                "presence_bytes": options.presence_bytes,
             },
         }
         await _answer(send, 200, msgspec.json.encode(known))

@@ -22,14 +22,16 @@ import msgspec
 
 from . import facts, wires
 from .driver import Driver, Hooks, Log, News
-from .errors import ConfigError, ConnectionFailedError, EventsLostError
+from .errors import ConfigError, ConnectionFailedError, EventsLostError, NotEverywireError
 from .evidence import Evidence, evidence
 from .items import Event, Lost, Reply
 from .ladder import LADDER
 from .memory import SHARED, Memory
-from .outbox import Outbox, Publication, publication
+from .outbox import Outbox, Publication, accepted, publication
 from .outbox import publish as publish_all
 from .position import parse
+from .presence import Page
+from .present import Members, Present
 from .transport import Transport
 from .wires import Tap
 
@@ -240,6 +242,61 @@ class Stream:
         if self._closing is not None:
             raise ConnectionFailedError("the stream is closed")
         return await self._outbox.publish(publication(channel, data, key), timeout)
+
+    def present(self, channel: str, *, as_: str, data: Any = None) -> Present:
+        """Be present in `channel` under the name `as_`, for the length of an `async with` block.
+
+        It is renewed over whatever gets through, survives reconnects and switches, and ends with the block; who dies leaves when
+        the lease ends. `stay.say(data)` says something else of the member; `stay.refusal` is set if the server says no for good.
+
+        Args:
+            channel: its name.
+            as_: who is there, 1 to 128 characters.
+            data: what is said of the member, anything that JSON can say up to 1,024 bytes.
+
+        Raises:
+            Refusal: on entering, the server says no.
+            ConnectionFailedError: on entering, not acknowledged within 30 s.
+        """
+        if self._driver is None:
+            raise RuntimeError("a stream is used as: async with connect(…) as stream")
+
+        async def send(command: dict[str, Any]) -> float:
+            (reply,) = await self._send([command])
+            accepted(reply)
+            return reply.lasts or 0.0
+
+        return Present(send, {"channel": channel, "as": as_}, data, wires.BROKEN)
+
+    async def members(self, channel: str) -> Members:
+        """Who is in `channel`: a list that is not older than this stream is, and goes on with its events, by
+        `members.take(event)`, if the stream reads `presence:<channel>` too.
+
+        Raises:
+            Refusal: the server says no, or does not know at present.
+            ConnectionFailedError: no answer.
+        """
+        if self._driver is None:
+            raise RuntimeError("a stream is used as: async with connect(…) as stream")
+        query = {"since": place} if (place := self.position) else {}
+        page = await self._page(channel, query)
+        members = Members(page)
+        while page.next is not None:
+            page = await self._page(channel, {**query, "after": page.next})
+            members.add(page)
+        return members
+
+    async def _page(self, channel: str, query: dict[str, str]) -> Page:
+        try:
+            async with (
+                asyncio.timeout(wires.PUBLISH_TRY),
+                wires.get(self._target, f"presence/{channel}", "application/json", query) as response,
+            ):
+                return msgspec.json.decode(await wires.read(response), type=Page)
+        except msgspec.DecodeError as error:
+            raise NotEverywireError(f"no list of members: {error}") from error
+        except wires.BROKEN as error:
+            raise ConnectionFailedError(f"who is in {channel} could not be asked: {error}") from error
 
     def switch(self, transport: str) -> None:
         """Move to `transport` as soon as it is proven to work, for tests and for teaching.

@@ -39,6 +39,17 @@ class Unsubscribe(msgspec.Struct, tag_field="do", tag="unsubscribe"):
     ref: _Ref | None = None
 
 
+class Present(msgspec.Struct, tag_field="do", tag="present"):
+    """Take a lease on being present in a channel, renew it or, for 0 seconds, give it up."""
+
+    channel: str
+    name: Annotated[str, Meta(min_length=1, max_length=128)] = msgspec.field(name="as")
+    ref: _Ref | None = None
+    lease: Annotated[str, Meta(max_length=64)] = ""
+    data: Any = None
+    seconds: Annotated[float, Meta(ge=0)] | None = msgspec.field(default=None, name="for")
+
+
 class Ping(msgspec.Struct, tag_field="do", tag="ping"):
     """Prove that both ways work."""
 
@@ -52,14 +63,14 @@ class Malformed(msgspec.Struct):
     reason: str
 
 
-Command: TypeAlias = Publish | Subscribe | Unsubscribe | Ping | Malformed
+Command: TypeAlias = Publish | Subscribe | Unsubscribe | Present | Ping | Malformed
 
 
 class _Numbered(msgspec.Struct):
     ref: _Ref | None = None
 
 
-_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Publish | Subscribe | Unsubscribe | Ping)
+_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Publish | Subscribe | Unsubscribe | Present | Ping)
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _raw_decoder = msgspec.json.Decoder(msgspec.Raw)
 _ref_decoder = msgspec.json.Decoder(_Numbered)
@@ -81,11 +92,22 @@ class _Options(Protocol):
     def message_bytes(self) -> int: ...
 
 
+class _Presence(Protocol):
+    """What commands need of who is there."""
+
+    async def present(
+        self, channel: str, name: str, *, lease: str = "", data: Any = None, seconds: float | None = None
+    ) -> float: ...
+
+
 class _Hub(Protocol):
     """What commands need of a hub."""
 
     @property
     def options(self) -> _Options: ...
+
+    @property
+    def presence(self) -> _Presence: ...
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str: ...
 
@@ -154,12 +176,19 @@ async def execute(command: Command, hub: _Hub, feed: Callable[[], _Feed] | None 
         feed: gives what the connection reads, on a transport whose channels can change.
     """
     try:
+        if isinstance(command, Present):
+            # As whom: until there is authentication, as the client says. A name that is known by then goes in its place here.
+            as_whom, lease, seconds = command.name, command.lease, command.seconds
+            lasts = await hub.presence.present(command.channel, as_whom, lease=lease, data=command.data, seconds=seconds)
+            return Reply(command.ref, ok=True, lasts=lasts)
         return Reply(command.ref, ok=True, id=await _do(command, hub, feed))
     except Refusal as refusal:
         return Reply(command.ref, False, None, int(refusal.code), refusal.name, refusal.reason, refusal.retry)
 
 
-async def _do(command: Command, hub: _Hub, feed: Callable[[], _Feed] | None) -> str | None:
+async def _do(
+    command: Publish | Subscribe | Unsubscribe | Ping | Malformed, hub: _Hub, feed: Callable[[], _Feed] | None
+) -> str | None:
     match command:
         case Publish(channel, data, _, key):
             return await hub.publish(channel, data, key=key)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from .attendance import Attendance
 from .brokers import Broker, Record, broker_from
 from .counts import Counts
 from .errors import Code, ConfigError, EverywireError, Refusal
@@ -20,9 +21,12 @@ from .log import Log
 from .options import Options
 from .peers import CHANNEL, OVER, TOLERANCE, Peers, Share
 from .position import Position, parse
+from .presence import CONTROL as LEASES
+from .presence import PREFIX as PRESENCE
 
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}", re.ASCII)
 CONTROL = "$"  # begins the channels that hubs publish to each other in: nobody else can name them
+_OURS = (CONTROL, PRESENCE)
 _EVICT_EVERY = 1.0  # seconds; ages are told in minutes
 _KNOWN = 4096  # names, and lists of names, that were checked and need not be again,
 _SHORT = 8  # if they are as short as this: what clients make up must not fill the memory
@@ -50,6 +54,8 @@ class Hub:
         self.opened = False  # the broker hands over, and has handed over what it had
         self._opening: asyncio.Lock = asyncio.Lock()
         self._controls: dict[str, Callable[[Record], object]] = {}
+        self.presence = Attendance(self)  # who is there
+        self.on_control(LEASES, self.presence.take)
         self._ahead: set[Feed] = set()  # who has read more, from another process, than has come here
         self._asking: asyncio.Task[None] | None = None  # how much there is, for their sake
         self._empty = asyncio.Event()  # set while nobody reads
@@ -105,8 +111,10 @@ class Hub:
             return
         async with self._opening:
             if not self.opened:
+                self.presence.reset()
                 await self._broker.tail(self)
                 self.opened = True
+                self.presence.start()
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
         """Publish `data` to `channel` and return the event's id.
@@ -117,16 +125,18 @@ class Hub:
             key: makes it idempotent: the same key for the same channel publishes once.
 
         Raises:
-            Refusal: 4404 unknown channel, 4413 too large, 4400 not JSON, 4503 draining, 4504 broker down.
+            Refusal: 4404 unknown channel, 4403 one that tells who is there, 4413 too large, 4400 not JSON, 4503 draining, 4504
+                broker down.
         """
         self.check(channel)
+        if channel.startswith(PRESENCE):
+            raise Refusal(Code.FORBIDDEN, f"what is told in {channel!r} follows from who is present; nobody else publishes there")
         body = encode_data(data)
         if len(body) > self.options.message_bytes:
             raise Refusal(Code.TOO_LARGE, f"{len(body)} bytes of data, the limit is {self.options.message_bytes}")
         if channel not in self.log and self.log.channels >= self.options.channels_max:
             raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {self.log.channels}")
-        if self._closing is not None:
-            raise self._refusal(self._closing)
+        self.check_open()
         if not self.opened:
             await self.open()
         offset = await self._broker.publish(channel, body, key)
@@ -212,9 +222,18 @@ class Hub:
         """
         self._controls[CONTROL + name] = callback
 
+    async def tell(self, channel: str, data: bytes, key: str, about: str) -> int:
+        """Publish what is told of who is there, once for each `key`. Raises: Refusal 4504."""
+        return await self._broker.publish(channel, data, key, about)
+
     async def control(self, name: str, data: bytes, key: str | None = None) -> int:
         """Publish JSON to the hubs of all processes, and not to their readers. Raises: Refusal 4504."""
         return await self._broker.publish(CONTROL + name, data, key)
+
+    def check_open(self) -> None:
+        """Raises: Refusal 4503, when nothing is published here any more."""
+        if self._closing is not None:
+            raise self._refusal(self._closing)
 
     def check(self, channel: str) -> None:
         """Raises: Refusal 4404, unless `channel` is a name that may be read and published."""
@@ -222,7 +241,9 @@ class Hub:
             return
         if not _CHANNEL.fullmatch(channel):
             raise Refusal(Code.UNKNOWN_CHANNEL, f"{channel[:40]!r} is not a channel name: 1 to 128 of A-Z a-z 0-9 _ . : -")
-        if channel not in self._names and not channel.startswith(self._beginnings):
+        whose = channel.removeprefix(PRESENCE)  # who may know of a channel may know who is there
+        nested = whose != channel and whose.startswith(PRESENCE)
+        if nested or (whose not in self._names and not whose.startswith(self._beginnings)):
             raise Refusal(Code.UNKNOWN_CHANNEL, f"no channel named {channel!r}")
         if len(self._good) < _KNOWN:
             self._good.add(channel)
@@ -317,6 +338,7 @@ class Hub:
             self._peers.close()
             if self._asking is not None:
                 self._asking.cancel()
+            await self.presence.stop()
             await self._broker.close()
             if self._quiet is not None:  # nobody reads any more; another life may have another event loop
                 self._quiet.cancel()
@@ -328,6 +350,7 @@ class Hub:
 
     def begin(self, epoch: str, gone: int = 0) -> None:
         """See `Follower.begin`: who reads is told what is lost."""
+        self.presence.begin(epoch, gone)
         places = {} if self.log.epoch == epoch else {feed: parse(feed.position) for feed in self._feeds}
         if self.log.epoch != epoch:
             self.log.restart(epoch)
@@ -341,6 +364,7 @@ class Hub:
 
     def forget(self, channel: str, through: int) -> None:
         """See `Follower.forget`."""
+        self.presence.forget(channel, through)
         if channel.startswith(CONTROL):
             self.log.pass_over(max(self.log.head, through))
             return
@@ -357,11 +381,14 @@ class Hub:
             self._let_on()
 
     def _keep(self, record: Record) -> None:
-        if record.channel.startswith(CONTROL):
-            self.log.pass_over(record.offset)
-            if (callback := self._controls.get(record.channel)) is not None:
-                callback(record)
-            return
+        if record.channel.startswith(_OURS):
+            if record.channel.startswith(PRESENCE):
+                self.presence.take(record)
+            else:
+                self.log.pass_over(record.offset)
+                if (callback := self._controls.get(record.channel)) is not None:
+                    callback(record)
+                return
         self.log.append(encode_event(self.log.epoch, record.offset, record.channel, record.at, record.data))
         if self.options.coalesce and (self._quiet or not self._window_over()):
             self._rung.add(record.channel)

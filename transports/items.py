@@ -74,6 +74,7 @@ class Reply(msgspec.Struct, tag_field="type", tag="reply", omit_defaults=True):
     name: str = ""
     reason: str = ""
     retry: float | None = None
+    lasts: float | None = msgspec.field(default=None, name="for")  # seconds for which a lease was taken
 
 
 class Bye(msgspec.Struct, tag_field="type", tag="bye", omit_defaults=True):

@@ -23,6 +23,7 @@ _Age = Annotated[float, Meta(gt=0, le=366 * 86_400)]  # what is kept in a file m
 _Pattern = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:\-]{0,127})?\*?$", min_length=1)]
 _Origin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/]+)$")]
 _Count = Annotated[int, Meta(ge=1)]
+_Pause = Annotated[float, Meta(ge=0, le=3600)]
 _Window = Annotated[float, Meta(ge=0, le=10)]
 
 
@@ -51,6 +52,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     channels_per_reader: _Count = 100
     key_window: _Seconds = 120.0  # seconds in which a publish with the same key is the same publish
     key_count: _Count = 100_000  # keys remembered at the most
+    presence_lease: _Seconds = 45.0  # seconds that a lease lasts at the most: renewed every 15, it survives two that get lost
+    presence_delay: _Pause = 5.0  # seconds behind the last lease that is given up, in which who comes back never left: a reload
+    presence_members: _Count = 10_000  # members of one channel
+    presence_bytes: Annotated[int, Meta(ge=4, le=16_384)] = 1024  # of what a member says of itself; it travels with each renewal
     send_timeout: _Seconds = 30.0  # seconds until a reader that takes nothing is given up (4430)
     body_timeout: _Seconds = 10.0  # seconds for a request body to arrive (4408)
     reconnects: _Count = 200  # readers a second that a process sends away: who takes them in has others to serve

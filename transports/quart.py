@@ -24,6 +24,8 @@ from .front import Front
 from .hub import Hub
 from .ladder import LADDER
 from .options import PREFIX, options_from
+from .present import Present
+from .room import Room
 from .serve import address, configuration, listen, serve, set_aside
 from .systemd import inherited
 from .transport import Transport
@@ -128,6 +130,14 @@ class Live:
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
         """Publish `data` (anything that JSON can say) to `channel` and return the event's id; see `Hub.publish`."""
         return await self.hub.publish(channel, data, key=key)
+
+    def room(self, channel: str) -> Room:
+        """A channel and who is in it, under one name."""
+        return Room(self.hub, channel)
+
+    def present(self, channel: str, *, as_: str, data: Any = None) -> Present:
+        """Have a member of the server's own in `channel`, for the length of an `async with` block; see `Room.present`."""
+        return self.room(channel).present(as_=as_, data=data)
 
 
 def _say(line: str) -> None:

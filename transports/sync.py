@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from . import client
 from .evidence import Evidence
 from .items import Event
+from .present import Members
 
 _T = TypeVar("_T")
 
@@ -94,6 +96,20 @@ class Stream:
     def publish(self, channel: str, data: Any, *, key: str | None = None, timeout: float = 30.0) -> str:
         """See `transports.client.Stream.publish`."""
         return self._run(self._stream.publish(channel, data, key=key, timeout=timeout))
+
+    @contextmanager
+    def present(self, channel: str, *, as_: str, data: Any = None) -> Iterator[None]:
+        """See `transports.client.Stream.present`; for the length of a plain `with` block."""
+        stay = self._stream.present(channel, as_=as_, data=data)
+        self._run(stay.__aenter__())
+        try:
+            yield
+        finally:
+            self._run(stay.__aexit__(None, None, None))
+
+    def members(self, channel: str) -> Members:
+        """See `transports.client.Stream.members`."""
+        return self._run(self._stream.members(channel))
 
     def switch(self, transport: str) -> None:
         """See `transports.client.Stream.switch`."""

@@ -38,6 +38,8 @@ from tests.transports.conftest import live
 from transports import Code, Options, Pace, Transport, client, evidence, items, negotiator
 from transports import commands as spoken
 from transports.options import PREFIX
+from transports.presence import Page, Presence
+from transports.present import Members
 from transports.testing import until
 
 DOCS = ROOT / "docs"
@@ -148,7 +150,7 @@ def test_the_page_of_networks_is_made_of_the_table_and_of_what_was_recorded() ->
 # --- the examples of the protocol
 
 
-ITEMS, COMMANDS = (block.text.splitlines() for block in blocks(PROTOCOL, "json"))
+ITEMS, COMMANDS, CHANGES, LISTS = (block.text.splitlines() for block in blocks(PROTOCOL, "json"))
 
 
 @pytest.mark.parametrize("line", ITEMS)
@@ -165,6 +167,19 @@ def test_the_commands_of_the_protocol_are_commands(line: str) -> None:
     (command,) = spoken.parse(line)
     assert command.ref == msgspec.json.decode(line)["ref"]
     assert not isinstance(command, spoken.Malformed)
+
+
+@pytest.mark.parametrize("line", CHANGES)
+def test_the_changes_of_the_protocol_are_folded(line: str) -> None:
+    presence = Presence("k3f9")
+    presence.hear(1050, 1763850000.1, "chat", line.encode())
+    assert list(presence.told("chat")) == ([] if '"left"' in line else ["ann"])
+
+
+@pytest.mark.parametrize("line", LISTS)
+def test_the_list_of_the_protocol_is_one(line: str) -> None:
+    members = Members(msgspec.json.decode(line, type=Page))
+    assert (members.id, [member.name for member in members]) == ("k3f9.1050", ["ann"])
 
 
 def test_all_items_in_other_pages_are_items() -> None:
