@@ -84,3 +84,9 @@ def test_it_is_used_once_and_says_how_things_stand(url: str) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "everywire"]
     with pytest.raises(RuntimeError, match="used once"):
         stream.__enter__()
+
+
+def test_who_is_there_for_a_script(url: str) -> None:
+    with connect(url, ["a", "presence:a"]) as stream, stream.present("a", as_="ann", data=1):
+        assert next(stream).data["change"] == "joined"
+        assert [(member.name, member.data) for member in stream.members("a")] == [("ann", 1)]
