@@ -48,7 +48,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[None]]
 
-_SCRIPTS = ("client.js", "cut.js", "outbox.js", "oneway.js", "presence.js", "tabs.js")  # the browser client, and the parts that it loads
+# The browser client, the parts that it loads, and what goes beside it.
+_SCRIPTS = ("client.js", "cut.js", "outbox.js", "oneway.js", "presence.js", "tabs.js")
 _log = logging.getLogger("transports")
 
 
