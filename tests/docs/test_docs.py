@@ -255,6 +255,22 @@ async def test_a_starlette_app_is_run(tmp_path: Path, transport: str) -> None:
             assert await asyncio.to_thread(server.wait, 20) == 0
 
 
+@pytest.mark.real
+async def test_who_is_there_is_shown(tmp_path: Path) -> None:
+    port = free_port()
+    app, program = (block.text.replace("8000", str(port)) for block in blocks(DOCS / "how-to" / "show-who-is-there.md", "python"))
+    with script(app, tmp_path / "app.py"):
+        async with (
+            client.connect(f"http://127.0.0.1:{port}/live", ["presence:lobby"], connect_timeout=30),
+            aiohttp.ClientSession() as http,
+        ):
+            with script(program, tmp_path / "program.py") as running:
+                said = await asyncio.to_thread(running.communicate)
+            assert said[0].splitlines()[-1] == "['ann', 'clerk']"
+            async with http.get(f"http://127.0.0.1:{port}/who") as answer:  # ann has not been away for the delay
+                assert await answer.json() == {"count": 2, "names": ["ann", "clerk"]}
+
+
 READING, RECOVERING, PUBLISHING, BLOCKING = blocks(CLIENT, "python")
 
 
