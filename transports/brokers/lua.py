@@ -14,9 +14,9 @@ where that is not one less. So whoever reads an entry knows whether there was on
 PUBLISH = """\
 -- KEYS state log keys offsets
 -- ARGV epoch run seen total age window count channel data +about +key
--- Gives the event's offset, or 0: this is not the log that the caller has read.
+-- Gives the id of the event's entry, or nothing: this is not the log that the caller has read.
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'run', 'head', 'ms', 'skip')
-if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] or tonumber(state[3]) < tonumber(ARGV[3]) then return 0 end
+if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] or tonumber(state[3]) < tonumber(ARGV[3]) then return false end
 
 local time = redis.call('TIME')
 local at = time[1] * 1000000 + time[2]
@@ -34,17 +34,18 @@ local member = channel .. '\\0' .. key
 if key ~= '' then
   redis.call('ZCARD', KEYS[3])  -- if it is somebody else's, that must be known before anything is written
   local when, offset = kept(member)
-  if when >= since and offset then return offset end
+  if when >= since and offset then return string.format('%.0f-%.0f', when, offset) end
 end
 
 local skip = tonumber(state[5])
 local offset = tonumber(state[3]) + 1 + skip
 if offset > 9007199254740991 then return redis.error_reply('ERR there are no offsets left in this epoch') end
 local number = string.format('%.0f', offset)
+local id = string.format('%.0f-%s', ms, number)
 local fields = {'c', channel, 't', string.format('%.0f', at), 'd', ARGV[9]}
 if about ~= '' then fields[#fields + 1] = 'a'; fields[#fields + 1] = string.sub(about, 2) end
 if skip > 0 then fields[#fields + 1] = 'p'; fields[#fields + 1] = state[3] end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], string.format('%.0f-%s', ms, number), unpack(fields))
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], id, unpack(fields))
 redis.call('HSET', KEYS[1], 'head', number, 'ms', string.format('%.0f', ms), 'skip', '0')
 redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%.0f', math.max(0, now - ARGV[5])))
 redis.call('PEXPIRE', KEYS[2], ARGV[5] + 60000)
@@ -61,13 +62,13 @@ if key ~= '' then
   redis.call('PEXPIRE', KEYS[3], ARGV[6] + 1000)
   redis.call('PEXPIRE', KEYS[4], ARGV[6] + 1000)
 end
-return offset
+return id
 """
 
 JOIN = """\
 -- KEYS state keys offsets
--- ARGV run epoch durable proven trusted skip mine seen last log
--- Who comes has read of the epoch `mine`, through the offset `seen`; `last` is the last entry it has got. It learns the
+-- ARGV run epoch durable proven trusted skip mine seen entry log
+-- Who comes has read of the epoch `mine`, through the offset `seen`, whose entry is `entry`. It learns the
 -- epoch that is, its head, and why the epoch is a new one. That is `epoch`, and it begins if this is not surely the log
 -- that was left.
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'run', 'head', 'durable')

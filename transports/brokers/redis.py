@@ -236,13 +236,17 @@ class _Entry(NamedTuple):
     before: int  # the offset of the one before it
 
 
+def _offset(entry: bytes) -> int:
+    return int(entry.rpartition(b"-")[2])
+
+
 def _entries(answer: Any) -> list[_Entry]:
     """The entries of an answer to XREAD, but for those that somebody else wrote."""
     found = []
     for id_, flat in answer[0][1] if answer else ():
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         with suppress(KeyError, ValueError):
-            offset = int(id_.rpartition(b"-")[2])
+            offset = _offset(id_)
             about = fields.get(b"a")
             record = Record(
                 offset,
@@ -391,6 +395,7 @@ class RedisBroker:
         self._offset = 0  # of the last record handed over
         self._id = b""  # and the id of its entry
         self._seen = 0  # the highest offset that came back from a publish, or was handed over
+        self._entry = b""  # and the id of its entry
         self._moved: tuple[str, int] | None = None  # where a cluster says that our keys are
 
     async def tail(self, follower: Follower) -> None:
@@ -421,12 +426,13 @@ class RedisBroker:
         epoch, names = self._epoch, self._names(self._epoch)
         told = (channel, data, "" if about is None else f"+{about}", "" if key is None else f"+{key}")
         asked = (epoch, life.server.run, self._seen, *self._bounds, *told)
-        offset = int(await life.ask(("EVALSHA", _SHA[PUBLISH], len(names), *names, *asked)))
-        if not offset:
+        entry: bytes | None = await life.ask(("EVALSHA", _SHA[PUBLISH], len(names), *names, *asked))
+        if entry is None:
             life.end(_Trouble("its log is not the one that was read"))
             raise _refusal("Redis has another log, and has to be read first")
-        if epoch == self._epoch:
-            self._seen = max(self._seen, offset)
+        offset = _offset(entry)
+        if epoch == self._epoch and offset > self._seen:
+            self._seen, self._entry = offset, entry
         return offset
 
     async def head(self) -> Position:
@@ -550,7 +556,7 @@ class RedisBroker:
         epoch = "".join(secrets.choice(_EPOCH) for _ in range(6))
         proven, trusted = server.durable and not server.promoted, self._settings.trusted
         flags = (int(server.durable), int(proven), int(trusted))
-        asked = (server.run, epoch, *flags, random.randint(*_SKIP), self._epoch, self._seen, self._id, names[1])
+        asked = (server.run, epoch, *flags, random.randint(*_SKIP), self._epoch, self._seen, self._entry, names[1])
         (answer,) = await life.up.ask(("EVAL", JOIN, 3, names[0], *names[2:], *asked))
         if isinstance(answer, MovedError):
             raise _Moved(answer.host, answer.port)
@@ -568,10 +574,10 @@ class RedisBroker:
         assert self._follower is not None  # noqa: S101 - or nobody would come
         if anew:
             self._epoch, self._id, self._offset = epoch, b"", entries[0].before if entries else head
-            self._seen = self._offset
+            self._seen, self._entry = self._offset, b""
             self._follower.begin(epoch, self._offset)
         elif not entries and head > self._offset:
-            self._offset = self._seen = head
+            self._offset, self._seen, self._entry = head, head, b""
             self._follower.begin(epoch, head)
         self._hand_over(entries)
 
@@ -587,7 +593,8 @@ class RedisBroker:
         if entries[0].before > self._offset:
             self._follower.begin(self._epoch, entries[0].before)
         self._id, self._offset = entries[-1].id, entries[-1].record.offset
-        self._seen = max(self._seen, self._offset)
+        if self._offset > self._seen:
+            self._seen, self._entry = self._offset, self._id
         self._follower.take([entry.record for entry in entries])
 
     async def _read(self, life: _Life, block: float | None, epoch: str, after: bytes) -> list[_Entry]:
