@@ -101,9 +101,12 @@ class Attendance:
     # ------------------------------------------------------------------------------------------------ what the hub calls
 
     def reset(self) -> None:
-        """The broker is about to hand over what it has."""
+        """The broker is about to hand over what it has, perhaps in another life of this hub, with another event loop."""
         self._presence = Presence("")
-        self._untold.clear()
+        self._ready, self._bell, self._sending = asyncio.Event(), asyncio.Event(), asyncio.Lock()
+        for each in (self._untold, self._leases, self._held, self._parts, self._behind):
+            each.clear()
+        self._renew_at = self._tick = self._ask_at = self._asked = None
 
     def begin(self, epoch: str, gone: int) -> None:
         """See `Follower.begin`."""

@@ -345,3 +345,19 @@ async def test_what_is_none_of_ours_changes_nothing(broker: Shared, start: Calla
     for channel in ("$presence", "presence:room"):
         broker.deliver(Record(len(broker.records) + 1, channel, 1e10, data))
     assert await names(hub) == ["ann"]
+
+
+def test_a_hub_that_is_opened_anew_knows_nobody_and_goes_on_in_another_event_loop() -> None:
+    hub = Hub(Options(channels=("room",), presence_lease=0.3))
+
+    async def live() -> list[list[str]]:
+        await hub.open(anew=True)
+        before = await names(hub)
+        await hub.presence.present("room", "ann")
+        await until(lambda: hub.log.head == 2)
+        there = await names(hub)
+        await until(lambda: hub.log.head == 4)  # the time, and that she left
+        await hub.close()
+        return [before, there]
+
+    assert [asyncio.run(live()) for _ in range(2)] == [[[], ["ann"]]] * 2
