@@ -124,14 +124,14 @@ def serve(
     line = f"everywire serves {url}/  (stream at {url}{hub.options.mount}, {kept}Ctrl-C stops)"
     if place is None and workers is not None:
         sys.exit(keep(listening, workers, hub.options.stays + hub.options.drain, partial(click.echo, line)))
-    if place is None:
-        click.echo(line)
     try:
         loads = None if place is None else place.loads
         config = configuration(listening, hub.options, certfile=certfile, keyfile=keyfile, loads=loads, others=hub.shared)
         set_aside()
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(serve_at(place, run, app, config, hub.drain))
+            runner.run(serve_at(place, run, app, config, hub, partial(click.echo, line)))
+    except Refusal as refusal:
+        raise click.ClickException(f"cannot serve: {refusal}") from refusal
     except ssl.SSLError as error:
         raise click.ClickException(f"{certfile} and {keyfile} are no certificate and its key: {error}") from error
 

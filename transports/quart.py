@@ -110,6 +110,7 @@ class Live:
         Raises:
             ConfigError: there is no app, or several workers have nothing in common.
             OSError: the address cannot be had.
+            Refusal: 4504, the broker cannot be reached.
             SystemExit: the workers have ended.
         """
         if self._app is None:
@@ -121,11 +122,10 @@ class Live:
         told = f"{address(listening)}/  ({'' if workers is None else f'workers: {workers}, '}Ctrl-C stops)"
         if place is None and workers is not None:
             sys.exit(keep(listening, workers, options.stays + options.drain, lambda: _say(f"serving {told}")))
-        if place is None:
-            _say(f"serving {told}")
         config = configuration(listening, options, loads=None if place is None else place.loads, others=self.hub.shared)
         set_aside()
-        asyncio.run(serve_at(place, partial(serve, front=self.front if front else None), self._app, config, self.hub.drain))
+        run = partial(serve, front=self.front if front else None)
+        asyncio.run(serve_at(place, run, self._app, config, self.hub, lambda: _say(f"serving {told}")))
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
         """Publish `data` (anything that JSON can say) to `channel` and return the event's id; see `Hub.publish`."""

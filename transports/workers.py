@@ -20,7 +20,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from .accepting import Loads, new_table
 from .errors import ConfigError
@@ -89,8 +89,16 @@ def place() -> Place | None:
     return found
 
 
+class _Hub(Protocol):
+    """What serving needs of a hub."""
+
+    async def open(self) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
 async def serve_at(
-    place: Place | None, serve: Callable[..., Awaitable[None]], app: Any, config: Any, drain: Callable[[], Awaitable[None]]
+    place: Place | None, serve: Callable[..., Awaitable[None]], app: Any, config: Any, hub: _Hub, serving: Callable[[], object]
 ) -> None:
     """Serve as the worker at `place` or, without one, as a process that nobody keeps.
 
@@ -99,12 +107,22 @@ async def serve_at(
         serve: `transports.serve.serve`, or another as `transports.servers` has them.
         app: the ASGI application.
         config: see `transports.serve.configuration`, with `loads` of the place.
-        drain: sends the readers away.
+        hub: whose readers are served, and sent away in the end.
+        serving: called when it serves, unless it is a worker: their parent says so.
+
+    Raises:
+        Refusal: 4504, the broker cannot be reached.
     """
+    await hub.open()  # before anything of the application: what is wrong is told, not traced through a server
     if place is None:
-        await serve(app, config, drain, ready=lambda: notify("READY=1"))
+
+        def ready() -> None:
+            serving()
+            notify("READY=1")
+
+        await serve(app, config, hub.drain, ready=ready)
     else:
-        await serve(app, config, drain, stop=place.stop(), ready=place.ready)
+        await serve(app, config, hub.drain, stop=place.stop(), ready=place.ready)
 
 
 def keep(listening: socket.socket, count: int, drain: float, serving: Callable[[], object]) -> int:

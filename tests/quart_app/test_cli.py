@@ -105,7 +105,7 @@ def test_the_operator_sees_what_clients_found_out(url: str) -> None:
         status = json.load(answer)
     assert status["opened"]["sse"] >= 1
     assert status["why"]["race"] >= 1
-    assert set(status) == {"readers", "channels", "opened", "why", "verdicts"}
+    assert set(status) == {"readers", "channels", "opened", "why", "verdicts", "moved"}
 
 
 def test_a_position_that_cannot_be_resumed_is_told(url: str) -> None:

@@ -37,12 +37,16 @@ def main(server: str, code: str, stays: str = "") -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def drain() -> None:
-        if stays:
-            await asyncio.Event().wait()
+    class Hub:
+        async def open(self) -> None:
+            pass
+
+        async def drain(self) -> None:
+            if stays:
+                await asyncio.Event().wait()
 
     config = configuration(at.listening, Options(), loads=at.loads)
-    asyncio.run(serve_at(at, find_server(server), app, config, drain))
+    asyncio.run(serve_at(at, find_server(server), app, config, Hub(), lambda: None))
 
 
 if __name__ == "__main__":
