@@ -64,7 +64,9 @@ def test_everything_is_read_or_told_to_be_gone_and_never_both(steps: list, count
     """Whatever is let go in between: one who follows slowly, and one who comes at any time, lack nothing of what was before."""
     keep = KEEP._replace(events=count, age=20.0, size=size)
     published: dict[int, str] = {}
-    lengths: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    stamps: dict[int, float] = {}
+    oldest = 0.0
     with tempfile.TemporaryDirectory() as directory:
         clock = Clock()
         database = Database(Path(directory) / "events.db", keep, clock=clock, rows=4, spare=2)
@@ -74,11 +76,13 @@ def test_everything_is_read_or_told_to_be_gone_and_never_both(steps: list, count
                 offsets = database.append([Entry(channel, b"1" * length, None, None) for channel, length in value]).offsets
                 assert offsets == list(range(len(published) + 1, len(published) + 1 + len(value)))
                 published |= dict(zip(offsets, (channel for channel, _ in value), strict=True))
-                lengths |= dict(zip(offsets, (length for _, length in value), strict=True))
+                sizes |= dict(zip(offsets, (length for _, length in value), strict=True))
+                stamps |= dict.fromkeys(offsets, clock.now)
             elif name == "later":
                 clock.now += value
             elif name == "sweep":
                 database.sweep()
+                oldest = max(oldest, clock.now - keep.age)
             elif name == "reopen":
                 database.close()
             else:
@@ -89,9 +93,24 @@ def test_everything_is_read_or_told_to_be_gone_and_never_both(steps: list, count
             assert newcomer.lacks(published) == set()
             assert newcomer.through == len(published) == database.head().offset
             check_bounds(newcomer, count, size)
+            young = {offset for offset in within(published, sizes, count, size) if stamps[offset] >= oldest}
+            assert young <= {record.offset for record in newcomer.records}
         assert slow.all().told.lacks(published) == set()
         assert len(slow.told.epochs) == 1
         database.close()
+
+
+def within(published: dict[int, str], sizes: dict[int, int], count: int, size: int) -> set[int]:
+    """The newest of each channel that are within the bounds, and its very newest."""
+    kept: set[int] = set()
+    for channel in set(published.values()):
+        room = size
+        for place, offset in enumerate(sorted((o for o, name in published.items() if name == channel), reverse=True)):
+            room -= sizes[offset]
+            if place and (room < 0 or place >= count):
+                break
+            kept.add(offset)
+    return kept
 
 
 def check_bounds(reader: Followed, count: int, size: int) -> None:
