@@ -8,12 +8,14 @@ A new broker is a class here and a line in `STORES`: `tests/transports/brokers/t
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.documents import ROOT
 from tests.redis_server import RedisServer, redis_server
 from transports import Options
 from transports.brokers import Broker, Record, broker_from
@@ -87,6 +89,28 @@ class SqliteStore(Store):
         self.clock.now += seconds
 
 
+class LinesStore(Store):
+    """A file of lines, for the broker that the documentation builds as its example."""
+
+    shared = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = Clock()
+        self.broker_type = runpy.run_path(str(ROOT / "docs" / "how-to" / "lines.py"))["LinesBroker"]
+
+    @classmethod
+    @asynccontextmanager
+    async def fresh(cls, directory: Path, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+        yield cls(directory / "events.lines")
+
+    def broker(self, **settings: object) -> Broker:
+        return self.broker_type(self.path, key_window=Options(**settings).key_window, clock=self.clock)
+
+    async def later(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+
 class RedisStore(Store):
     """A stream in a Redis of its own."""
 
@@ -114,7 +138,7 @@ for _, member in ipairs(redis.call('HKEYS', KEYS[1])) do
 end
 """
 
-STORES: dict[str, type[Store]] = {"memory": MemoryStore, "sqlite": SqliteStore, "redis": RedisStore}
+STORES: dict[str, type[Store]] = {"memory": MemoryStore, "sqlite": SqliteStore, "lines": LinesStore, "redis": RedisStore}
 
 
 class Followed:

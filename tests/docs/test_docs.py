@@ -37,6 +37,7 @@ from tests.ports import free_port
 from tests.transports.conftest import live
 from transports import Code, Options, Pace, Transport, client, evidence, items, negotiator
 from transports import commands as spoken
+from transports.brokers import Broker
 from transports.options import PREFIX
 from transports.presence import Page, Presence
 from transports.present import Members
@@ -197,6 +198,20 @@ def test_the_transport_of_the_how_to_is_plugged_in_on_both_sides(tmp_path: Path)
     (tmp_path / "ndjson.py").write_text((DOCS / "how-to" / "ndjson.py").read_text())
     with script(example.text, tmp_path / "example.py") as running:
         assert running.communicate()[0] == "ndjson hello\n"
+
+
+@pytest.mark.real
+def test_the_broker_of_the_how_to_keeps_its_events(tmp_path: Path) -> None:
+    (example,) = blocks(DOCS / "how-to" / "write-a-broker.md", "python")
+    (tmp_path / "lines.py").write_text((DOCS / "how-to" / "lines.py").read_text())
+    for printed in ("1 hello\n", "1 hello\n2 hello\n"):
+        with script(example.text, tmp_path / "example.py") as running:
+            assert running.communicate()[0] == printed
+
+
+def test_the_members_of_a_broker_are_those_of_the_code() -> None:
+    table = [code(row[0]) for row in rows(DOCS / "how-to" / "write-a-broker.md", "# Write a broker")]
+    assert set(table) == {name for name in [*vars(Broker), *Broker.__annotations__] if not name.startswith("_")}
 
 
 async def test_a_quart_app_has_a_stream_beside_its_own_routes() -> None:
