@@ -149,7 +149,7 @@ class Database:
                 connection = self._connect()
             except (sqlite3.Error, OSError) as error:
                 self.close()
-                if not _busy(error) or time.monotonic() >= until:
+                if not busy(error) or time.monotonic() >= until:
                     raise _refusal(self.path, error) from error
                 time.sleep(_LOOK)  # several processes begin at once, and one makes the file
             except Refusal:
@@ -226,7 +226,7 @@ class Database:
         try:
             yield self.open()
         except (sqlite3.Error, OSError) as error:
-            if not _busy(error):
+            if not busy(error):
                 self.close()
             raise _refusal(self.path, error) from error
 
@@ -258,7 +258,7 @@ class Database:
             try:
                 return self._connection.execute(statement).fetchone()
             except sqlite3.OperationalError as error:
-                if not _busy(error) or time.monotonic() >= until:
+                if not busy(error) or time.monotonic() >= until:
                     raise
                 time.sleep(_LOOK / 5)
 
@@ -450,7 +450,7 @@ def _refusal(path: Path, reason: str | Exception) -> Refusal:
     return Refusal(Code.BROKER_DOWN, f"the log {path.name} cannot be used at present: {told}")
 
 
-def _busy(error: Exception) -> bool:
+def busy(error: BaseException | None) -> bool:
     """Whether somebody else has a lock. The lower byte is the primary code: https://www.sqlite.org/rescode.html"""
     return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 

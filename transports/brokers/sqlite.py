@@ -26,7 +26,7 @@ from ..errors import Code, ConfigError, Refusal
 from ..options import Options
 from ..position import Position
 from . import Follower
-from .database import Database, Entry, Forgotten, Keep, Step
+from .database import Database, Entry, Forgotten, Keep, Step, busy
 
 _BRISK = 0.002  # seconds between two looks at what others wrote, while somebody writes (4 % of a core),
 _CALM = 0.02  # and when nobody did for a second (1 %)
@@ -38,6 +38,10 @@ _CLOSING = 0.5  # seconds for which a broker that closes waits for another write
 
 _BROKEN = Refusal(Code.INTERNAL, "the log's thread has failed")
 _CLOSED = Refusal(Code.BROKER_DOWN, "the log was closed")
+
+
+class _NoLoopError(Exception):
+    """The event loop has been closed."""
 
 
 class _Publish(NamedTuple):
@@ -149,8 +153,11 @@ class SqliteBroker:
             self._work.put(turn)
 
     def _call(self) -> None:
-        """Called on the thread: there is something in the outbox. Raises: RuntimeError, when there is no event loop any more."""
-        self._loop.call_soon_threadsafe(self._deliver)
+        """Called on the thread: there is something in the outbox."""
+        try:
+            self._loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError as error:  # https://docs.python.org/3/library/asyncio-eventloop.html: it is closed
+            raise _NoLoopError from error
 
     def _deliver(self) -> None:
         """Hand one post over; the next one has a turn of the event loop of its own."""
@@ -209,7 +216,7 @@ class _Worker:
                 self._fail(refusal)
             while self._serve():
                 pass
-        except RuntimeError:  # there is no event loop any more
+        except _NoLoopError:
             pass
         finally:
             self._database.close()
@@ -284,9 +291,13 @@ class _Worker:
             while self._behind and len(self._outbox) < _AHEAD:
                 self._read()
             if now >= self._sweep_at:
+                self._call()  # is there an event loop? A program may end its own without a word
                 self._sweep_at = now if self._database.sweep() else now + _SWEEP
         except Refusal as refusal:
-            self._fail(refusal)
+            if busy(refusal.__cause__):  # somebody begins or ends to use the file: that is over at once
+                self._behind = True
+            else:
+                self._fail(refusal)
         else:
             self._down = None
 
@@ -326,7 +337,7 @@ class _Worker:
         try:
             self._refuse(left, _CLOSED)
             self._post(results=[(self._ended, None)])
-        except RuntimeError:  # there is no event loop any more, and nobody waits
+        except _NoLoopError:  # and nobody waits
             pass
 
 

@@ -186,6 +186,14 @@ async def test_readers_of_a_hub_go_on_over_a_restart(path: Path) -> None:
     await hub.close()
 
 
+def test_a_loop_that_ends_without_a_word_takes_the_thread_with_it(path: Path) -> None:
+    broker = broker_of(path)
+    asyncio.run(broker.tail(Followed()))
+    thread = broker._thread
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 PUBLISHER = """
 import asyncio, sys
 from transports import Options
