@@ -20,7 +20,7 @@ from .feed import Feed
 from .items import encode_data
 from .options import Options
 from .position import Position
-from .presence import CONTROL, PREFIX, Change, Control, Key, Lease, Member, Page, Part, Presence, control_of, record_of
+from .presence import CONTROL, PREFIX, Control, Key, Lease, Member, Page, Part, Presence, control_of, record_of
 
 _EVERY: Final = 1.0  # seconds between two records that only renew
 _GRACE: Final = 1.0  # seconds for the process that got a lease to tell of it before the others do
@@ -89,6 +89,7 @@ class Attendance:
         self._held: dict[tuple[str, str, str], _Told] = {}  # those that were taken here
         self._renew_at: float | None = None  # times are those of the loop's clock
         self._untold: dict[Key, float] = {}  # -> when this process tells what is untold
+        self._mine: set[Key] = set()  # what this process has begun to tell, and goes on telling
         self._lead = 0.0  # by which the records' clock is ahead of the loop's
         self._tick: tuple[float, float] | None = None  # the end of a lease, and when to say that it has come
         self._ask_at: float | None = None
@@ -104,14 +105,14 @@ class Attendance:
         """The broker is about to hand over what it has, perhaps in another life of this hub, with another event loop."""
         self._presence = Presence("")
         self._ready, self._bell, self._sending = asyncio.Event(), asyncio.Event(), asyncio.Lock()
-        for each in (self._untold, self._leases, self._held, self._parts, self._behind):
+        for each in (self._untold, self._mine, self._leases, self._held, self._parts, self._behind):
             each.clear()
         self._renew_at = self._tick = self._ask_at = self._asked = None
 
     def begin(self, epoch: str, gone: int) -> None:
         """See `Follower.begin`."""
         if epoch != self._presence.epoch:
-            self._presence = Presence(epoch, complete=not gone)
+            self._presence = Presence(epoch, complete=not gone, keep=2 * self._hub.options.key_window)
             self._untold.clear()
             self._tell_again()
             if gone:
@@ -275,11 +276,14 @@ class Attendance:
 
     def _untell(self, when: float) -> None:
         """Note what was touched and is untold, to be told at `when`."""
+        now = asyncio.get_running_loop().time()
         for key in self._presence.touched:
-            if self._presence.untold(*key):
-                self._untold[key] = min(when, self._untold.get(key, when))
-            else:
+            if self._presence.untold(*key) is None:
                 self._untold.pop(key, None)
+                self._mine.discard(key)
+            else:
+                due = now if key in self._mine else when
+                self._untold[key] = min(due, self._untold.get(key, due))
         self._presence.touched.clear()
 
     def _attend(self, offset: int, control: Control, ours: bool) -> None:
@@ -415,15 +419,15 @@ class Attendance:
 
     async def _tell(self, key: Key) -> None:
         """Tell readers what has changed. It stays in `_untold` until the event has come."""
-        changes: list[Change] = self._presence.untold(*key)
-        if not changes:
-            self._untold.pop(key, None)
-            return
-        self._untold[key] = asyncio.get_running_loop().time() + _GRACE * (1 + random.random())
-        for change in changes:
+        change, last = self._presence.untold(*key), None
+        while change is not None and change != last:  # what is told has come, with some brokers, before the publish returns
+            self._untold[key] = asyncio.get_running_loop().time() + _GRACE * (1 + random.random())
+            self._mine.add(key)
             await self._hub.tell(PREFIX + change.channel, change.data, change.key, change.member)
-        if not self._presence.untold(*key):
+            change, last = self._presence.untold(*key), change
+        if change is None:
             self._untold.pop(key, None)
+            self._mine.discard(key)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         async def done() -> None:

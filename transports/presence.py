@@ -58,7 +58,7 @@ class Row(msgspec.Struct, array_like=True):
     told_visit: int
     told_at: float
     told_data: msgspec.Raw
-    told_by: int
+    told_by: int  # the last event about it; of who has left, `told_at` says until when that is known
 
 
 class Part(msgspec.Struct):
@@ -157,14 +157,17 @@ class Presence:
         epoch: of the log whose records are folded.
         complete: whether all records of this epoch are. If not, a lease that is told of with its visit goes on with it, and its
             member counts as told.
+        keep: seconds for which it is known of who has left where in the stream that was told; longer than keys are remembered.
     """
 
-    def __init__(self, epoch: str, *, complete: bool = True) -> None:
-        self.epoch, self.complete = epoch, complete
+    def __init__(self, epoch: str, *, complete: bool = True, keep: float = 240.0) -> None:
+        self.epoch, self.complete, self._keep = epoch, complete, keep
         self.clock = 0.0  # seconds since 1970: the highest time of a record
         self.touched: set[Key] = set()  # where the rosters may differ since this was last emptied
         self._present: dict[str, dict[str, _Member]] = {}
         self._told: dict[str, dict[str, Told]] = {}
+        self._gone: dict[Key, tuple[int, float]] = {}  # -> the offset of the event that told it, and when to let go of that
+        self._lets: list[tuple[float, Key]] = []  # a heap of these times
         self._ends: list[tuple[float, str, str, str]] = []  # a heap of leases; those that were renewed since are passed over
 
     # ------------------------------------------------------------------------------------------------------------ folding
@@ -180,18 +183,29 @@ class Presence:
         said = _change_decoder.decode(data)
         visit = parse(said.visit).offset
         told = self._told.setdefault(channel, {})
+        self._gone.pop((channel, said.member), None)
         if said.change != "left":
             told[said.member] = Told(visit, said.at, bytes(said.data), offset)
         elif said.member in told and told[said.member].visit == visit:
             del told[said.member]
+        if said.member not in told:
+            self._let((channel, said.member), offset, max(self.clock, at) + self._keep)
         if not told:
             del self._told[channel]
         self.touched.add((channel, said.member))
         self._advance(at)
 
+    def _let(self, key: Key, offset: int, end: float) -> None:
+        self._gone[key] = offset, end
+        heappush(self._lets, (end, key))
+
     def _advance(self, at: float) -> None:
         """It is `at`: what has ended until then, has ended."""
         self.clock = max(self.clock, at)
+        while self._lets and self._lets[0][0] <= self.clock:
+            end, key = heappop(self._lets)
+            if key in self._gone and self._gone[key][1] == end:
+                del self._gone[key]
         while self._ends and self._ends[0][0] <= self.clock:
             end, channel, name, lease = heappop(self._ends)
             members = self._present.get(channel, {})
@@ -272,27 +286,36 @@ class Presence:
         """Whom a reader of all events knows to be there."""
         return self._told.get(channel, {})
 
-    def untold(self, channel: str, name: str) -> list[Change]:
-        """What is to be told of a member, in this order."""
+    def untold(self, channel: str, name: str) -> Change | None:
+        """What is to be told of a member next.
+
+        Its key names the event that was told before it: of all that processes would tell next, knowing more or less, the broker
+        takes one. So what is told of a member is one chain.
+        """
         member, told = self._present.get(channel, {}).get(name), self.told(channel).get(name)
-        changes = []
-        if told is not None and (member is None or member.visit != told.visit):
-            changes.append(self._change("left", f"left {told.visit}", channel, name, told.visit, told.at, b"null"))
-            told = None
-        if member is not None and told is None:
-            key = f"joined {member.visit}"
-            changes.append(self._change("joined", key, channel, name, member.visit, member.at, member.data))
-        elif member is not None and told is not None and member.data != told.data:
-            # Told by another record, it is another change, though the data may be what was told once before.
-            key = f"changed {member.changed} {told.by}"
-            changes.append(self._change("changed", key, channel, name, member.visit, member.at, member.data))
-        return changes
+        if told is not None:
+            behind = str(told.by) if told.by else f"visit {told.visit}"
+            if member is None or member.visit != told.visit:
+                return self._change("left", behind, channel, name, told.visit, told.at, b"null")
+            if member.data != told.data:
+                return self._change("changed", behind, channel, name, member.visit, member.at, member.data)
+        elif member is not None:
+            behind = str(self._gone.get((channel, name), (0,))[0])
+            return self._change("joined", behind, channel, name, member.visit, member.at, member.data)
+        return None
 
     def _change(
-        self, change: Literal["joined", "changed", "left"], key: str, channel: str, name: str, visit: int, at: float, data: bytes
+        self,
+        change: Literal["joined", "changed", "left"],
+        behind: str,
+        channel: str,
+        name: str,
+        visit: int,
+        at: float,
+        data: bytes,
     ) -> Change:
         said = _Change(change, name, at, msgspec.Raw(data), str(Position(self.epoch, visit)))
-        return Change(channel, name, f"{self.epoch} {key} {name}", _encoder.encode(said))
+        return Change(channel, name, f"{self.epoch} {behind} {name}", _encoder.encode(said))
 
     # ---------------------------------------------------------------------------------------------- telling who comes later
 
@@ -312,7 +335,8 @@ class Presence:
 
     def _row(self, channel: str, name: str) -> Row:
         member = self._present.get(channel, {}).get(name) or _Member(0, 0.0, b"null", 0, {})
-        told = self.told(channel).get(name) or Told(0, 0.0, b"null")
+        by, end = self._gone.get((channel, name), (0, 0.0))
+        told = self.told(channel).get(name) or Told(0, end, b"null", by)
         data, told_data = msgspec.Raw(member.data), msgspec.Raw(told.data)
         leases = {name: (held.end, msgspec.Raw(held.data)) for name, held in member.leases.items()}
         first = channel, name, member.visit, member.at, data, member.changed, leases
@@ -320,7 +344,8 @@ class Presence:
 
     def load(self, parts: Iterable[Part]) -> None:
         """Take both rosters from all their parts, instead of what there was: from here on, it is complete."""
-        self._present, self._told, self._ends, self.complete = {}, {}, [], True
+        self._present, self._told, self._gone, self._ends, self._lets = {}, {}, {}, [], []
+        self.complete = True
         for part in parts:
             self.clock = part.clock
             for row in part.rows:
@@ -333,6 +358,8 @@ class Presence:
                 if row.told_visit:
                     told = Told(row.told_visit, row.told_at, bytes(row.told_data), row.told_by)
                     self._told.setdefault(row.channel, {})[row.member] = told
+                elif row.told_by:
+                    self._let((row.channel, row.member), row.told_by, row.told_at)
                 self.touched.add((row.channel, row.member))
 
     def settle(self) -> None:
@@ -342,7 +369,7 @@ class Presence:
 
     def _names(self) -> set[Key]:
         present = {(channel, name) for channel, members in self._present.items() for name in members}
-        return present | {(channel, name) for channel, told in self._told.items() for name in told}
+        return present | {(channel, name) for channel, told in self._told.items() for name in told} | set(self._gone)
 
 
 def control_of(data: bytes) -> Control:
