@@ -11,11 +11,11 @@ import aiohttp
 import msgspec
 import pytest
 
+from tests.redis_server import redis_server
 from tests.transports.conftest import BRISK, live
 from tests.transports.test_edge import EDGES, site
 from transports import Code, ConnectionFailedError, Event, Hub, Lost, Options, Refusal
 from transports.asgi import Endpoints
-from transports.brokers.sqlite import SqliteBroker
 from transports.client import Stream, connect
 from transports.front import Front
 from transports.presence import Page
@@ -66,16 +66,18 @@ async def test_it_is_renewed_and_survives_what_the_connection_goes_through() -> 
         assert (await asking).data["as"] == "bob"
 
 
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[list[tuple[Hub, str]]]:
-    """Two servers, with one database: the front of one, the other without."""
+@pytest.fixture(params=["sqlite", "redis"])
+async def two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[list[tuple[Hub, str]]]:
+    """Two servers, with one broker: the front of one, the other without."""
     async with AsyncExitStack() as stack:
+        broker = f"sqlite:///{tmp_path}/log.db"
+        if request.param == "redis":
+            broker = (await stack.enter_async_context(redis_server(tmp_path))).url
         servers = []
         for edge in EDGES:
-            options = Options(channels=("room",), broker=f"sqlite:///{tmp_path}/log.db", presence_lease=1.0, presence_delay=0.1)
+            options = Options(channels=("room",), broker=broker, presence_lease=1.0, presence_delay=0.1)
             hub = Hub(options)
             await hub.open()
-            assert isinstance(hub._broker, SqliteBroker)
             endpoints = Endpoints(hub)
             front = Front(endpoints.admission, "/live") if edge == "front" else None
             url = await stack.enter_async_context(serving(site(endpoints), drain=hub.close, options=options, front=front))
