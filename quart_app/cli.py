@@ -140,8 +140,9 @@ def serve(
 @click.argument("url")
 @click.argument("channel")
 @click.option("--every-line-at", "rate", type=click.FloatRange(min=0, min_open=True), help="Lines per second, for replays.")
+@click.option("--about", help="Which of the channel's things the lines tell of.")
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Trust this certificate authority.")
-def publish(url: str, channel: str, rate: float | None, ca: str | None) -> None:
+def publish(url: str, channel: str, rate: float | None, about: str | None, ca: str | None) -> None:
     """Publish each line of standard input to CHANNEL: JSON as what it says, anything else as text.
 
     \b
@@ -154,7 +155,7 @@ def publish(url: str, channel: str, rate: float | None, ca: str | None) -> None:
     def work() -> Any:
         from .pipes import publish_lines
 
-        return publish_lines(url, channel, sys.stdin.buffer, rate=rate, ca=ca)
+        return publish_lines(url, channel, sys.stdin.buffer, rate=rate, about=about, ca=ca)
 
     _run(work)
 
@@ -164,12 +165,13 @@ def publish(url: str, channel: str, rate: float | None, ca: str | None) -> None:
 @click.argument("channel", nargs=-1, required=True)
 @click.option("--transport", default="auto", show_default=True, type=click.Choice(["auto", "websocket", "sse", "longpoll"]))
 @click.option("--since", help="Read on from this position, the id of an event.")
+@click.option("--latest", is_flag=True, help="Of what piled up, only the newest.")
 @click.option("--count", type=click.IntRange(1), help="Stop after so many events.")
 @click.option("--wire", is_flag=True, help="Print the bytes as they arrive on the wire instead.")
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Trust this certificate authority.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell of every change of state, and why.")
 def tail(url: str, channel: tuple[str, ...], **wanted: Any) -> None:
-    """Print the events of CHANNEL... as they come, one JSON object a line."""
+    """Print the events of CHANNEL... as they come, one JSON object a line. 'orders.*' are all that begin like this."""
 
     def work() -> Any:
         from .pipes import print_events

@@ -21,13 +21,15 @@ _BYTES = 32_768  # of lines in one request, below the server's default limit of 
 _END = b""  # no line's JSON is empty
 
 
-async def publish_lines(url: str, channel: str, lines: BinaryIO, *, rate: float | None = None, ca: str | None = None) -> None:
+async def publish_lines(
+    url: str, channel: str, lines: BinaryIO, *, rate: float | None = None, about: str | None = None, ca: str | None = None
+) -> None:
     """Publish every line that is not empty, `rate` a second or as fast as they come; say how many at the end."""
     count = 0
     try:
         async with publisher(url, ca=ca) as publish:
             async for bundle in _bundles(lines, rate):
-                await publish([(channel, msgspec.Raw(line), None) for line in bundle])
+                await publish([(channel, msgspec.Raw(line), None, about) for line in bundle])
                 count += len(bundle)
     finally:
         click.echo(f"published {count} to {channel}", err=True)
@@ -74,6 +76,7 @@ async def print_events(
     *,
     transport: str = "auto",
     since: str | None = None,
+    latest: bool = False,
     count: int | None = None,
     wire: bool = False,
     ca: str | None = None,
@@ -94,7 +97,17 @@ async def print_events(
         if wire:
             click.echo(f"{name} {len(data)} bytes: {data!r}")
 
-    stream = connect(url, channels, since=since, transport=transport, ca=ca, on_lost=on_lost, on_state=on_state, tap=tap)
+    stream = connect(
+        url,
+        channels,
+        latest=channels if latest else (),
+        since=since,
+        transport=transport,
+        ca=ca,
+        on_lost=on_lost,
+        on_state=on_state,
+        tap=tap,
+    )
     try:
         async with stream:
             async for event in stream:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
@@ -22,6 +22,7 @@ from .hub import Hub
 from .items import VERSION, Batch, Encoded
 from .ladder import LADDER
 from .longpoll import parse_seconds
+from .subscriptions import PRESENCE, Policy, policies_of, read_lag
 from .transport import Transport
 from .websocket import choose_subprotocol
 
@@ -57,6 +58,13 @@ class Request:
     def channels(self) -> tuple[str, ...]:
         """The names in `channels=a,b`."""
         return _names(self.query.get("channels", ""))
+
+    def policies(self) -> dict[str, Policy]:
+        """How much of which is wanted: `latest=a,b` and `lag=c:100`. Raises: Refusal 4400, garbage."""
+        query = self.query
+        if "latest" not in query and "lag" not in query:
+            return {}
+        return policies_of(_names(query.get("latest", "")), read_lag(query.get("lag", "")))
 
     def since(self, header: bool = False) -> position.Position | None:
         """Where to read on from; `header` says that `Last-Event-ID` goes before. Raises: Refusal 4400, garbage."""
@@ -143,6 +151,15 @@ class Admission:
 
     def __init__(self, hub: Hub, transports: Sequence[Transport] = LADDER) -> None:
         self.hub, self.transports = hub, transports
+        self.authenticate: Callable[[Request], Hashable] | None = None  # who asks; may refuse. Nobody is known without it
+
+    def who(self, request: Request) -> Hashable:
+        """Who asks. Raises: Refusal, when that has to be known and is not."""
+        return None if self.authenticate is None else self.authenticate(request)
+
+    def recall(self, question: str) -> Batch | None:
+        """What anybody who asks `question` is answered with, if that is known already."""
+        return None if self.authenticate is not None else self.hub.recall(question)
 
     def stream(self, transport: Transport, request: Request) -> Stream:
         """Raises: Refusal."""
@@ -165,7 +182,9 @@ class Admission:
         options = self.hub.options
         wait = parse_seconds("wait", request.query.get("wait"), options.poll_wait, options.poll_wait_max)
         since = request.since()
-        batch = None if since is None else self.hub.glance(request.channels(), since)
+        batch = None
+        if since is not None:
+            batch = self.hub.glance(request.channels(), since, policies=request.policies(), who=self.who(request))
         if batch is None:
             feed = self._feed(transport, request)
             feed.once = True
@@ -174,7 +193,7 @@ class Admission:
                 self._count(transport, request)
                 return Poll(feed, wait)
             feed.leave()
-        elif question and "why" not in request.query:  # which is to be counted
+        elif question and self.authenticate is None and "why" not in request.query:  # which is to be counted
             self.hub.log.remember(question, batch)
         self._count(transport, request)
         return batch
@@ -185,23 +204,26 @@ class Admission:
         channels, since, beat = request.channels(), request.since(), self._beat(request)
         if since is not None and not channels:
             raise Refusal(Code.BAD_COMMAND, "since says where to read channels on from: say channels=a,b too")
-        feed = self.hub.feed(channels, since)
+        feed = self.hub.feed(channels, since, policies=request.policies(), who=self.who(request))
         self._count(transport, request)
         return Conversation(Stream(feed, beat), subprotocol)
 
     def listing(self, request: Request) -> Listing:
-        """What `presence/<channel>` is asked for. Raises: Refusal 4400."""
+        """What `presence/<channel>` is asked for. Raises: Refusal 4400, 4403 not for who asks."""
         limit = request.query.get("limit", str(LISTED))
         if not (limit.isascii() and limit.isdecimal() and len(limit) < _DIGITS):
             raise Refusal(Code.BAD_COMMAND, f"limit={limit[:20]}: a number of members, {LISTED} at the most")
         channel = request.path.removeprefix("presence/")
+        if not self.hub.may(self.who(request), "subscribe", PRESENCE + channel):
+            raise Refusal(Code.FORBIDDEN, f"who is in {channel[:40]!r} is not for you to know")
         return Listing(channel, request.since(), request.query.get("after", ""), min(int(limit), LISTED))
 
     def _feed(self, transport: Transport, request: Request) -> Feed:
         channels = request.channels()
         if not channels:
             raise Refusal(Code.BAD_COMMAND, "which channels? Say channels=a,b")
-        return self.hub.feed(channels, request.since(header=transport.many))
+        since = request.since(header=transport.many)
+        return self.hub.feed(channels, since, policies=request.policies(), who=self.who(request))
 
     def _count(self, transport: Transport, request: Request) -> None:
         """A poller says `why` once, with its first poll: so each wire counts once."""

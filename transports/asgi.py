@@ -206,7 +206,7 @@ class Endpoints:
             await _answer(self._in_time(send), 200, batch.framed(transport.frame), kind=transport.content_type.encode())
 
     async def _commands(self, request: Asked, receive: Receive, send: Send) -> None:
-        replies, _ = await hear(await self._body(receive), self.hub)
+        replies, _ = await hear(await self._body(receive), self.hub, who=self.admission.who(request))
         await _answer(self._last(request, send), 200, encode_batch(replies))
 
     def _last(self, request: Asked, send: Send) -> Send:
@@ -337,7 +337,7 @@ class _Talk:
         text = message.get("text")
         if text is None:
             raise Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken")
-        replies, pinged = await hear(text, self.hub, self.reader.own)
+        replies, pinged = await hear(text, self.hub, self.reader.own, self.reader.who)
         if pinged:
             self._patience = SILENT_BEATS * self.reader.silence
         return replies

@@ -22,9 +22,9 @@ import msgspec
 
 from . import facts, wires
 from .driver import Driver, Hooks, Log, News
-from .errors import ConfigError, ConnectionFailedError, EventsLostError, NotEverywireError
+from .errors import ConfigError, ConnectionFailedError, EventsLostError, NotEverywireError, Refusal
 from .evidence import Evidence, evidence
-from .items import Event, Lost, Reply
+from .items import Event, Lost, Reply, Skipped
 from .ladder import LADDER
 from .memory import SHARED, Memory
 from .outbox import Outbox, Publication, accepted, publication
@@ -32,6 +32,7 @@ from .outbox import publish as publish_all
 from .position import parse
 from .presence import Page
 from .present import Members, Present
+from .subscriptions import policies_of, subscription, write_lag
 from .transport import Transport
 from .wires import Tap
 
@@ -56,12 +57,15 @@ class Stream:
     Args:
         url: of the mount, such as `https://shop.example/live`, or an async function that gives it, asked before every
             connection.
-        channels: the names to follow.
+        channels: the names to follow; `orders.*` follows all that begin with `orders.`, also those that come up later.
+        latest: those of `channels` of which only the newest of each `about` is wanted when events have piled up.
+        lag: those of `channels` of which no more than so many events may pile up: older ones are skipped.
         since: the position to read on from; the present by default.
         transport: `auto`, or the name of the only one to use.
         transports: what there is to use, best first.
         on_lost: called with a `Lost` for what is gone for good. Without it, `EventsLostError` is raised from the iteration,
             which may then be continued: loss is never silent.
+        on_skipped: called with a `Skipped` for what was left out because of `latest` and `lag`.
         on_state: called with the new state.
         tap: called with a transport's name and the bytes as they came from it.
         log: called with each step of the negotiator, `{"now", "luck", "fact"}`, for a replay.
@@ -83,10 +87,13 @@ class Stream:
         url: Url,
         channels: Sequence[str],
         *,
+        latest: Sequence[str] = (),
+        lag: Mapping[str, int] | None = None,
         since: str | None = None,
         transport: str = "auto",
         transports: Sequence[Transport] = LADDER,
         on_lost: Callable[[Lost], None] | None = None,
+        on_skipped: Callable[[Skipped], None] | None = None,
         on_state: Callable[[State], None] | None = None,
         tap: Tap | None = None,
         log: Log | None = None,
@@ -102,6 +109,15 @@ class Stream:
             raise TypeError(f"channels is a list of names: [{channels!r}]")
         if not channels or not all(channels) or any("," in name for name in channels):
             raise ConfigError(f"{list(channels)} are no channels: at least one name, and none with a comma")
+        if isinstance(latest, str):
+            raise TypeError(f"latest is a list of names: [{latest!r}]")
+        try:
+            subscription(channels, policies_of(latest, lag))
+        except Refusal as refusal:
+            raise ConfigError(refusal.reason) from refusal
+        given = {"latest": ",".join(latest), "lag": write_lag(lag or {})}
+        self._policies = {name: text for name, text in given.items() if text}
+        self._on_skipped = on_skipped
         self._rungs = [each for each in transports if transport in ("auto", each.name)]
         if not self._rungs:
             raise ValueError(f"transport={transport!r}: there is auto, {', '.join(each.name for each in transports)}")
@@ -159,7 +175,7 @@ class Stream:
             raise RuntimeError("a stream is used once: connect again")
         self._http = wires.open_session(self._headers, self._ca)
         self._target = wires.Target(
-            self._http, self._base, self._token.get, self._token.renew, self._channels, self._tap or _nothing
+            self._http, self._base, self._token.get, self._token.renew, self._channels, self._tap or _nothing, self._policies
         )
         hooks = Hooks(self._on_state or _nothing, self._log or _nothing, self._outbox.hurry)
         driver = self._driver = Driver(
@@ -211,6 +227,10 @@ class Stream:
             item, self._position = news
             if isinstance(item, Event):
                 return item
+            if isinstance(item, Skipped):
+                if self._on_skipped is not None:
+                    self._on_skipped(item)
+                continue
             if self._on_lost is None:
                 raise EventsLostError(item)
             self._on_lost(item)
@@ -219,7 +239,9 @@ class Stream:
         """Take the next item that arrived."""
         return None if self._driver is None or self._closing is not None else self._driver.take()
 
-    async def publish(self, channel: str, data: Any, *, key: str | None = None, timeout: float = 30.0) -> str:
+    async def publish(
+        self, channel: str, data: Any, *, key: str | None = None, about: str | None = None, timeout: float = 30.0
+    ) -> str:
         """Publish `data` and return the event's id.
 
         Publishes of one stream go up in order, but for those that the server wants to have later. One is sent again after a
@@ -230,6 +252,7 @@ class Stream:
             channel: its name.
             data: anything that JSON can say.
             key: what makes it the same publish when it is sent again; made up unless given.
+            about: which of the channel's things it tells of.
             timeout: seconds to go on trying.
 
         Raises:
@@ -241,7 +264,7 @@ class Stream:
             raise RuntimeError("a stream is used as: async with connect(…) as stream")
         if self._closing is not None:
             raise ConnectionFailedError("the stream is closed")
-        return await self._outbox.publish(publication(channel, data, key), timeout)
+        return await self._outbox.publish(publication(channel, data, key, about), timeout)
 
     def present(self, channel: str, *, as_: str, data: Any = None) -> Present:
         """Be present in `channel` under the name `as_`, for the length of an `async with` block.

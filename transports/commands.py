@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -11,6 +11,7 @@ from msgspec import Meta
 from . import position as positions
 from .errors import Code, Refusal
 from .items import Encoded, Reply, encode
+from .subscriptions import Policy, Subscription, policies_of
 
 _Ref = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 
@@ -22,14 +23,19 @@ class Publish(msgspec.Struct, tag_field="do", tag="publish"):
     data: Any
     ref: _Ref | None = None
     key: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    about: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
 
 
 class Subscribe(msgspec.Struct, tag_field="do", tag="subscribe"):
-    """Read these channels too, from where the connection stands; `since` may be given while no channel is followed."""
+    """Read these channels and patterns too, from where the connection stands; `since` may be given while no channel is followed.
+    Those in `latest` and `lag` are wanted only so far.
+    """
 
     channels: Annotated[list[str], Meta(min_length=1)]
     ref: _Ref | None = None
     since: str | None = None
+    latest: list[str] = []
+    lag: dict[str, int] = {}
 
 
 class Unsubscribe(msgspec.Struct, tag_field="do", tag="unsubscribe"):
@@ -79,7 +85,7 @@ _ref_decoder = msgspec.json.Decoder(_Numbered)
 class _Feed(Protocol):
     """What commands need of a feed."""
 
-    channels: tuple[str, ...]
+    asked: Subscription
 
     @property
     def position(self) -> str: ...
@@ -109,9 +115,13 @@ class _Hub(Protocol):
     @property
     def presence(self) -> _Presence: ...
 
-    async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str: ...
+    async def publish(self, channel: str, data: Any, *, key: str | None = None, about: str | None = None) -> str: ...
 
-    def follow(self, feed: Any, channels: list[str]) -> None: ...
+    def check(self, channel: str) -> None: ...
+
+    def may(self, who: Hashable, action: str, channel: str) -> bool: ...
+
+    def follow(self, feed: Any, channels: list[str], policies: Mapping[str, Policy]) -> None: ...
 
     def move(self, feed: Any, since: positions.Position) -> None: ...
 
@@ -123,8 +133,8 @@ class Heard(NamedTuple):
     pinged: bool  # who pings goes on doing so, and is silent when it stops
 
 
-async def hear(message: bytes | str, hub: _Hub, feed: Callable[[], _Feed] | None = None) -> Heard:
-    """Execute the commands of a WebSocket message or of the body of a POST, in order.
+async def hear(message: bytes | str, hub: _Hub, feed: Callable[[], _Feed] | None = None, who: Hashable = None) -> Heard:
+    """Execute the commands of a WebSocket message or of the body of a POST, in order; `who` says them.
 
     Raises:
         Refusal: 4413 too large, 4400 not JSON or anything but objects.
@@ -132,7 +142,7 @@ async def hear(message: bytes | str, hub: _Hub, feed: Callable[[], _Feed] | None
     if len(message) > (limit := hub.options.message_bytes) or (isinstance(message, str) and len(message.encode()) > limit):
         raise Refusal(Code.TOO_LARGE, f"a message of more than {limit} bytes")
     commands = parse(message)
-    replies = [encode(await execute(command, hub, feed)) for command in commands]
+    replies = [encode(await execute(command, hub, feed, who)) for command in commands]
     return Heard(replies, any(isinstance(command, Ping) for command in commands))
 
 
@@ -167,49 +177,65 @@ def _ref_of(raw: msgspec.Raw) -> int | None:
         return None
 
 
-async def execute(command: Command, hub: _Hub, feed: Callable[[], _Feed] | None = None) -> Reply:
+async def execute(command: Command, hub: _Hub, feed: Callable[[], _Feed] | None = None, who: Hashable = None) -> Reply:
     """Do what `command` says and answer it; a refusal is an answer too.
 
     Args:
         command: as `parse` gives it.
         hub: where to do it.
         feed: gives what the connection reads, on a transport whose channels can change.
+        who: who says it.
     """
     try:
         if isinstance(command, Present):
             # As whom: until there is authentication, as the client says. A name that is known by then goes in its place here.
             as_whom, lease, seconds = command.name, command.lease, command.seconds
+            _check_may(hub, who, "present", command.channel)
             lasts = await hub.presence.present(command.channel, as_whom, lease=lease, data=command.data, seconds=seconds)
             return Reply(command.ref, ok=True, lasts=lasts)
-        return Reply(command.ref, ok=True, id=await _do(command, hub, feed))
+        return Reply(command.ref, ok=True, id=await _do(command, hub, feed, who))
     except Refusal as refusal:
         return Reply(command.ref, False, None, int(refusal.code), refusal.name, refusal.reason, refusal.retry)
 
 
+def _check_may(hub: _Hub, who: Hashable, action: str, channel: str) -> None:
+    """Raises: Refusal 4404 no such channel, 4403 not for `who`."""
+    hub.check(channel)
+    if not hub.may(who, action, channel):
+        raise Refusal(Code.FORBIDDEN, f"{channel} is not for you: {action}")
+
+
 async def _do(
-    command: Publish | Subscribe | Unsubscribe | Ping | Malformed, hub: _Hub, feed: Callable[[], _Feed] | None
+    command: Publish | Subscribe | Unsubscribe | Ping | Malformed, hub: _Hub, feed: Callable[[], _Feed] | None, who: Hashable
 ) -> str | None:
     match command:
-        case Publish(channel, data, _, key):
-            return await hub.publish(channel, data, key=key)
+        case Publish(channel, data, _, key, about):
+            _check_may(hub, who, "publish", channel)
+            return await hub.publish(channel, data, key=key, about=about)
         case Ping():
             return None
         case Malformed(_, reason):
             raise Refusal(Code.BAD_COMMAND, reason)
         case Subscribe() | Unsubscribe() if feed is None:
             raise Refusal(Code.BAD_COMMAND, "on this transport, open the stream again from the same position with other channels")
-        case Subscribe(channels, _, since):
-            return _subscribe(hub, feed(), channels, since)
+        case Subscribe():
+            return _subscribe(hub, feed(), command)
         case Unsubscribe(channels):
-            hub.follow(own := feed(), [name for name in own.channels if name not in channels])
+            own = feed()
+            left = [name for name in own.asked.names if name not in channels]
+            hub.follow(own, left, {name: policy for name, policy in own.asked.policies if name in left})
             return own.position
 
 
-def _subscribe(hub: _Hub, feed: _Feed, channels: list[str], since: str | None) -> str:
-    start = None if since is None else positions.parse(since)
-    if start is not None and feed.channels:
+def _subscribe(hub: _Hub, feed: _Feed, command: Subscribe) -> str:
+    start = None if command.since is None else positions.parse(command.since)
+    if start is not None and feed.asked.names:
         raise Refusal(Code.BAD_COMMAND, "since goes with the first channels only; connect again to read on from elsewhere")
-    hub.follow(feed, [*feed.channels, *channels])
+    policies = {name: policy for name, policy in feed.asked.policies if name not in command.channels}
+    wanted = policies_of(command.latest, command.lag)
+    if foreign := set(wanted).difference(command.channels):
+        raise Refusal(Code.BAD_COMMAND, f"a policy for {min(foreign)[:40]!r}, which is not one of the channels")
+    hub.follow(feed, [*feed.asked.names, *command.channels], policies | wanted)
     if start is not None:
         hub.move(feed, start)
     return feed.position

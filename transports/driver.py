@@ -14,14 +14,14 @@ import msgspec
 
 from . import facts, wires
 from .errors import Code, NotEverywireError, Refusal, refusal_from
-from .items import Event, Item, Lost
+from .items import Event, Item, Lost, Skipped
 from .memory import Memory, network_name
 from .negotiator import step
 from .reading import Reading
 from .transport import Transport
 from .wires import Tap, Target, Wire
 
-News: TypeAlias = tuple[Event | Lost, str]  # what came, and the position after it
+News: TypeAlias = tuple[Event | Lost | Skipped, str]  # what came, and the position after it
 Log: TypeAlias = Callable[[dict[str, Any]], None]
 
 _ROOM: Final = 1000  # items that wait to be taken; then the wires wait
@@ -253,7 +253,7 @@ class Driver:
                 news = self.reading.take(item)
             except NotEverywireError as error:
                 raise (_LaterError(str(error)) if wire is not None and wire.since is None else error) from None
-            if isinstance(news, Event | Lost):
+            if isinstance(news, Event | Lost | Skipped):
                 self.arrived.append((news, str(self.reading.position)))
         if wire is not None:
             self.transport = self.transport or wire.transport.name

@@ -15,6 +15,7 @@ from .errors import Refusal
 from .items import VERSION, Batch, Beat, Encoded, Hello, Lost, bye_of, encode
 from .log import Gap, Log
 from .position import Position
+from .subscriptions import Selection, Subscription
 from .watch import Watch
 
 
@@ -33,7 +34,8 @@ class Feed:
 
     Args:
         log: what to read.
-        channels: names, each once.
+        asked: what the reader asks for.
+        selection: what that comes to.
         since: where to read on from; None for the present.
         limit: bytes that a batch holds at the most.
         leave: called at the end of the `with` block.
@@ -50,15 +52,17 @@ class Feed:
         "_told",
         "_unsaid",
         "_untold",
-        "_waiter", "_watch",
+        "_waiter",
+        "_watch",
+        "asked",
         "bell",
         "bye",
-        "channels",
         "offset",
         "once",
         "open",
         "readers",
         "resumed",
+        "selection",
         "told",
         "word",
     )  # fmt: skip
@@ -66,7 +70,8 @@ class Feed:
     def __init__(
         self,
         log: Log,
-        channels: Sequence[str],
+        asked: Subscription,
+        selection: Selection,
         since: Position | None,
         *,
         limit: int,
@@ -91,7 +96,8 @@ class Feed:
         self.bye: Refusal | None = None  # why it was ended, if it was ended with a word
         self.word: Callable[[], Encoded] | None = None  # makes what a reader is to be told besides,
         self.told = 0  # and how many of the readers are
-        self.channels = tuple(channels)
+        self.asked = asked
+        self.selection = selection  # the hub sees to it that it is what `asked` comes to
         self.offset = log.head
         self.resumed = "fresh"
         if since is not None:
@@ -111,12 +117,17 @@ class Feed:
         self._leave(self)
 
     def stand_like(self, other: Feed) -> None:
-        """Read on from where `other` stands, who reads the same channels of the same log."""
+        """Read on from where `other` stands, who reads the same of the same log."""
         self.offset, self._told, self._untold, self._came_with = other.offset, other._told, other._untold, other._came_with
         self.once = other.once
         if other.told:  # what has not been said yet is said to each
             self.word, self.told = other.word, 1
             other.told -= 1
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names and patterns that it follows."""
+        return self.asked.names
 
     @property
     def position(self) -> str:
@@ -140,12 +151,13 @@ class Feed:
         self._told, self._untold, self._came_with = {}, [], None
         if since.epoch == log.epoch and (patient or since.offset <= log.head):
             self.offset = since.offset
-            self.resumed = "lost" if log.gaps(self.offset, self.channels) else "exact"
+            self.resumed = "lost" if log.gaps(self.offset, self.selection) else "exact"
             return
         self.resumed, self._came_with = "lost", str(since)
         self.offset, reason = (log.head, "future") if since.epoch == log.epoch else (0, "epoch")
         through = dict.fromkeys(self.channels, self.offset)
-        self._told = {gap.channel: gap.through for gap in log.gaps(self.offset, self.channels)}
+        gaps = log.gaps(self.offset, self.selection)
+        self._told = {gap.channel: gap.through for gap in gaps if gap.channel in through}
         through.update(self._told)  # one loss for both, so that it is not told as `evicted` again
         self._untold = [_Loss(channel, self._came_with, last, reason) for channel, last in through.items()]
 
@@ -175,7 +187,7 @@ class Feed:
 
     def ready(self) -> Batch | None:
         """What can be read at once; None when there is nothing."""
-        gaps, batch, offset = self._log.after(self.offset, self.channels, self._limit, self._told)
+        gaps, batch, offset = self._log.after(self.offset, self.selection, self._limit, self._told)
         if gaps or self._untold:
             batch = self._tell(gaps, batch, offset)
         self.offset = offset

@@ -1,6 +1,6 @@
 """Groups: readers in step with the log share one feed, one framing and one turn of the event loop.
 
-A reader who has taken all that there is reads what everybody reads who follows the same channels in the same framing. So
+A reader who has taken all that there is reads what everybody reads who asked for the same in the same framing, and may see it. So
 they are one feed with many writes: an event costs one look at the log, one framing, and a write for each. Who cannot take
 more at once leaves with a feed of its own, catches up, and joins again. That is still nothing but a log and positions.
 """
@@ -8,18 +8,19 @@ more at once leaves with a feed of its own, catches up, and joins again. That is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from .errors import Code, Refusal
 from .feed import Feed
 from .hub import Hub
 from .items import Encoded
+from .subscriptions import Subscription
 from .watch import Watch
 
 Framing: TypeAlias = Callable[[Sequence[Encoded]], Any]
 """Makes of items what `write` takes: bytes where the socket is ours."""
-_Key: TypeAlias = tuple[tuple[str, ...], Framing, float | None]
+_Key: TypeAlias = tuple[Subscription, Framing, float | None]
 
 
 class Member(Protocol):
@@ -146,24 +147,34 @@ class Groups:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self._groups: dict[_Key, Group] = {}
+        # Mostly one; those who ask for the same patterns may have been allowed different channels, at different times.
+        self._groups: dict[_Key, list[Group]] = {}
 
     def join(self, member: Member, feed: Feed, frame: Framing, beat: float | None) -> bool:
         """Let `member`, who has read all that is ready in `feed`, share the group's feed from now on; its own is gone then.
 
         False when the group has more to write than one turn can: try again in the next.
         """
-        key = feed.channels, frame, beat
-        group = self._groups.get(key)
+        key = feed.asked, frame, beat
+        groups = self._groups.setdefault(key, [])
+        group = next((each for each in groups if each.feed.selection == feed.selection), None)
         if group is None:
-            group = self._groups[key] = Group(self.hub, feed, frame, beat, lambda: self._groups.pop(key))
+            group = Group(self.hub, feed, frame, beat, lambda: self._dissolve(key))
+            groups.append(group)
         else:
             group.turn()
-            if group.feed.offset != feed.offset or self._groups.get(key) is not group:
+            if group.feed.offset != feed.offset or group not in self._groups.get(key, ()):
                 return False
             feed.leave()
         group.add(member)
         return True
+
+    def _dissolve(self, key: _Key) -> None:
+        """One of them has nobody left."""
+        if left := [group for group in self._groups[key] if group.feed.readers]:
+            self._groups[key] = left
+        else:
+            del self._groups[key]
 
 
 class Reader:
@@ -217,6 +228,14 @@ class Reader:
         if self._feed is None:
             raise Refusal(Code.GOING_AWAY, "the connection has ended")
         return self._feed
+
+    @property
+    def who(self) -> Hashable:
+        """Who reads. Raises: Refusal 1001, nobody does any more."""
+        feed = self._feed if self.group is None else self.group.feed
+        if feed is None:
+            raise Refusal(Code.GOING_AWAY, "the connection has ended")
+        return feed.asked.who
 
     def step_out(self) -> None:
         """Be alone from now until it is in step again, if it still reads."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from .attendance import Attendance
 from .brokers import Broker, Record, broker_from
@@ -23,12 +24,31 @@ from .peers import CHANNEL, OVER, TOLERANCE, Peers, Share
 from .position import Position, parse
 from .presence import CONTROL as LEASES
 from .presence import PREFIX as PRESENCE
+from .subscriptions import (
+    Patterns,
+    Policy,
+    Selection,
+    Subscription,
+    check_pattern,
+    grow,
+    is_pattern,
+    matched,
+    select,
+    subscription,
+)
 
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}", re.ASCII)
 CONTROL = "$"  # begins the channels that hubs publish to each other in: nobody else can name them
 _OURS = (CONTROL, PRESENCE)
 _EVICT_EVERY = 1.0  # seconds; ages are told in minutes
+_log = logging.getLogger("transports")
+
+Authorize: TypeAlias = Callable[[Hashable, str, str], bool]
+"""Whether `who` may do this (`publish` or `subscribe`) with that channel."""
+
+_ABOUT = 128  # characters of what an event is about
 _KNOWN = 4096  # names, and lists of names, that were checked and need not be again,
+_SELECTIONS = 256  # and what they come to, which may be longer,
 _SHORT = 8  # if they are as short as this: what clients make up must not fill the memory
 
 
@@ -40,17 +60,23 @@ class Hub:
     Args:
         options: what can be set.
         broker: where offsets come from, instead of the one that `options.broker` names.
+        authorize: asked with who it is, `publish` or `subscribe`, and a channel: for every publish of a client's, and for each
+            channel of every reader, those that its patterns match included. It must not wait: it is asked
+            in the middle of a publish when a channel comes up.
     """
 
-    def __init__(self, options: Options, *, broker: Broker | None = None) -> None:
+    def __init__(self, options: Options, *, broker: Broker | None = None, authorize: Authorize | None = None) -> None:
         self.options = options
         self.log = self._empty_log()
         self.counts = Counts()
+        self.authorize = authorize
         self._broker = broker or broker_from(options)
         self._bells: dict[str, set[Feed]] = {}  # channel -> those who follow it
         self._feeds: set[Feed] = set()
         self._good: set[str] = set()  # names that were checked
         self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # as asked for -> each once, checked
+        self._patterns: Patterns[Feed] = Patterns()
+        self._selections: dict[Subscription, Selection] = {}  # what asked for patterns, before anybody is asked whether they may
         self.opened = False  # the broker hands over, and has handed over what it had
         self._opening: asyncio.Lock = asyncio.Lock()
         self._controls: dict[str, Callable[[Record], object]] = {}
@@ -116,21 +142,24 @@ class Hub:
                 self.opened = True
                 self.presence.start()
 
-    async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
+    async def publish(self, channel: str, data: Any, *, key: str | None = None, about: str | None = None) -> str:
         """Publish `data` to `channel` and return the event's id.
 
         Args:
             channel: a name that the options allow.
             data: what JSON can say, up to `message_bytes` long in it.
             key: makes it idempotent: the same key for the same channel publishes once.
+            about: which of the channel's things it tells of, 1 to 128 characters: the latest is the latest of each.
 
         Raises:
-            Refusal: 4404 unknown channel, 4403 one that tells who is there, 4413 too large, 4400 not JSON, 4503 draining, 4504
-                broker down.
+            Refusal: 4404 unknown channel, 4403 one that tells who is there, 4413 too large, 4400 not JSON or no `about`, 4503
+                draining, 4504 broker down.
         """
         self.check(channel)
         if channel.startswith(PRESENCE):
             raise Refusal(Code.FORBIDDEN, f"what is told in {channel!r} follows from who is present; nobody else publishes there")
+        if about is not None and not 1 <= len(about) <= _ABOUT:
+            raise Refusal(Code.BAD_COMMAND, f"about has {len(about)} characters: 1 to {_ABOUT}")
         body = encode_data(data)
         if len(body) > self.options.message_bytes:
             raise Refusal(Code.TOO_LARGE, f"{len(body)} bytes of data, the limit is {self.options.message_bytes}")
@@ -139,27 +168,43 @@ class Hub:
         self.check_open()
         if not self.opened:
             await self.open()
-        offset = await self._broker.publish(channel, body, key)
+        offset = await self._broker.publish(channel, body, key, about)
         return f"{self.log.epoch}.{offset}"  # of the life that it was published in, which may have begun meanwhile
 
-    def feed(self, channels: Iterable[str], since: Position | None = None) -> Feed:
+    def feed(
+        self,
+        channels: Iterable[str],
+        since: Position | None = None,
+        *,
+        policies: Mapping[str, Policy] | None = None,
+        who: Hashable = None,
+    ) -> Feed:
         """A new reader of `channels`, from `since` or from the present. Use it in a `with` block.
 
+        Args:
+            channels: names, and patterns.
+            since: where to read on from.
+            policies: how much of what piled up is wanted of which of them, if not every event; see `policies_of`.
+            who: who reads, as `authorize` knows him.
+
         Raises:
-            Refusal: 4404 unknown channel, 4400 too many channels, 4503 draining.
+            Refusal: 4404 unknown channel, 4403 not allowed, 4400 too many channels, 4413 patterns that match too many, 4503
+                draining.
         """
         if self._closing is not None:
             raise self._refusal(self._closing)
         if not self.opened:
             raise EverywireError("the hub is not open yet: await hub.open() first")
-        names = self._checked(channels)
+        asked = self._asked(channels, policies or {}, who)
         self._evict()
-        feed = self._open_feed(names, since)
+        feed = self._open_feed(asked, self._select(asked), since)
         if self._departure is not None:
             feed.tell(partial(self._word, self._departure))
         return feed
 
-    def glance(self, channels: Iterable[str], since: Position) -> Batch | None:
+    def glance(
+        self, channels: Iterable[str], since: Position, *, policies: Mapping[str, Policy] | None = None, who: Hashable = None
+    ) -> Batch | None:
         """What a reader at `since` would get at once, without a feed for it. None when there is nothing, or that is not all
         there is to say.
 
@@ -170,44 +215,48 @@ class Hub:
         if self._closing is not None or since.epoch != log.epoch or since.offset >= log.head:
             return None
         self._evict()
-        gaps, batch, _ = log.after(since.offset, self._checked(channels), self.options.batch_bytes)
+        selection = self._select(self._asked(channels, policies or {}, who))
+        gaps, batch, _ = log.after(since.offset, selection, self.options.batch_bytes)
         return batch if batch.items and not gaps else None
 
     def recall(self, question: str) -> Batch | None:
-        """What `question` was answered with when it was last asked, if that is still the answer; see `Log.remember`."""
-        if self._closing is not None or time.time() >= self._evict_at:
+        """What `question` was answered with when it was last asked, if that is still the answer; see `Log.remember`. Nothing
+        where not everybody may read the same: each is asked about again.
+        """
+        if self.authorize is not None or self._closing is not None or time.time() >= self._evict_at:
             return None
         return self.log.recall(question)
 
     def fork(self, feed: Feed) -> Feed:
         """A feed of its own for one of those who share `feed`, at the same place."""
-        own = self._open_feed(feed.channels, None)
+        own = self._open_feed(feed.asked, feed.selection, None)
         own.stand_like(feed)
         if feed.bye is not None:  # who leaves between the word and its telling is told as well, with a time of its own
-            own.end(self._farewell(feed.bye.code))
+            code, reason = feed.bye.code, feed.bye.reason
+            own.end(self._refusal(code, reason) if self._slots is None else self._farewell(code))
         return own
 
-    def _open_feed(self, names: tuple[str, ...], since: Position | None) -> Feed:
-        feed = Feed(self.log, names, since, limit=self.options.batch_bytes, leave=self._leave, patient=self._broker.shared)
+    def _open_feed(self, asked: Subscription, selection: Selection, since: Position | None) -> Feed:
+        limit, patient = self.options.batch_bytes, self._broker.shared
+        feed = Feed(self.log, asked, selection, since, limit=limit, leave=self._leave, patient=patient)
         if feed.ahead:
             self._wait_for(feed)
         self._feeds.add(feed)
         self._empty.clear()
-        for name in names:
-            self._bells.setdefault(name, set()).add(feed)
+        self._hang(feed)
         return feed
 
-    def follow(self, feed: Feed, channels: Iterable[str]) -> None:
+    def follow(self, feed: Feed, channels: Iterable[str], policies: Mapping[str, Policy] | None = None) -> None:
         """Let `feed` read `channels` from now on, instead of what it read before.
 
         Raises:
-            Refusal: 4404 unknown channel, 4400 too many channels; nothing has changed then.
+            Refusal: as `feed`; nothing has changed then.
         """
-        names = self._checked(channels)
+        asked = self._asked(channels, policies or {}, feed.asked.who)
+        selection = self._select(asked, feed.asked.names)
         self._unhang(feed)
-        feed.channels = names
-        for name in names:
-            self._bells.setdefault(name, set()).add(feed)
+        feed.asked, feed.selection = asked, selection
+        self._hang(feed)
         feed.ring()
 
     def move(self, feed: Feed, since: Position) -> None:
@@ -234,6 +283,16 @@ class Hub:
         """Raises: Refusal 4503, when nothing is published here any more."""
         if self._closing is not None:
             raise self._refusal(self._closing)
+
+    def may(self, who: Hashable, action: str, channel: str) -> bool:
+        """Whether `authorize` lets `who` do `action` with `channel`. Raises: Refusal 4500, it failed: that is no answer."""
+        if self.authorize is None:
+            return True
+        try:
+            return bool(self.authorize(who, action, channel))
+        except Exception as error:
+            _log.exception("authorize failed")
+            raise self._refusal(Code.INTERNAL) from error
 
     def check(self, channel: str) -> None:
         """Raises: Refusal 4404, unless `channel` is a name that may be read and published."""
@@ -346,7 +405,9 @@ class Hub:
 
     def _empty_log(self) -> Log:
         options = self.options
-        return Log("", count=options.history_count, age=options.history_age, size=options.history_bytes)
+        log = Log("", count=options.history_count, age=options.history_age, size=options.history_bytes)
+        log.appeared = self._appeared
+        return log
 
     def begin(self, epoch: str, gone: int = 0) -> None:
         """See `Follower.begin`: who reads is told what is lost."""
@@ -354,9 +415,14 @@ class Hub:
         places = {} if self.log.epoch == epoch else {feed: parse(feed.position) for feed in self._feeds}
         if self.log.epoch != epoch:
             self.log.restart(epoch)
+            self._selections.clear()
         if gone:
             self.log.lose(gone)
         for feed, place in places.items():
+            if feed.selection.patterns:  # it may be that none of the channels that it knew is there any more
+                self._unhang(feed)
+                feed.selection = select(feed.asked, ())
+                self._hang(feed)
             feed.move(place)
         for feed in list(self._feeds):
             feed.ring()
@@ -389,12 +455,47 @@ class Hub:
                 if (callback := self._controls.get(record.channel)) is not None:
                     callback(record)
                 return
-        self.log.append(encode_event(self.log.epoch, record.offset, record.channel, record.at, record.data))
+        self.log.append(encode_event(self.log.epoch, record.offset, record.channel, record.at, record.data, record.about))
         if self.options.coalesce and (self._quiet or not self._window_over()):
             self._rung.add(record.channel)
             return
         for feed in self._bells.get(record.channel, ()):
             feed.ring()
+
+    def _appeared(self, channel: str) -> None:
+        """A channel is about to have its first event: whoever follows a pattern that matches it follows it too."""
+        self._selections.clear()
+        if not self._readable(channel):
+            return
+        answers: dict[Hashable, bool | Refusal] = {}
+        grown: dict[int, tuple[Selection, Selection]] = {}  # those who shared a selection go on sharing one
+        for feed in list(self._patterns.matching(channel)):
+            if channel in feed.asked.names or not feed.open:
+                continue
+            who = feed.asked.who
+            if (answer := answers.get(who)) is None:
+                try:
+                    answer = self.may(who, "subscribe", channel)
+                except Refusal as refusal:
+                    answer = refusal
+                answers[who] = answer
+            if isinstance(answer, Refusal):  # it is not known whether it may: it comes back, and is asked about again
+                feed.end(answer)
+            elif answer:
+                before, after = grown.get(id(feed.selection), (None, None))
+                if before is not feed.selection or after is None:
+                    after = grow(feed.asked, feed.selection, channel)
+                    grown[id(feed.selection)] = feed.selection, after
+                self._widen(feed, after, channel)
+
+    def _widen(self, feed: Feed, selection: Selection, channel: str) -> None:
+        try:
+            self._bound(feed.asked, selection)
+        except Refusal as refusal:
+            feed.end(refusal)
+            return
+        feed.selection = selection
+        self._bells.setdefault(channel, set()).add(feed)
 
     def _wait_for(self, feed: Feed) -> None:
         """What `feed` has read elsewhere will come here too, unless there is no such thing: the broker knows."""
@@ -445,6 +546,56 @@ class Hub:
         for feed in {feed for channel in rung for feed in self._bells.get(channel, ())}:
             feed.ring()
 
+    def _asked(self, channels: Iterable[str], policies: Mapping[str, Policy], who: Hashable) -> Subscription:
+        return subscription(self._checked(channels), policies, who)
+
+    def _select(self, asked: Subscription, had: Sequence[str] = ()) -> Selection:
+        """What `asked` comes to now; the names that it `had` already are not asked about again.
+
+        Raises: Refusal 4403 a named channel that is not for `who`, 4413 too many.
+        """
+        everybody = asked if asked.who is None else asked._replace(who=None)
+        if (selection := self._selections.get(everybody)) is None:
+            selection = select(everybody, filter(self._readable, self.log.names))
+            if len(asked.names) <= _SHORT and matched(asked, selection) <= self.options.matches_per_reader:
+                if len(self._selections) >= _SELECTIONS:
+                    self._selections.clear()
+                self._selections[everybody] = selection
+        if self.authorize is not None:
+            for name in asked.names:
+                if not is_pattern(name) and name not in had and not self.may(asked.who, "subscribe", name):
+                    raise Refusal(Code.FORBIDDEN, f"{name} is not for you")
+            if selection.patterns:
+                named = len(selection.channels) - matched(asked, selection)
+                found = [each for each in selection.channels[named:] if self.may(asked.who, "subscribe", each)]
+                if len(found) < matched(asked, selection):
+                    selection = select(asked, found)
+        self._bound(asked, selection)
+        return selection
+
+    def _bound(self, asked: Subscription, selection: Selection) -> None:
+        most = self.options.matches_per_reader
+        if (number := matched(asked, selection)) > most:
+            what = ", ".join(selection.patterns)[:80]
+            raise Refusal(Code.TOO_LARGE, f"{what} matches {number} channels, a reader may follow {most} that it does not name")
+
+    def _readable(self, channel: str) -> bool:
+        """Whether patterns may match it here: others who publish may allow more than we do."""
+        try:
+            self.check(channel)
+        except Refusal:
+            return False
+        return True
+
+    def _check_pattern(self, pattern: str) -> None:
+        check_pattern(pattern)
+        beginning = pattern[:-1]
+        if not (
+            any(name.startswith(beginning) for name in self._names)
+            or any(each.startswith(beginning) or beginning.startswith(each) for each in self._beginnings)
+        ):
+            raise Refusal(Code.UNKNOWN_CHANNEL, f"no channel matches {pattern!r}, nor may one")
+
     def _checked(self, channels: Iterable[str]) -> tuple[str, ...]:
         asked = tuple(channels)
         if (known := self._known.get(asked)) is not None:
@@ -453,7 +604,10 @@ class Hub:
         if len(names) > self.options.channels_per_reader:
             raise Refusal(Code.BAD_COMMAND, f"{len(names)} channels, a reader may follow {self.options.channels_per_reader}")
         for name in names:
-            self.check(name)
+            if is_pattern(name):
+                self._check_pattern(name)
+            else:
+                self.check(name)
         if len(asked) <= _SHORT:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
@@ -474,8 +628,15 @@ class Hub:
         if not self._feeds:
             self._empty.set()
 
+    def _hang(self, feed: Feed) -> None:
+        for name in feed.selection.channels:
+            self._bells.setdefault(name, set()).add(feed)
+        if feed.selection.patterns:
+            self._patterns.add(feed.selection.patterns, feed)
+
     def _unhang(self, feed: Feed) -> None:
-        for name in feed.channels:
+        self._patterns.remove(feed.selection.patterns, feed)
+        for name in feed.selection.channels:
             if bells := self._bells.get(name):
                 bells.discard(feed)
                 if not bells:
@@ -486,7 +647,7 @@ class Hub:
         assert self._slots is not None  # noqa: S101 - made when it ends
         return Refusal(code, retry=None if code.retry is None else self._slots.take(asyncio.get_running_loop().time()))
 
-    def _refusal(self, code: Code) -> Refusal:
+    def _refusal(self, code: Code, reason: str = "") -> Refusal:
         """For who comes too late: spread as those who were here are, so that they do not come back together."""
         window = 1.0 if self._slots is None else self._slots.window
-        return Refusal(code, retry=None if code.retry is None else round(code.retry / 2 + window * random.random(), 3))
+        return Refusal(code, reason, retry=None if code.retry is None else round(code.retry / 2 + window * random.random(), 3))

@@ -1,8 +1,8 @@
 """Items: everything that is ever sent down a wire, and the one place where it is turned into JSON.
 
-`hello` opens, `event` is what it is all for, `beat` fills a silence, `lost` says what is gone, `reply` answers a
-command, `bye` ends. The `id` of all but `bye` and `reply` is the position *after* it: a client keeps exactly one
-string. See `docs/reference/protocol.md`.
+`hello` opens, `event` is what it is all for, `beat` fills a silence, `lost` says what is gone, `skipped` what was not wanted,
+`reply` answers a command, `bye` ends. The `id` of all but `bye` and `reply` is the position *after* it: a client keeps exactly
+one string. See `docs/reference/protocol.md`.
 
 Two shapes of the same thing: a struct (`Event`, `Hello`, …) where an item is read or made, and `Encoded` where it
 is kept and sent. An item is encoded once; the wires only add punctuation.
@@ -34,14 +34,15 @@ class Hello(msgspec.Struct, tag_field="type", tag="hello"):
     expires: float | None = None  # seconds since 1970 until which the credentials hold
 
 
-class Event(msgspec.Struct, tag_field="type", tag="event"):
+class Event(msgspec.Struct, tag_field="type", tag="event", omit_defaults=True):
     """Something that was published to a channel."""
 
     kind: ClassVar = "event"
     id: str
     channel: str
     at: float  # seconds since 1970, when the server took it
-    data: Any = None
+    data: Any = msgspec.field(default_factory=lambda: None)  # made, not given: so null is written like any other value
+    about: str | None = None  # which of the channel's things it tells of
 
 
 class Beat(msgspec.Struct, tag_field="type", tag="beat"):
@@ -61,6 +62,20 @@ class Lost(msgspec.Struct, tag_field="type", tag="lost"):
     after: str
     through: str
     reason: str  # "evicted", "epoch" or "future"
+
+
+class Skipped(msgspec.Struct, tag_field="type", tag="skipped"):
+    """Of `channel`, `count` events in the range (`after`, `through`] were left out, as the reader wished. None: nobody can count
+    them any more. `id` is where the reader stands already.
+    """
+
+    kind: ClassVar = "skipped"
+    id: str
+    channel: str
+    after: str
+    through: str
+    count: int | None
+    reason: str  # "latest" or "lag"
 
 
 class Reply(msgspec.Struct, tag_field="type", tag="reply", omit_defaults=True):
@@ -95,7 +110,7 @@ def bye_of(refusal: Refusal, stays: float | None = None) -> Bye:
     return Bye(int(refusal.code), refusal.name, refusal.reason, refusal.retry, stays)
 
 
-Item: TypeAlias = Hello | Event | Beat | Lost | Reply | Bye
+Item: TypeAlias = Hello | Event | Beat | Lost | Skipped | Reply | Bye
 
 
 class Encoded(msgspec.Struct, frozen=True, gc=False):
@@ -104,9 +119,10 @@ class Encoded(msgspec.Struct, frozen=True, gc=False):
     kind: str
     id: str | None  # the position after it; None for `bye` and `reply`
     json: bytes
-    offset: int = 0  # events only, like the next two
+    offset: int = 0  # events only, like the next three
     channel: str = ""
     at: float = 0.0
+    about: str | None = None
 
 
 class Batch:
@@ -138,18 +154,19 @@ _batch_decoder = msgspec.json.Decoder(list[Item])
 _item_decoder: msgspec.json.Decoder[Item] = msgspec.json.Decoder(Item)
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _kind_decoder = msgspec.json.Decoder(_Kind)
-_KINDS = frozenset({"hello", "event", "beat", "lost", "reply", "bye"})
+_KINDS = frozenset({"hello", "event", "beat", "lost", "skipped", "reply", "bye"})
 
 
-def encode(item: Hello | Beat | Lost | Reply | Bye) -> Encoded:
+def encode(item: Hello | Beat | Lost | Skipped | Reply | Bye) -> Encoded:
     """A control item, ready to be sent."""
     return Encoded(item.kind, None if isinstance(item, Reply | Bye) else item.id, _encoder.encode(item))
 
 
-def encode_event(epoch: str, offset: int, channel: str, at: float, data: bytes) -> Encoded:
+def encode_event(epoch: str, offset: int, channel: str, at: float, data: bytes, about: str | None = None) -> Encoded:
     """An event, ready to be kept and sent; `data` is its JSON."""
     position = f"{epoch}.{offset}"
-    return Encoded("event", position, _encoder.encode(Event(position, channel, at, msgspec.Raw(data))), offset, channel, at)
+    event = Event(position, channel, at, msgspec.Raw(data), about)
+    return Encoded("event", position, _encoder.encode(event), offset, channel, at, about)
 
 
 def encode_batch(items: Sequence[Encoded]) -> bytes:

@@ -49,7 +49,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     coalesce: _Window = 0.0  # seconds in which events are collected for one write; the first after a pause never waits
     batch_bytes: _Count = 262_144  # that go down in one write; also about what a reader who stands still costs
     channels_max: _Count = 10_000  # channels that ever hold events; an open pattern must not fill the memory
-    channels_per_reader: _Count = 100
+    channels_per_reader: _Count = 100  # names and patterns that one reader may ask for
+    matches_per_reader: _Count = 1000  # channels that its patterns may match: a read costs a look at each of them
     key_window: _Seconds = 120.0  # seconds in which a publish with the same key is the same publish
     key_count: _Count = 100_000  # keys remembered at the most
     presence_lease: _Seconds = 45.0  # seconds that a lease lasts at the most: renewed every 15, it survives two that get lost

@@ -19,7 +19,7 @@ from .items import Reply
 from .wires import BROKEN, Target, backoff, hint, post
 
 Send: TypeAlias = Callable[[Sequence[dict[str, Any]]], Awaitable[list[Reply]]]
-Publication: TypeAlias = tuple[str, Any, str | None]  # channel, data, key
+Publication: TypeAlias = tuple[str, Any, str | None] | tuple[str, Any, str | None, str | None]  # channel, data, key, about
 
 _TOGETHER: Final = 50  # commands in one request at the most
 _BYTES: Final = 32_768  # of commands in one request, below the server's default limit of 64 KiB
@@ -185,9 +185,10 @@ async def publish(target: Target, events: Sequence[Publication], timeout: float)
     raise ConnectionFailedError(f"not acknowledged within {timeout:g} s: {last}{hint(str(last))}") from last
 
 
-def publication(channel: str, data: Any, key: str | None) -> dict[str, Any]:
+def publication(channel: str, data: Any, key: str | None, about: str | None = None) -> dict[str, Any]:
     """The command that publishes, with a key that makes it the same one when it is sent again."""
-    return {"do": "publish", "channel": channel, "data": data, "key": key or uuid.uuid4().hex}
+    command = {"do": "publish", "channel": channel, "data": data, "key": key or uuid.uuid4().hex}
+    return command if about is None else {**command, "about": about}
 
 
 def accepted(reply: Reply) -> str:

@@ -21,7 +21,7 @@ from quart import Quart
 from .asgi import Endpoints, Receive, Scope, Send, path_below
 from .errors import ConfigError
 from .front import Front
-from .hub import Hub
+from .hub import Authorize, Hub
 from .ladder import LADDER
 from .options import PREFIX, options_from
 from .present import Present
@@ -49,6 +49,7 @@ class Live:
         self._settings = settings
         self._transports = transports
         self._endpoints: Endpoints | None = None
+        self._authorize: Authorize | None = None
         self._app: Quart | None = None
         options_from(settings)  # a wrong one is told where it was written
         if app is not None:
@@ -61,7 +62,9 @@ class Live:
         if "live" in app.extensions:
             raise ConfigError("this app has a Live already")
         wanted = {**app.config, **{PREFIX + name.upper(): value for name, value in self._settings.items()}}
-        endpoints = self._endpoints = Endpoints(Hub(options_from(wanted, prefix=PREFIX)), transports=self._transports)
+        endpoints = self._endpoints = Endpoints(
+            Hub(options_from(wanted, prefix=PREFIX), authorize=self._authorize), transports=self._transports
+        )
         self._app = app
         app.extensions["live"] = self
         app.before_serving(partial(endpoints.hub.open, anew=True))
@@ -84,7 +87,7 @@ class Live:
         setting `mount` is for Quart.
         """
         if self._endpoints is None:
-            self._endpoints = Endpoints(Hub(options_from(self._settings)), transports=self._transports)
+            self._endpoints = Endpoints(Hub(options_from(self._settings), authorize=self._authorize), transports=self._transports)
         return self._endpoints
 
     @property
@@ -127,9 +130,21 @@ class Live:
         run = partial(serve, front=self.front if front else None)
         asyncio.run(serve_at(place, run, self._app, config, self.hub, lambda: _say(f"serving {told}")))
 
-    async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
+    def authorize(self, function: Authorize) -> Authorize:
+        """Decorate a function that says whether `who` may do this (`publish` or `subscribe`) with that channel; see `Hub`.
+
+        @live.authorize
+        def may(who, action, channel):
+            return not channel.startswith("staff.")
+        """
+        self._authorize = function
+        if self._endpoints is not None:
+            self._endpoints.hub.authorize = function
+        return function
+
+    async def publish(self, channel: str, data: Any, *, key: str | None = None, about: str | None = None) -> str:
         """Publish `data` (anything that JSON can say) to `channel` and return the event's id; see `Hub.publish`."""
-        return await self.hub.publish(channel, data, key=key)
+        return await self.hub.publish(channel, data, key=key, about=about)
 
     def room(self, channel: str) -> Room:
         """A channel and who is in it, under one name."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from .errors import NotEverywireError, Refusal
-from .items import Beat, Event, Hello, Item, Lost
+from .items import Beat, Event, Hello, Item, Lost, Skipped
 from .position import Position, parse
 
 
@@ -54,6 +54,9 @@ class Reading:
                 raise NotEverywireError("our position got lost on the way to the server")
             case Lost():
                 return self._lose(item)
+            case Skipped():  # another wire may have brought all of it, or be in another life of the log already
+                through = _place(item.through)
+                return item if self._same_life(through) and not self._passed(through) else None
         return item
 
     def _same_life(self, place: Position) -> bool:

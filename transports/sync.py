@@ -93,9 +93,9 @@ class Stream:
         except StopAsyncIteration:
             raise StopIteration from None
 
-    def publish(self, channel: str, data: Any, *, key: str | None = None, timeout: float = 30.0) -> str:
+    def publish(self, channel: str, data: Any, *, key: str | None = None, about: str | None = None, timeout: float = 30.0) -> str:
         """See `transports.client.Stream.publish`."""
-        return self._run(self._stream.publish(channel, data, key=key, timeout=timeout))
+        return self._run(self._stream.publish(channel, data, key=key, about=about, timeout=timeout))
 
     @contextmanager
     def present(self, channel: str, *, as_: str, data: Any = None) -> Iterator[None]:

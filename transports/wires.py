@@ -15,6 +15,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
@@ -75,6 +76,7 @@ class Target(NamedTuple):
     renew: Callable[[], bool]  # forgets the token; whether there may be another
     channels: Sequence[str]
     tap: Tap
+    policies: Mapping[str, str] = MappingProxyType({})  # `latest` and `lag`, as they stand in a URL
 
 
 class _SaidError(EOFError):
@@ -434,7 +436,7 @@ async def get(
 def _question(target: Target, since: str | None, query: Mapping[str, str]) -> dict[str, str]:
     """What is to be read. All that matters is in the URL, because headers get lost on the way."""
     place = {"since": since} if since else {}
-    return {"channels": ",".join(target.channels), **place, **query}
+    return {"channels": ",".join(target.channels), **target.policies, **place, **query}
 
 
 async def _url(target: Target, path: str, query: Mapping[str, str]) -> URL:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from transports.items import Beat, Bye, Event, Hello, Lost, Reply, decode_batch
+from transports.items import Beat, Bye, Event, Hello, Lost, Reply, Skipped, decode_batch
 
 
 class Stamp(msgspec.Struct, gc=False):
@@ -31,7 +31,7 @@ class Arrived(msgspec.Struct, tag_field="type", tag="event", gc=False):
     data: msgspec.Raw
 
 
-Item: TypeAlias = Arrived | Hello | Beat | Lost | Reply | Bye
+Item: TypeAlias = Arrived | Hello | Beat | Lost | Skipped | Reply | Bye
 
 _decoder: msgspec.json.Decoder[list[Item] | Item] = msgspec.json.Decoder(list[Item] | Item)
 _stamp = msgspec.json.Decoder(Stamp)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from transports.items import Encoded, encode_event
 from transports.log import Log
+from transports.subscriptions import Selection
 
 CHANNELS = ("a", "b", "c")
 LIMIT = 1 << 20
@@ -21,25 +22,25 @@ def offsets(events) -> list[int]:
 def test_an_event_is_read_by_all_who_stand_before_it_and_by_nobody_else() -> None:
     log = Log("e")
     append(log, 5)
-    assert offsets(log.after(4, ("a",), LIMIT).events) == [5]
-    assert offsets(log.after(0, ("a",), LIMIT).events) == [5]
-    assert offsets(log.after(5, ("a",), LIMIT).events) == []
-    assert offsets(log.after(0, ("b",), LIMIT).events) == []
+    assert offsets(log.after(4, Selection(("a",)), LIMIT).events) == [5]
+    assert offsets(log.after(0, Selection(("a",)), LIMIT).events) == [5]
+    assert offsets(log.after(5, Selection(("a",)), LIMIT).events) == []
+    assert offsets(log.after(0, Selection(("b",)), LIMIT).events) == []
 
 
 def test_a_quiet_reader_moves_on_to_the_head() -> None:
     log = Log("e")
     append(log, 7, "b")
-    assert log.after(0, ("a",), LIMIT).offset == 7
+    assert log.after(0, Selection(("a",)), LIMIT).offset == 7
 
 
 def test_readers_at_the_same_place_share_one_slice_until_the_log_changes() -> None:
     log = Log("e")
     append(log, 1)
-    first = log.after(0, ("a",), LIMIT)
-    assert log.after(0, ("a",), LIMIT) is first
+    first = log.after(0, Selection(("a",)), LIMIT)
+    assert log.after(0, Selection(("a",)), LIMIT) is first
     append(log, 2)
-    assert offsets(log.after(0, ("a",), LIMIT).events) == [1, 2]
+    assert offsets(log.after(0, Selection(("a",)), LIMIT).events) == [1, 2]
 
 
 def test_readers_all_over_a_quiet_log_do_not_fill_the_memory() -> None:
@@ -47,7 +48,7 @@ def test_readers_all_over_a_quiet_log_do_not_fill_the_memory() -> None:
     for offset in range(1, 1001):
         append(log, offset)
     for offset in range(1000):
-        log.after(offset, ("a",), LIMIT)
+        log.after(offset, Selection(("a",)), LIMIT)
     assert len(log._slices) <= 64
 
 
@@ -56,7 +57,7 @@ def test_age_lets_go_of_what_is_older_and_of_nothing_else() -> None:
     for offset, at in [(1, 0.0), (2, 5.0), (3, 6.0)]:
         append(log, offset, at=at)
     log.evict(now=15.5)
-    found = log.after(0, ("a",), LIMIT)
+    found = log.after(0, Selection(("a",)), LIMIT)
     assert offsets(found.events) == [3]
     assert found.gaps == [("a", 0, 2)]
 
@@ -65,15 +66,15 @@ def test_what_was_told_is_not_told_again() -> None:
     log = Log("e", count=1)
     for offset in range(1, 6):
         append(log, offset)
-    assert log.gaps(0, ("a",), {"a": 3}) == [("a", 3, 4)]
-    assert log.gaps(0, ("a",), {"a": 4}) == []
+    assert log.gaps(0, Selection(("a",)), {"a": 3}) == [("a", 3, 4)]
+    assert log.gaps(0, Selection(("a",)), {"a": 4}) == []
 
 
 def test_a_single_event_over_the_limit_still_comes() -> None:
     log = Log("e")
     append(log, 1, data=b'"' + b"x" * 1000 + b'"')
     append(log, 2)
-    assert offsets(log.after(0, ("a",), 10).events) == [1]
+    assert offsets(log.after(0, Selection(("a",)), 10).events) == [1]
 
 
 def test_memory_is_bounded_by_count_however_much_is_appended() -> None:
@@ -89,12 +90,12 @@ def test_size_lets_go_of_the_oldest_but_never_of_the_newest() -> None:
     log = Log("e", size=300)
     for offset in range(1, 4):
         append(log, offset, data=b'"' + b"x" * 100 + b'"')
-    assert offsets(log.after(0, ("a",), LIMIT).events) == [3]
+    assert offsets(log.after(0, Selection(("a",)), LIMIT).events) == [3]
     append(log, 4, data=b'"' + b"x" * 1000 + b'"')
-    found = log.after(0, ("a",), LIMIT)
+    found = log.after(0, Selection(("a",)), LIMIT)
     assert (offsets(found.events), found.gaps) == ([4], [("a", 0, 3)])
     append(log, 5)
-    assert offsets(log.after(0, ("a",), LIMIT).events) == [5]
+    assert offsets(log.after(0, Selection(("a",)), LIMIT).events) == [5]
 
 
 def bounded(events: list[Encoded], count: int, size: int) -> set[int]:
@@ -135,7 +136,7 @@ def test_every_event_is_delivered_or_declared_lost_and_never_both(
         append(log, offset, channel, at, b"1" * length)
         everything.append(encode_event("e", offset, channel, at, b"1" * length))
         history.append((offset, channel))
-        assert log.after(offset - 1, (channel,), LIMIT).events.items, "the newest is kept, however large it is"
+        assert log.after(offset - 1, Selection((channel,)), LIMIT).events.items, "the newest is kept, however large it is"
     assert {event.offset for ring in log._rings.values() for event in ring.events[ring.start :]} == bounded(
         everything, count, size
     )
@@ -148,7 +149,7 @@ def test_every_event_is_delivered_or_declared_lost_and_never_both(
     told: dict[str, int] = {}
     place = since
     while place < log.head:
-        slice_ = log.after(place, channels, limit, told)
+        slice_ = log.after(place, Selection(channels), limit, told)
         assert slice_.offset > place
         assert len(slice_.events.items) <= 1 or sum(len(event.json) for event in slice_.events.items) <= limit
         got += offsets(slice_.events)

@@ -388,7 +388,7 @@ class Connection(asyncio.BufferedProtocol):
     def _serve(self, request: Request, head: Head, shared: Headers) -> None:
         if request.path == "commands":
             request.check_version()
-            self.exchange = commands = Commands(self, shared)
+            self.exchange = commands = Commands(self, shared, self.front.admission.who(request))
             commands.begin(head)
             return
         transport = self.front.transports[request.path]
@@ -419,7 +419,7 @@ class Connection(asyncio.BufferedProtocol):
         question, _, unique = query.rpartition("&_=")
         if not question or "&" in unique:
             question = query
-        batch = self.front.hub.recall(question)
+        batch = self.front.admission.recall(question)
         if batch is not None and self._keep:  # as it is for all who have what others have
             self.transport.write(again.whole.around(batch.framed(again.transport.frame)))
             self._heard = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Protocol
 
 from ..admission import Headers
@@ -123,11 +124,11 @@ class Opening(Ended):
 class Commands(Ended):
     """A POST: its body, then what its commands come to."""
 
-    __slots__ = ("_body", "_headers", "_task")
+    __slots__ = ("_body", "_headers", "_task", "_who")
 
-    def __init__(self, line: Connection, headers: Headers) -> None:
+    def __init__(self, line: Connection, headers: Headers, who: Hashable) -> None:
         super().__init__(line)
-        self._headers = headers
+        self._headers, self._who = headers, who
         self._body = bytearray()
         self._task: asyncio.Task[None] | None = None  # what executes them, once the body is there
 
@@ -164,7 +165,7 @@ class Commands(Ended):
 
     async def _answer(self) -> None:
         try:
-            replies, _ = await hear(bytes(self._body), self.line.front.hub)
+            replies, _ = await hear(bytes(self._body), self.line.front.hub, who=self._who)
         except Refusal as refusal:
             self.line.refuse(refusal, headers=self._headers)
         except Exception:

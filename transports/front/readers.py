@@ -211,7 +211,7 @@ class Talk(OnLine):
         try:
             while self._waiting and _has(frame := self._waiting[0], TEXT) and not self._closing:
                 del self._waiting[0]
-                replies, pinged = await hear(frame.payload.decode(), self.line.front.hub, self.own)
+                replies, pinged = await hear(frame.payload.decode(), self.line.front.hub, self.own, self.who)
                 self._pinged |= pinged
                 if replies and not self._closing:
                     self.line.write(ws_frame(self._transport.frame(replies)))
