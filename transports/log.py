@@ -303,7 +303,7 @@ class Log:
         here = str(Position(self.epoch, offset))
         for channel, policy in zip(selection.channels, selection.policies, strict=True):
             ring = self._rings.get(channel)
-            if ring is None or policy == EVERY:
+            if ring is None or policy == EVERY or max(ring.gone, ring.offsets[-1] if ring.offsets else 0) <= offset:
                 continue
             after = max(offset, told.get(channel, 0))
             if self._floor > after and _matched(selection.patterns, channel):
