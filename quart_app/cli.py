@@ -182,6 +182,38 @@ def tail(url: str, channel: tuple[str, ...], **wanted: Any) -> None:
 
 
 @cli.command()
+@click.argument("broker", envvar="EVERYWIRE_BROKER")
+@click.option(
+    "--over", default=10.0, show_default=True, type=click.FloatRange(0, 86_400), help="Seconds over which they go, at the least."
+)
+@click.option(
+    "--tolerance",
+    default=0.1,
+    show_default=True,
+    type=click.FloatRange(0, 1000),
+    help="Part of the average that one may have more.",
+)
+def rebalance(broker: str, over: float, tolerance: float) -> None:
+    """Have the processes that share BROKER, a URL, send their readers to each other until all have about as many.
+
+    Readers go without a gap, and streams only: a poll may land anywhere as it is.
+    """
+
+    def work() -> Any:
+        from transports import Options
+        from transports.brokers import broker_from
+        from transports.peers import rebalance
+
+        return rebalance(broker_from(Options(broker=broker)), over, tolerance)
+
+    shares = _run(work)
+    for share in shares:
+        click.echo(f"{share.name:40} {share.readers:8} readers" + (f", sends {share.goes} away" if share.goes else ""))
+    if not any(share.goes for share in shares):
+        click.echo("That is even enough.")
+
+
+@cli.command()
 @click.option("--upstream", help="The server: http://host:port, host:port or :port. A path is kept.")
 @click.option("--network", "names", default="open", show_default=True, help="A name of --list; more than one joined by +.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")

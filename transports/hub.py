@@ -40,6 +40,7 @@ from .subscriptions import (
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}", re.ASCII)
 CONTROL = "$"  # begins the channels that hubs publish to each other in: nobody else can name them
 _OURS = (CONTROL, PRESENCE)
+_PEERS = CHANNEL.removeprefix(CONTROL)
 _EVICT_EVERY = 1.0  # seconds; ages are told in minutes
 _log = logging.getLogger("transports")
 
@@ -88,8 +89,8 @@ class Hub:
         self._empty.set()
         self._departure: Departure | None = None  # readers are being sent to other processes, whoever comes still, too
         self._slots: Slots | None = None  # for those who are told that this is the end
-        self._peers = Peers(partial(self.control, CHANNEL), lambda: self._streams, self._send_away)
-        self.on_control(CHANNEL, self._hear)
+        self._peers = Peers(partial(self.control, _PEERS), lambda: self._streams, self._send_away)
+        self.on_control(_PEERS, self._hear)
         self._closing: Code | None = None
         self._closed = asyncio.Event()
         self._evict_at = 0.0

@@ -11,18 +11,18 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from .brokers import Record
-from .errors import EverywireError, Refusal
+from .brokers import Broker, Record
+from .errors import ConfigError, EverywireError, Refusal
 from .leaving import PROVE, excess
 
-CHANNEL: Final = "peers"  # of `Hub.control`
+CHANNEL: Final = "$peers"  # as `Hub.control` names it
 OVER: Final = 10.0  # seconds over which readers are spread who are sent to others, unless it takes longer
 TOLERANCE: Final = 0.1  # a tenth more than the average is as even as chance makes it
 _PATIENCE: Final = 1.0  # seconds to wait for answers; they come by the broker, within milliseconds
@@ -192,6 +192,44 @@ class Peers:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+class _Ear:
+    """Hears what processes say, and nothing else that a broker has."""
+
+    def __init__(self) -> None:
+        self.peers: Peers | None = None  # once what is kept from before has been handed over
+
+    def begin(self, epoch: str, gone: int = 0) -> None:
+        """See `Follower`."""
+
+    def forget(self, channel: str, through: int) -> None:
+        """See `Follower`."""
+
+    def take(self, records: Sequence[Record]) -> None:
+        """See `Follower`."""
+        for record in records:
+            if record.channel == CHANNEL and self.peers is not None:
+                self.peers.hear(record)
+
+
+async def rebalance(broker: Broker, over: float = OVER, tolerance: float = TOLERANCE) -> list[Share]:
+    """As `Hub.rebalance`, from a process that serves nobody. The broker is closed at the end.
+
+    Raises:
+        ConfigError: it is that of one process.
+        EverywireError: nobody answers, or is still busy with what was asked before.
+        Refusal: 4504, the broker cannot be reached.
+    """
+    if not broker.shared:
+        raise ConfigError("there is nothing to balance: a broker in memory lives in one process")
+    ear = _Ear()
+    await broker.tail(ear)
+    try:
+        ear.peers = Peers(lambda data: broker.publish(CHANNEL, data, None))
+        return await ear.peers.rebalance(over, tolerance)
+    finally:
+        await broker.close()
 
 
 def _shares(answers: dict[str, Here], tolerance: float) -> list[Share]:
