@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +126,24 @@ def test_channels_may_be_limited_and_vitals_still_come() -> None:
             assert server.wait(30) == 0
 
 
+def test_processes_that_share_a_broker_are_balanced(tmp_path: Path) -> None:
+    broker = f"sqlite:///{tmp_path}/events.db"
+    assert "no process answers" in run("rebalance", broker).stderr
+    with subprocess.Popen([*EVERYWIRE, "serve", "--port", "0", "--broker", broker], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = server.stdout.readline().split("stream at ")[1].split(",")[0]
+            with subprocess.Popen([*EVERYWIRE, "tail", url, "vitals"], stdout=subprocess.PIPE, text=True) as reader:
+                assert reader.stdout.readline()
+                done = run("rebalance", broker, "--over", "0")
+                reader.terminate()
+            assert done.returncode == 0, done.stderr
+            assert re.search(rf"^\S+:{server.pid}:\w+ +1 readers$", done.stdout, re.MULTILINE)
+            assert "even enough" in done.stdout
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(30) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -135,6 +155,8 @@ def test_channels_may_be_limited_and_vitals_still_come() -> None:
         (("tail", "http://127.0.0.1:1/live", "a", "--ca", __file__), "holds no certificate authority"),
         (("serve", "--certfile", __file__), "TLS needs both"),
         (("serve", "--workers", "2"), "broker"),
+        (("rebalance", "memory://"), "lives in one process"),
+        (("rebalance", "nonsense://"), "there is no broker"),
         (("serve", "--port", "1", "--host", "192.0.2.1"), "cannot listen on 192.0.2.1:1"),
     ],
 )
