@@ -448,6 +448,23 @@ async def test_who_closes_lets_nobody_wait(tmp_path: Path) -> None:
             await one.publish(b"no")
 
 
+async def test_who_waits_for_a_mute_redis_while_the_hub_closes_is_told(
+    tmp_path: Path, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "_CLOSE", 0.05)
+    async with redis_server(tmp_path) as server:
+        one = await worker(server.url)
+        server.pause()
+        asked = [asyncio.create_task(one.publish(b"1"))]
+        await until(lambda: one.broker._life._sent)
+        asked.append(asyncio.create_task(one.publish(b"2")))
+        await asyncio.sleep(0)
+        await one.broker.close()
+        answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 30)
+        assert [type(answer) for answer in answers] == [Refusal, Refusal]
+        server.go_on()
+
+
 # ----------------------------------------------------------------------------------------------------------- what Redis refuses
 
 
