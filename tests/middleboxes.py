@@ -15,7 +15,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,20 +59,21 @@ class Middlebox:
     proxy: bool = False  # a forward proxy
     user: str = ""  # `user:password`, to be let through
     tls: bool = False  # HTTPS at the edge, with HTTP/2
+    connections: int = 768  # of nginx; Debian's, of which each reader takes two
     site: str = ""  # the box at the other end of the way, if there is one
 
     def __str__(self) -> str:
         return self.name
 
     @asynccontextmanager
-    async def running(self, upstream: str) -> AsyncIterator[Way]:
-        """Run it in front of `upstream`, an `http://127.0.0.1:port`; gives the way through it.
+    async def running(self, upstream: str, *others: str) -> AsyncIterator[Way]:
+        """Run it in front of `upstream`, an `http://127.0.0.1:port`, and of others like it; gives the way through it.
 
         Skips the test where the program is not installed; in CI that is a failure.
         """
         executable = find(self.program)
         async with self._site(upstream) as (site, authority):
-            with self._installed(site) as place:
+            with self._installed(site, *others) as place:
                 async with _process(executable, PROGRAMS[self.program].command, place) as process:
                     await _accepts(process, place["dir"], int(place["tls"] if self.tls else place["port"]))
                     yield self._way(site, authority, place)
@@ -87,15 +88,16 @@ class Middlebox:
             yield way.url, way.ca
 
     @contextmanager
-    def _installed(self, upstream: str) -> Iterator[Place]:
+    def _installed(self, *upstreams: str) -> Iterator[Place]:
         """A directory with all that the program needs."""
         with tempfile.TemporaryDirectory(prefix=f"everywire-{self.name}-") as name:
             directory = Path(name)
             directory.chmod(0o777)  # some programs give up root for a user of their own
             place = {"dir": name, "port": str(free_port()), "tls": str(free_port()), "root": "" if _ROOT else "#"}
+            place["connections"] = str(self.connections)
             certificates(directory)
             (directory / "users").write_text(_USERS)
-            (directory / "config").write_text(self._text(upstream, place))
+            (directory / "config").write_text(self._text(upstreams, place))
             yield place
 
     def _way(self, upstream: str, authority: str | None, place: Place) -> Way:
@@ -105,11 +107,14 @@ class Middlebox:
             return Way(f"https://127.0.0.1:{place['tls']}", ca=f"{place['dir']}/authority.pem")
         return Way(f"http://127.0.0.1:{place['port']}")
 
-    def _text(self, upstream: str, place: Place) -> str:
+    def _text(self, upstreams: Sequence[str], place: Place) -> str:
         """The configuration as it is run."""
+        upstream, *others = upstreams
         text = self.config.read_text() if isinstance(self.config, Path) else self.config
         for there, here in _replacements(str(urlsplit(upstream).port), place).items():
             text = text.replace(there, here)
+        for number, other in enumerate(others, 8001):
+            text = text.replace(f"127.0.0.1:{number}", f"127.0.0.1:{urlsplit(other).port}")
         return PROGRAMS[self.program].frame % {"config": text, **place}
 
 
@@ -217,7 +222,7 @@ daemon off;
 worker_processes 1;
 pid %(dir)s/pid;
 error_log stderr;
-events { worker_connections 768; }
+events { worker_connections %(connections)s; }
 http {
     access_log off;
     client_body_temp_path %(dir)s/body;
@@ -472,3 +477,31 @@ _ALL = (
 )
 BOXES = {box.name: box for box in _ALL}
 """All of them, by name."""
+
+_SEVERAL = (
+    Middlebox(
+        name="nginx-several",
+        program="nginx",
+        config=DEPLOY / "nginx-several.conf",
+        story="nginx in front of three servers, in turns",
+        wins="websocket",
+        connections=8192,
+    ),
+    Middlebox(
+        name="haproxy-several",
+        program="haproxy",
+        config=DEPLOY / "haproxy-several.cfg",
+        story="HAProxy in front of three servers, which it asks for their health",
+        wins="websocket",
+    ),
+    Middlebox(
+        name="caddy-several",
+        program="caddy",
+        config=DEPLOY / "Caddyfile-several",
+        story="Caddy in front of three servers, which it asks for their health",
+        wins="websocket",
+        tls=True,
+    ),
+)
+SEVERAL = {box.name: box for box in _SEVERAL}
+"""Those in front of three servers that share a broker."""
