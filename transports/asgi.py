@@ -49,7 +49,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 _Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[None]]
 
 # The browser client, the parts that it loads, and what goes beside it.
-_SCRIPTS = ("client.js", "cut.js", "outbox.js", "oneway.js", "presence.js", "tabs.js")
+_SCRIPTS = ("client.js", "outbox.js", "oneway.js", "presence.js", "tabs.js")
 _log = logging.getLogger("transports")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -215,6 +217,36 @@ async def test_a_page_that_was_put_to_sleep_goes_on_when_it_is_back(browser: Bro
         await page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
         await published(served, [page], range(10, 15))
         assert await got(page) == list(range(15))
+
+
+@pytest.mark.parametrize(("how", "transport"), [({}, "websocket"), ({"ws": "refuse"}, "sse")])
+async def test_a_page_stays_open_while_its_server_goes(
+    browser: Browser, tmp_path: Path, how: dict[str, str], transport: str
+) -> None:
+    async with Served(how, {"broker": f"sqlite:///{tmp_path}/log.db"}).up() as served:
+        page = await opened(browser, served)
+        await on(page, transport)
+        await published(served, [page], range(10))
+        await page.evaluate("globalThis.states = []; live.on('state', ({ state }) => states.push(state)); 0")
+        other = Hub(served.hub.options)
+        await other.open()
+        publishing = asyncio.create_task(_steadily(other, page, range(10, 40)))
+        served.network.app = Endpoints(other)
+        await served.hub.drain()
+        assert other.readers == 1
+        await publishing
+        await holds(page, "got.at(-1) === 39")
+        assert await got(page) == list(range(40))
+        assert await page.evaluate("[...new Set(states)]") == ["open"]
+        assert await page.evaluate("live.evidence.attempts.some(({ why, verdict }) => why === 'move' && verdict === 'ok')")
+        await other.close()
+
+
+async def _steadily(hub: Hub, page: Page, numbers: range) -> None:
+    """Publish, not far ahead of what has come."""
+    for n in numbers:
+        await hub.publish("a", n)
+        await holds(page, "(n) => got.at(-1) > n - 5", n)
 
 
 async def test_without_a_network_it_says_so_and_goes_on_when_it_is_back(browser: Browser) -> None:

@@ -15,7 +15,7 @@ import { deflateRawSync } from "node:zlib";
 import { minify } from "terser";
 
 const STATIC = new URL("../../transports/static/", import.meta.url);
-const MODULES = ["client", "cut", "outbox", "oneway", "presence", "tabs"];
+const MODULES = ["client", "outbox", "oneway", "presence", "tabs"];
 const TRIES = 300; // for each variable
 
 // Properties of objects that never leave these modules, nor go up or down a wire: their names are shortened, alike in all of them.

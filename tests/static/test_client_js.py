@@ -22,7 +22,7 @@ from transports.negotiator import step
 
 HERE = Path(__file__).parent
 STATIC = HERE.parents[1] / "transports" / "static"
-NAMES = ("client", "cut", "outbox", "oneway", "presence", "tabs")
+NAMES = ("client", "outbox", "oneway", "presence", "tabs")
 TOOLS = HERE / "node_modules"  # what minify.js needs; see the Makefile
 TESTS = sorted(HERE.glob("*.test.js"))
 NODE = Path(sys.executable).with_name("node")

@@ -1,4 +1,4 @@
-"""The browser client through the end of a server, while another one serves the same log: complete, in order, once, and open all the time."""
+"""The browser client at the end of a server, while another one serves the same log: all of it, once, and open all the time."""
 
 from __future__ import annotations
 

@@ -477,7 +477,7 @@ async def test_what_clients_tried_is_counted_once_a_wire() -> None:
 
 async def test_the_browser_client_and_its_parts_are_served(http: aiohttp.ClientSession) -> None:
     async with live() as (_, url):
-        for name in ("client.js", "cut.js", "outbox.js", "oneway.js", "presence.js", "tabs.js"):
+        for name in ("client.js", "outbox.js", "oneway.js", "presence.js", "tabs.js"):
             async with http.get(f"{url}/{name}") as response:
                 assert response.content_type == "text/javascript"
                 assert await response.read() == asgi.served(name)

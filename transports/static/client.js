@@ -1113,9 +1113,6 @@ export function connect(mount, options = {}) {
 
   // ---- what the page has of it
 
-  /** What is done by a part of its own: `run(lent, …)`. */
-  const part = (name) => async (...given) => (await load(name, closed)).run(lent, ...given);
-
   const live = {
     get state() { return state.state; },
     get transport() { return inCharge; },
@@ -1173,7 +1170,10 @@ export function connect(mount, options = {}) {
       tell("prefer", { rung });
     },
 
-    cut(seconds) { part("cut")(seconds).catch(() => {}); },
+    /** For demonstrations: lets every wire drop without a word, as a broken network would, and stays away for `seconds`. */
+    cut(retry = 0) {
+      for (const wire of wires.values()) over(wire, new LiveError({ code: 1, name: "cut", reason: "the wire was cut", retry }));
+    },
 
     close() {
       if (closed.aborted) return;
@@ -1188,7 +1188,7 @@ export function connect(mount, options = {}) {
     posting = true;
     for (let pause = 0; letters.size; )
       try {
-        await part("outbox")();
+        await (await load("outbox", closed)).run(lent);
       } catch (error) {
         for (const letter of letters) letter.error = error;
         say("error", error);
@@ -1199,7 +1199,7 @@ export function connect(mount, options = {}) {
 
   // What the parts work with.
   const lent = {
-    letters, live, options, closed, wires, clock, within, sleep, request, known, said, foreign, broken, tell, over, handle, passed,
+    letters, live, options, closed, wires, clock, within, sleep, request, known, said, foreign, broken, tell, handle, passed,
     machine: () => state,
   };
 
