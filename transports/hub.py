@@ -313,8 +313,8 @@ class Hub:
         where there are no others, not at all. Then `close`.
         """
         if self._broker.shared and self.opened and self._closing is None and self._departure is None:
-            others = await self._peers.leave()
-            if others and self.readers and self.options.stays and self._closing is None:
+            others = await self._peers.leave(ask=bool(self.readers and self.options.stays))
+            if others and self._closing is None:
                 options, now = self.options, asyncio.get_running_loop().time()
                 leaving = self._departure = Departure(
                     Code.DRAINING, self._streams, options.reconnects, now=now, most=options.stays, luck=random.random()

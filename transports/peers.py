@@ -132,8 +132,8 @@ class Peers:
         if own is not None and own.goes and not self._left:
             self._send_away(own.goes, ask.over or 0.0)
 
-    async def leave(self) -> bool:
-        """Tell the others that this one leaves; whether any of them is there to take its readers.
+    async def leave(self, ask: bool = True) -> bool:
+        """Tell the others that this one leaves; whether any of them is there to take its readers, unless nobody wants to know.
 
         When the broker cannot be reached nobody can be asked: as it is one that can be shared, there are others.
         """
@@ -143,9 +143,11 @@ class Peers:
         try:
             async with asyncio.timeout(self._patience):
                 await self._publish(msgspec.json.encode(Gone(self.name)))
+                if not ask:
+                    return False
                 await self._publish(msgspec.json.encode(Ask(id_)))
         except (Refusal, TimeoutError):
-            return True
+            return ask
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
                 while not answers:

@@ -75,6 +75,14 @@ async def test_who_cannot_ask_takes_it_that_there_are_others(channel: Channel, d
     assert await peers.leave()
 
 
+async def test_who_has_nobody_to_send_away_tells_and_does_not_wait(channel: Channel) -> None:
+    one, two = channel.join(lambda: 1), channel.join(lambda: 0)
+    assert await one.leave()
+    two._patience = 600.0
+    assert not await two.leave(ask=False)
+    await asyncio.wait_for(one.nobody.wait(), 10)
+
+
 async def test_who_has_left_can_come_again(channel: Channel) -> None:
     one, two = channel.join(lambda: 1), channel.join(lambda: 2)
     assert await one.leave()
