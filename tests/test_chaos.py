@@ -49,4 +49,3 @@ async def test_workers_are_killed_and_redis_is_restarted(tmp_path: Path) -> None
 
 async def test_every_host_is_restarted_under_load(tmp_path: Path) -> None:
     check(await played(tmp_path, 15, READERS, ["restarts"]), 3_000)
-
