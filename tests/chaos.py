@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import random
 import signal
@@ -33,10 +34,11 @@ class Tally:
     def __init__(self, transport: Transport, total: int) -> None:
         self.transport = transport
         self.seen = bytearray(total)
-        self.count = self.doubled = self.disordered = self.opened = 0
+        self.count = self.doubled = self.disordered = 0
         self.lost: list[str] = []
         self.late = 0.0  # seconds, the longest from the server's taking of an event to its coming
-        self.over = 0  # events later than a second
+        self.silence = 0.0  # seconds, the longest between two moments at which something came
+        self._came = 0.0
         self._last = ("", 0)
 
     def take(self, number: int, place: str, at: float) -> None:
@@ -48,9 +50,11 @@ class Tally:
         self.doubled += self.seen[number]
         self.count += not self.seen[number]
         self.seen[number] = 1
-        late = time.time() - at
-        self.late = max(self.late, late)
-        self.over += late > 1.0
+        now = time.time()
+        self.late = max(self.late, now - at)
+        if self._came:
+            self.silence = max(self.silence, now - self._came)
+        self._came = now
 
     def lose(self, lost: Lost) -> None:
         """A loss that was told."""
@@ -64,7 +68,6 @@ async def read_lightly(tally: Tally, http: aiohttp.ClientSession, url: str, sinc
     while True:
         where = f"{url}/{transport.path}?channels=a&since={place}"
         reader = transport.reader()
-        tally.opened += transport.many
         try:
             if transport.commands_up:
                 async with http.ws_connect(where, timeout=aiohttp.ClientWSTimeout(ws_close=1.0)) as ws:
@@ -154,7 +157,10 @@ class Outcome(msgspec.Struct):
     told: list[str]  # losses that were told
     unfinished: int  # readers that had not got everything at the end
     tries: int  # requests of the publisher
-    opened: int  # connections of light readers on WebSocket and Server-Sent Events
+    silence_p50: float  # of each reader's longest, between two moments at which events came
+    silence_p99: float
+    silence_most: float
+    crowd: int  # the most WebSockets and streams of Server-Sent Events that were opened in one second, after the first of all
     late_p50: float  # of each reader's latest event, from its being taken by the broker
     late_p99: float
     late_most: float
@@ -191,7 +197,8 @@ class Crowd:
         """Whether everybody has got everything."""
         return all(tally.count == self.total for tally in self.tallies)
 
-    def outcome(self, publisher: Publisher, kills: int, finished: float) -> Outcome:
+    def outcome(self, publisher: Publisher, kills: int, finished: float, opened: list[float]) -> Outcome:
+        silences = sorted(tally.silence for tally in self.tallies)
         latest = sorted(tally.late for tally in self.tallies)
         return Outcome(
             readers=len(self.tallies),
@@ -203,12 +210,30 @@ class Crowd:
             told=[each for tally in self.tallies for each in tally.lost],
             unfinished=sum(tally.count < self.total for tally in self.tallies),
             tries=publisher.tries,
-            opened=sum(tally.opened for tally in self.tallies),
-            late_p50=latest[len(latest) // 2],
-            late_p99=latest[int(len(latest) * 0.99)],
+            silence_p50=_part(silences, 0.5),
+            silence_p99=_part(silences, 0.99),
+            silence_most=silences[-1],
+            crowd=crowd(opened),
+            late_p50=_part(latest, 0.5),
+            late_p99=_part(latest, 0.99),
             late_most=latest[-1],
             finished=finished,
         )
+
+
+def _part(values: list[float], part: float) -> float:
+    """The value that this part of sorted `values` does not exceed."""
+    return values[max(0, math.ceil(len(values) * part) - 1)]
+
+
+def crowd(times: list[float]) -> int:
+    """How many at the most lie within one second; `times` are sorted."""
+    first, most = 0, 0
+    for place, when in enumerate(times):
+        while times[first] <= when - 1.0:
+            first += 1
+        most = max(most, place - first + 1)
+    return most
 
 
 class Disturbance:
@@ -273,10 +298,13 @@ async def play(
     async with aiohttp.ClientSession(connector=connector) as http:
         async with http.get(f"{url}/poll?channels=a") as response:
             since = (await response.json(content_type=None))[0]["id"]
+        began = time.time()
         crowd, publisher = Crowd(url, readers, real, total), Publisher(url, rate, total)
         reading = asyncio.create_task(crowd.read(http, since))
         publishing = asyncio.create_task(publisher.run(http))
         try:
+            await until(lambda: all(tally.count for tally in crowd.tallies), limit)  # all read, and what comes now are events
+            began = time.time()
             for each in disturbances:
                 await each.run(three)
             await publishing
@@ -290,4 +318,6 @@ async def play(
             reading.cancel()
             with suppress(asyncio.CancelledError):
                 await reading
-    return crowd.outcome(publisher, sum(each.kills for each in disturbances), finished)
+    lines = [line.split() for host in three for line in host.opened.read_text().splitlines()]
+    opened = sorted(float(when) for when, transport in lines if transport != "longpoll" and float(when) > began)
+    return crowd.outcome(publisher, sum(each.kills for each in disturbances), finished, opened)

@@ -1,14 +1,16 @@
 """Hosts: servers with a broker that they share, each a parent with workers, as they would stand on machines of their own.
 
-python tests/hosts.py PORT BROKER WORKERS      is one of them
+python tests/hosts.py PORT BROKER WORKERS OPENED      is one of them
 async with hosts(broker, 3) as three: ...      starts several
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -21,6 +23,7 @@ from tests.ports import free_port  # noqa: E402
 from transports.testing import until  # noqa: E402
 
 KEPT = 50_000  # events: all that a run publishes
+COALESCE = 0.05  # seconds: hundreds of readers of hundreds of events a second, beside their servers on two cores
 
 
 class Host:
@@ -28,12 +31,13 @@ class Host:
 
     def __init__(self, broker: str, log: Path, workers: int = 1) -> None:
         self.broker, self.workers, self.port, self._log = broker, workers, free_port(), log
+        self.opened = log.with_suffix(".opened")  # when which transport was opened, a line for each
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Begin, and wait until all workers serve. Raises: AssertionError, they do not, with what was said."""
-        command = [sys.executable, __file__, str(self.port), self.broker, str(self.workers)]
+        command = [sys.executable, __file__, str(self.port), self.broker, str(self.workers), str(self.opened)]
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command,
@@ -90,13 +94,23 @@ async def hosts(broker: str, count: int, directory: Path, workers: int = 1) -> A
                 await each.process.wait()
 
 
-def main(port: str, broker: str, workers: str) -> None:
+def main(port: str, broker: str, workers: str, opened: str) -> None:
     from quart import Quart
 
+    from transports.counts import Counts
     from transports.quart import Live
 
+    class Noted(Counts):
+        """Also writes down when."""
+
+        def opened(self, transport: str, why: str, tried: str) -> None:
+            super().opened(transport, why, tried)
+            os.write(lines, f"{time.time()} {transport}\n".encode())
+
+    lines = os.open(opened, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     app = Quart(__name__)
-    live = Live(app, channels=["a"], broker=broker, history_count=KEPT, history_bytes=64 << 20)
+    live = Live(app, channels=["a"], broker=broker, history_count=KEPT, history_bytes=64 << 20, coalesce=COALESCE)
+    live.hub.counts = Noted()
     live.run(port=int(port), workers=int(workers))
 
 

@@ -33,7 +33,8 @@ async def run(name: str, readers: int, seconds: int) -> Outcome:
             SEVERAL["nginx-several"].running(*[each.url for each in three]) as way,
         ):
             disturbances = [Kills(2.0, seconds // 2, seed=1), Again(redis)] if name == "killed" else [Restarts()]
-            amounts = {"readers": readers, "real": readers // 5, "rate": 200, "seconds": seconds, "limit": 60.0}
+            real, rate = (readers // 5, 200) if name == "killed" else (readers, 50)  # who moves in time is our client
+            amounts = {"readers": readers, "real": real, "rate": rate, "seconds": seconds, "limit": 60.0}
             return await play(f"{way.url}/live", three, disturbances, **amounts)
 
 
