@@ -145,6 +145,15 @@ class Batch:
         return made
 
 
+class _Plain(msgspec.Struct, tag_field="type", tag="event", gc=False):
+    """An event that is about nothing, as it is written: without a look at what could be left out."""
+
+    id: str
+    channel: str
+    at: float
+    data: msgspec.Raw
+
+
 class _Kind(msgspec.Struct):
     type: str
 
@@ -164,8 +173,8 @@ def encode(item: Hello | Beat | Lost | Skipped | Reply | Bye) -> Encoded:
 
 def encode_event(epoch: str, offset: int, channel: str, at: float, data: bytes, about: str | None = None) -> Encoded:
     """An event, ready to be kept and sent; `data` is its JSON."""
-    position = f"{epoch}.{offset}"
-    event = Event(position, channel, at, msgspec.Raw(data), about)
+    position, raw = f"{epoch}.{offset}", msgspec.Raw(data)
+    event = _Plain(position, channel, at, raw) if about is None else Event(position, channel, at, raw, about)
     return Encoded("event", position, _encoder.encode(event), offset, channel, at, about)
 
 

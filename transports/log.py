@@ -146,7 +146,7 @@ class Log:
         self.appeared: Callable[[str], object] | None = None  # called with a channel that was not known, before its first event
         self._floor = 0  # nothing through it is kept, of any channel
         self._rings: dict[str, _Ring] = {}
-        self._slices: dict[tuple[int, Selection, int], Slice] = {}  # handed out since the last change
+        self._slices: dict[tuple[int, tuple[str, ...] | Selection, int], Slice] = {}  # handed out since the last change
         self._answers: dict[str, Batch] = {}  # of those slices, by the question
 
     def __len__(self) -> int:
@@ -223,12 +223,12 @@ class Log:
         """What a reader at `offset` has missed for good. `told`: per channel or pattern, through which offset it knows of that
         already.
         """
-        found = []
+        found, rings, policies = [], self._rings, selection.policies
         for index, channel in enumerate(selection.channels):
-            ring = self._rings.get(channel)
-            after = max(offset, told.get(channel, 0))
+            ring = rings.get(channel)
+            after = max(offset, told.get(channel, 0)) if told else offset
             gone = self._floor if ring is None else ring.gone
-            if gone > after and (ring is None or not selection.policies or ring.missed(after, selection.policies[index])):
+            if gone > after and (ring is None or not policies or ring.missed(after, policies[index])):
                 found.append(Gap(channel, after, gone))
         if self._floor > offset and selection.patterns:
             found = self._unknown(found, offset, selection.patterns, told)
@@ -256,7 +256,8 @@ class Log:
         """
         if offset >= self.head:
             return Slice((), _NO_EVENTS, offset)
-        key = (offset, selection, limit)
+        plain = not selection.patterns and not selection.policies
+        key = (offset, selection.channels if plain else selection, limit)
         if told or (found := self._slices.get(key)) is None:
             found = self._read(offset, selection, limit, told)
             if not told:
