@@ -45,7 +45,9 @@ _EVICT_EVERY = 1.0  # seconds; ages are told in minutes
 _log = logging.getLogger("transports")
 
 Authorize: TypeAlias = Callable[[Hashable, str, str], bool]
-"""Whether `who` may do this (`publish` or `subscribe`) with that channel."""
+"""Whether `who` may do this (`publish`, `subscribe` or `present`) with that channel. Who is in a channel is for those who may
+subscribe to it: it is the channel that is asked about, never the one that tells who is there.
+"""
 
 _ABOUT = 128  # characters of what an event is about
 _KNOWN = 4096  # names, and lists of names, that were checked and need not be again,
@@ -290,7 +292,7 @@ class Hub:
         if self.authorize is None:
             return True
         try:
-            return bool(self.authorize(who, action, channel))
+            return bool(self.authorize(who, action, channel.removeprefix(PRESENCE)))
         except Exception as error:
             _log.exception("authorize failed")
             raise self._refusal(Code.INTERNAL) from error

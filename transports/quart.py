@@ -131,7 +131,8 @@ class Live:
         asyncio.run(serve_at(place, run, self._app, config, self.hub, lambda: _say(f"serving {told}")))
 
     def authorize(self, function: Authorize) -> Authorize:
-        """Decorate a function that says whether `who` may do this (`publish` or `subscribe`) with that channel; see `Hub`.
+        """Decorate a function that says whether `who` may do this (`publish`, `subscribe` or `present`) with that channel; see
+        `Hub`.
 
         @live.authorize
         def may(who, action, channel):

@@ -289,6 +289,25 @@ async def test_no_two_who_may_see_different_things_share_an_answer(guarded: tupl
         assert await waiting[1] == [5]
 
 
+async def test_who_is_in_a_channel_is_for_those_who_may_read_it(guarded: tuple[Hub, str]) -> None:
+    hub, url = guarded
+    hub.authorize = lambda who, action, channel: not channel.startswith("o.bob")
+    await hub.presence.present("o.bob", "bob")
+    await hub.presence.present("o.ann", "ann")
+    await until(lambda: "presence:o.ann" in hub.log and "presence:o.bob" in hub.log)
+    start = Position(hub.log.epoch, 0)
+    with pytest.raises(Refusal, match="4403"):
+        hub.feed(["presence:o.bob"])
+    with hub.feed(["presence:o.*"], start) as feed:
+        assert feed.selection.channels == ("presence:o.ann",)
+    async with aiohttp.ClientSession() as http:
+        for name, status in (("ann", 200), ("bob", 403)):
+            async with http.get(f"{url}/presence/o.{name}") as response:
+                assert response.status == status
+            async with http.get(f"{url}/poll?channels=presence:o.{name}&since={start}&wait=0") as response:
+                assert response.status == status
+
+
 async def test_what_may_not_be_published_is_not_on_any_way(guarded: tuple[Hub, str]) -> None:
     hub, url = guarded
     command = {"do": "publish", "channel": "o.bob", "data": 1}
