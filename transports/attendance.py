@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from .brokers import Record
+from .brokers import Record, check_text
 from .errors import Code, Refusal
 from .feed import Feed
 from .items import encode_data
@@ -30,6 +30,9 @@ _SPREAD: Final = 0.25  # and seconds more at the most, so that one process says 
 _TOGETHER: Final = 49_152  # bytes of leases, or of members, in one record
 _LEAST: Final = 1.0  # seconds; no lease is shorter, unless all are
 _LEASES: Final = 100  # of one member: tabs, devices, programs
+_NAME: Final = 128  # characters of who is there,
+_LEASE: Final = 64  # and of a lease
+_HELD: Final = 1024  # leases of this process among which it is not looked yet for those that have ended
 _WAIT: Final = 5.0  # seconds until who asks is told that it is not known
 LISTED: Final = 1000  # members that one answer lists at the most
 
@@ -49,6 +52,11 @@ class _Log(Protocol):
     epoch: str
     head: int
 
+    def __contains__(self, channel: str) -> bool: ...
+
+    @property
+    def channels(self) -> int: ...
+
 
 class _Hub(Protocol):
     """What attendance needs of a hub."""
@@ -63,6 +71,8 @@ class _Hub(Protocol):
     def check_open(self) -> None: ...
 
     async def open(self) -> None: ...
+
+    async def head(self) -> Position: ...
 
     def feed(self, channels: list[str], since: Position | None = None) -> Feed: ...
 
@@ -86,7 +96,9 @@ class Attendance:
         self._bell = asyncio.Event()  # something may be due
         self._sending = asyncio.Lock()
         self._leases: dict[tuple[str, str, str], Lease] = {}  # to be told to the others
-        self._held: dict[tuple[str, str, str], _Told] = {}  # those that were taken here
+        self._held: dict[tuple[str, str, str], _Told] = {}  # those that were taken here,
+        self._held_most = _HELD  # and how many there may be until those go that have ended
+        self._begun = asyncio.Event()  # set when the log begins anew
         self._renew_at: float | None = None  # times are those of the loop's clock
         self._untold: dict[Key, float] = {}  # -> when this process tells what is untold
         self._mine: set[Key] = set()  # what this process has begun to tell, and goes on telling
@@ -105,6 +117,7 @@ class Attendance:
         """The broker is about to hand over what it has, perhaps in another life of this hub, with another event loop."""
         self._presence = Presence("")
         self._ready, self._bell, self._sending = asyncio.Event(), asyncio.Event(), asyncio.Lock()
+        self._begun = asyncio.Event()
         for each in (self._untold, self._mine, self._leases, self._held, self._parts, self._behind):
             each.clear()
         self._renew_at = self._tick = self._ask_at = self._asked = None
@@ -114,6 +127,8 @@ class Attendance:
         if epoch != self._presence.epoch:
             self._presence = Presence(epoch, complete=not gone, keep=2 * self._hub.options.key_window)
             self._untold.clear()
+            self._begun.set()
+            self._begun = asyncio.Event()
             self._tell_again()
             if gone:
                 self._lack()
@@ -167,12 +182,13 @@ class Attendance:
             The seconds for which it was taken.
 
         Raises:
-            Refusal: 4404 unknown channel, or no room for another; 4413 too large, 4400 not JSON, 4429 too many members or
-                leases, 4503 draining, 4504 broker down.
+            Refusal: 4404 unknown channel, or no room for another; 4413 too large, 4400 not JSON, or no name, lease or number of
+                seconds; 4429 too many members or leases, 4503 draining, 4504 broker down.
         """
         options = self._hub.options
         self._hub.check(channel)
         self._hub.check(PREFIX + channel)
+        _check_words(name, lease, seconds)
         body = encode_data(data)
         if len(body) > options.presence_bytes:
             raise Refusal(Code.TOO_LARGE, f"{len(body)} bytes of data, a member may have {options.presence_bytes}")
@@ -194,6 +210,8 @@ class Attendance:
             self._held.pop(key, None)
         else:
             self._held[key] = _Told(self._leases[key], asyncio.get_running_loop().time() + length)
+            if len(self._held) > self._held_most:
+                self._let_go_of_ended()
         if not given_up and said == body and rest > options.presence_delay + 2 * _EVERY:  # it can wait for others
             if self._renew_at is None:
                 self._renew_at = asyncio.get_running_loop().time() + _EVERY
@@ -236,6 +254,11 @@ class Attendance:
         return Page(str(Position(log.epoch, log.head)), channel, len(told), listed, following)
 
     async def _come_to(self, since: Position) -> None:
+        while since.epoch != self._hub.log.epoch:
+            begun = self._begun
+            if (await self._hub.head()).epoch != since.epoch:
+                return  # it is of a life of the log that is over
+            await begun.wait()  # of one that others have begun, and of which this process is about to hear
         with self._hub.feed([], since) as feed:
             rung = asyncio.Event()
             feed.bell = rung.set
@@ -254,6 +277,9 @@ class Attendance:
             raise Refusal(Code.RATE_LIMITED, f"{options.presence_members} are in {channel!r} already, and that is the limit")
         if not presence.present(channel) and presence.channels >= options.channels_max:
             raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {presence.channels} with members")
+        log = self._hub.log
+        if PREFIX + channel not in log and log.channels >= options.channels_max:  # what is told of members is kept there
+            raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {log.channels}")
 
     # ---------------------------------------------------------------------------------------------------- what comes down
 
@@ -321,12 +347,17 @@ class Attendance:
 
     def _tell_again(self) -> None:
         """The broker has forgotten everything: what was taken here and has not ended is taken anew."""
+        self._let_go_of_ended()
         now = asyncio.get_running_loop().time()
-        self._held = {key: told for key, told in self._held.items() if told.until > now}
         for key, told in self._held.items():
             self._leases.setdefault(key, msgspec.structs.replace(told.lease, seconds=told.until - now, visit=0, at=0.0))
         if self._leases:
             self._renew_at = 0.0
+
+    def _let_go_of_ended(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._held = {key: told for key, told in self._held.items() if told.until > now}
+        self._held_most = max(_HELD, 2 * len(self._held))
 
     # ------------------------------------------------------------------------------------------------------ what goes out
 
@@ -437,3 +468,14 @@ class Attendance:
         task = asyncio.get_running_loop().create_task(done())
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
+
+
+def _check_words(name: str, lease: str, seconds: float | None) -> None:
+    """Raises: Refusal 4400. A command has been looked at already; programs say whatever they like."""
+    if not 1 <= len(name) <= _NAME:
+        raise Refusal(Code.BAD_COMMAND, f"a name of {len(name)} characters: 1 to {_NAME}")
+    if len(lease) > _LEASE:
+        raise Refusal(Code.BAD_COMMAND, f"a lease of {len(lease)} characters: {_LEASE} at the most")
+    if seconds is not None and not seconds >= 0:
+        raise Refusal(Code.BAD_COMMAND, f"for {seconds:g} seconds: a number from 0")
+    check_text(name, lease)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from .attendance import Attendance
-from .brokers import Broker, Record, broker_from
+from .brokers import Broker, Record, broker_from, check_text
 from .counts import Counts
 from .errors import Code, ConfigError, EverywireError, Refusal
 from .feed import Feed
@@ -155,14 +155,15 @@ class Hub:
             about: which of the channel's things it tells of, 1 to 128 characters: the latest is the latest of each.
 
         Raises:
-            Refusal: 4404 unknown channel, 4403 one that tells who is there, 4413 too large, 4400 not JSON or no `about`, 4503
-                draining, 4504 broker down.
+            Refusal: 4404 unknown channel, 4403 one that tells who is there, 4413 too large, 4400 not JSON, or no `about` or `key`,
+                4503 draining, 4504 broker down.
         """
         self.check(channel)
         if channel.startswith(PRESENCE):
             raise Refusal(Code.FORBIDDEN, f"what is told in {channel!r} follows from who is present; nobody else publishes there")
         if about is not None and not 1 <= len(about) <= _ABOUT:
             raise Refusal(Code.BAD_COMMAND, f"about has {len(about)} characters: 1 to {_ABOUT}")
+        check_text(key, about)
         body = encode_data(data)
         if len(body) > self.options.message_bytes:
             raise Refusal(Code.TOO_LARGE, f"{len(body)} bytes of data, the limit is {self.options.message_bytes}")
@@ -277,6 +278,10 @@ class Hub:
     async def tell(self, channel: str, data: bytes, key: str, about: str) -> int:
         """Publish what is told of who is there, once for each `key`. Raises: Refusal 4504."""
         return await self._broker.publish(channel, data, key, about)
+
+    async def head(self) -> Position:
+        """The highest offset that there is, which may not have come here yet. Raises: Refusal 4504."""
+        return await self._broker.head()
 
     async def control(self, name: str, data: bytes, key: str | None = None) -> int:
         """Publish JSON to the hubs of all processes, and not to their readers. Raises: Refusal 4504."""

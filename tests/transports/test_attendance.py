@@ -290,6 +290,49 @@ async def test_who_asks_with_a_position_waits_until_it_has_come_here(broker: Sha
     assert ([member.name for member in page.members], parse(page.id) >= place) == (["ann"], True)
 
 
+async def test_who_asks_with_a_position_of_a_log_that_has_begun_elsewhere_waits_for_it(broker: Shared, start: Callable) -> None:
+    first, second = await start(presence_lease=60), await start(presence_lease=60)
+    await first.presence.present("room", "ann")
+    await until(lambda: len(told(broker)) == 1)
+    broker.held.add(second)
+    broker.epoch, broker.records[:] = "two", []
+    broker.keys.clear()
+    first.begin("two")
+    await until(lambda: told(broker) == [("joined", "ann")])
+    place = Position("two", first.log.head)
+    asking = asyncio.create_task(second.presence.members("room", since=place))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not asking.done()
+    second.begin("two")
+    broker.catch_up(second)
+    page = await asking
+    assert ([member.visit for member in page.members], parse(page.id) >= place) == (["two.1"], True)
+    page = await second.presence.members("room", since=Position("one", 2))  # which is over: what is there is newer
+    assert parse(page.id) >= place
+
+
+async def test_leases_that_end_without_a_word_are_not_kept_for_ever(start: Callable) -> None:
+    hub = await start(presence_lease=0.01, presence_delay=0)
+    for number in range(3000):
+        await hub.presence.present("room", "ann", lease=str(number))
+        if number % 50 == 0:
+            await until(lambda: not hub.presence._presence.holds("room", "ann"))
+    assert len(hub.presence._held) <= 1100
+
+
+async def test_members_bring_up_no_more_channels_than_there_may_be(start: Callable) -> None:
+    hub = await start(channels=("*",), channels_max=3, presence_lease=0.01, presence_delay=0)
+    for number in range(3):
+        await hub.presence.present(f"c{number}", "ann")
+        await until(lambda number=number: f"presence:c{number}" in hub.log)
+    await until(lambda: not hub.presence._presence.channels)
+    with pytest.raises(Refusal, match="4404"):
+        await hub.presence.present("c3", "ann")
+    await hub.presence.present("c2", "ann")
+    assert hub.log.channels == 3
+
+
 async def test_pages(start: Callable) -> None:
     hub = await start(presence_lease=60)
     for name in "edcba":
@@ -314,6 +357,13 @@ async def test_what_is_refused(start: Callable) -> None:
         (presence.present("$presence", "ann"), 4404),
         (presence.present("room", "ann", data="x" * 1023), 4413),
         (presence.present("room", "ann", data=object()), 4400),
+        (presence.present("room", ""), 4400),
+        (presence.present("room", "a" * 129), 4400),
+        (presence.present("room", "\ud800"), 4400),
+        (presence.present("room", "ann", lease="\udfff"), 4400),
+        (presence.present("room", "ann", lease="a" * 65), 4400),
+        (presence.present("room", "ann", seconds=float("nan")), 4400),
+        (presence.present("room", "ann", seconds=-1), 4400),
         (presence.members("hall"), 4404),
         (hub.publish("presence:room", 1), 4403),
         (hub.publish("presence:hall", 1), 4404),

@@ -234,6 +234,14 @@ def test_a_window_ends_with_its_hub_and_not_in_another_life_on_another_loop() ->
         asyncio.run(one_life())
 
 
+@pytest.mark.parametrize("said", [{"key": "\ud800"}, {"about": "\udfff"}], ids=["key", "about"])
+async def test_half_a_character_is_refused(said: dict[str, str]) -> None:
+    hub = hub_of()
+    with pytest.raises(Refusal, match="4400"):
+        await hub.publish("a", 1, **said)
+    assert hub.log.head == 0
+
+
 async def test_without_a_window_every_event_rings() -> None:
     hub = hub_of()
     await hub.open()

@@ -1,7 +1,7 @@
 """Brokers: where offsets come from, and how events reach every worker process.
 
 A broker never knows the hub: it hands over to a `Follower`. `memory://` serves one process, `sqlite:///` those of one
-machine.
+machine, `redis://` many.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from ..errors import ConfigError
+from ..errors import Code, ConfigError, Refusal
 from ..options import Options
 from ..position import Position
 
@@ -78,6 +78,16 @@ class Broker(Protocol):
 
     async def close(self) -> None:
         """Stop handing over; called once in a life, by `Hub.close`."""
+
+
+def check_text(*texts: str | None) -> None:
+    """Raises: Refusal 4400, one of them cannot be written down in UTF-8."""
+    for text in texts:
+        if text and not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise Refusal(Code.BAD_COMMAND, "half a character cannot be written down") from error
 
 
 def broker_from(options: Options) -> Broker:

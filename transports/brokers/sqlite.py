@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 from ..errors import Code, ConfigError, Refusal
 from ..options import Options
 from ..position import Position
-from . import Follower
+from . import Follower, check_text
 from .database import Database, Entry, Forgotten, Keep, Step, busy
 
 _BRISK = 0.002  # seconds between two looks at what others wrote, while somebody writes (4 % of a core),
@@ -117,9 +117,7 @@ class SqliteBroker:
     async def publish(self, channel: str, data: bytes, key: str | None, about: str | None = None) -> int:
         """See `Broker.publish`."""
         self._open()
-        for text in (channel, key or "", about or ""):
-            if not text.isascii():
-                _check(text)
+        check_text(channel, key, about)
         future: asyncio.Future[int] = self._loop.create_future()
         if not self._turn:
             self._loop.call_soon(self._hand_in)
@@ -355,10 +353,3 @@ def path_of(url: str) -> Path:
             " and memory:// to keep nothing"
         )
     return Path(path)
-
-
-def _check(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise Refusal(Code.BAD_COMMAND, "half a character cannot be written down") from error
