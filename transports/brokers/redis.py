@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from ..errors import Code, ConfigError, MissingExtraError, Refusal
 from ..position import Position
-from . import Follower, Record
+from . import Follower, Record, check_text
 from .lua import JOIN, PUBLISH
 
 try:
@@ -80,13 +80,14 @@ class _Trouble(Exception):  # noqa: N818 - it may pass
         self.hopeless = hopeless
 
 
-def _trouble(error: BaseException) -> _Trouble:
-    """What an exception of the library means."""
+def _trouble(error: BaseException, secret: str = "") -> _Trouble:
+    """What an exception of the library means. `secret`: what it must not say; some servers repeat what they do not understand."""
     if isinstance(error, _Trouble):
         return error
     if isinstance(error, InvalidResponse):
         return _Trouble("whoever answers there is not a Redis", hopeless=True)
-    reason = f"{type(error).__name__}: {error}".rstrip(": ")
+    said = str(error).replace(secret, "…") if secret else str(error)
+    reason = f"{type(error).__name__}: {said}".rstrip(": ")
     if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
         return _Trouble(reason, hopeless=True)
     if isinstance(error.__context__, ssl.SSLCertVerificationError):
@@ -150,8 +151,9 @@ _OWN = {"name": "everywire", "replicas": "0", "restart": "prove"}
 class _Line:
     """One connection: commands go up in one write, answers come in their order. Once it is broken it is not used again."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, secret: str) -> None:
         self._connection = connection
+        self._secret = secret
 
     async def open(self) -> None:
         """Connect, and say who we are. Raises: _Trouble."""
@@ -185,7 +187,7 @@ class _Line:
             raise _Trouble(f"no answer within {patience:g} s") from None
         except (RedisError, OSError, _Trouble) as error:
             await self.close()
-            raise _trouble(error) from error
+            raise _trouble(error, self._secret) from (None if self._secret and self._secret in str(error) else error)
         except asyncio.CancelledError:
             await self.close()
             raise
@@ -271,6 +273,7 @@ class _Life:
 
     def __init__(self, up: _Line, down: _Line, server: _Server, replicas: int) -> None:
         self.up, self.down, self.server = up, down, server
+        self.head = 0  # the highest offset when it began
         self.over: asyncio.Future[_Trouble] = asyncio.get_running_loop().create_future()
         self._replicas = replicas
         self._waiting: list[tuple[_Command, asyncio.Future[Any]]] = []
@@ -409,7 +412,7 @@ class RedisBroker:
         self._follower, self._epoch = follower, ""
         try:
             life = await self._arrive()
-            while await self._take_more(life, None):
+            while self._offset < life.head and await self._take_more(life, None):  # what comes meanwhile is not waited for
                 pass
         except _Trouble as trouble:
             await self._leave()
@@ -422,6 +425,7 @@ class RedisBroker:
 
     async def publish(self, channel: str, data: bytes, key: str | None, about: str | None = None) -> int:
         """See `Broker.publish`."""
+        check_text(channel, key, about)
         life = self._there()
         epoch, names = self._epoch, self._names(self._epoch)
         told = (channel, data, "" if about is None else f"+{about}", "" if key is None else f"+{key}")
@@ -535,7 +539,8 @@ class RedisBroker:
             if (await _look(down)).run != server.run:
                 raise _Trouble("two connections ended at two servers")
             life = _Life(up, down, server, self._settings.replicas)
-            await self._begin(life, *await self._join(life))
+            epoch, life.head = await self._join(life)
+            await self._begin(life, epoch, life.head)
         except BaseException:
             for line in (up, down):
                 await line.close()
@@ -548,7 +553,8 @@ class RedisBroker:
         kind = said.pop("connection_class", Connection)
         if self._moved is not None:
             said |= {"host": self._moved[0] or said.get("host", "localhost"), "port": self._moved[1]}
-        return _Line(kind(**said, protocol=2, socket_timeout=None, socket_connect_timeout=_CONNECT, retry=Retry(NoBackoff(), 0)))
+        said |= {"protocol": 2, "socket_timeout": None, "socket_connect_timeout": _CONNECT, "retry": Retry(NoBackoff(), 0)}
+        return _Line(kind(**said), said.get("password") or "")
 
     async def _join(self, life: _Life) -> tuple[str, int]:
         """The epoch and its head."""
@@ -588,10 +594,20 @@ class RedisBroker:
         return bool(entries)
 
     def _hand_over(self, entries: Sequence[_Entry]) -> None:
+        if self._follower is None:
+            return
+        last, start = self._offset, 0
+        for place, entry in enumerate(entries):
+            if entry.before > last:  # trimmed; or, in the midst of others, deleted by hand
+                self._take(entries[start:place])
+                self._follower.begin(self._epoch, entry.before)
+                start = place
+            last = entry.record.offset
+        self._take(entries[start:])
+
+    def _take(self, entries: Sequence[_Entry]) -> None:
         if not entries or self._follower is None:
             return
-        if entries[0].before > self._offset:
-            self._follower.begin(self._epoch, entries[0].before)
         self._id, self._offset = entries[-1].id, entries[-1].record.offset
         if self._offset > self._seen:
             self._seen, self._entry = self._offset, self._id

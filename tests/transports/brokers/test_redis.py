@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -491,6 +492,20 @@ async def test_a_wrong_password_ends_the_start_and_is_not_shown(tmp_path: Path, 
         await one.broker.close()
 
 
+async def test_a_password_that_the_server_repeats_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(b"-ERR unknown command 'AUTH', with args beginning with: 'hushhush'\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        failed = await _fails(f"redis://:hushhush@127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        assert "unknown command 'AUTH'" in str(failed)
+        assert "hushhush" not in "".join(traceback.format_exception(failed)) + caplog.text
+
+
 async def test_who_is_no_redis_ends_the_start() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -649,6 +664,56 @@ def test_without_the_extra_the_line_that_installs_it_is_shown() -> None:
     code = "import sys; sys.modules['redis'] = None\nfrom transports import Hub, Options\nHub(Options(broker='redis://x'))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "pip install 'everywire[redis]'" in ran.stderr
+
+
+# --------------------------------------------------------------------------------------------------------------- what comes down
+
+
+async def test_a_start_does_not_wait_until_nobody_publishes(
+    tmp_path: Path, worker: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with redis_server(tmp_path) as server:
+        busy, late = await worker(server.url), Worker(server.url)
+        for number in range(300):
+            await busy.publish(b"%d" % number)
+        read = late.broker._read
+
+        async def read_while_others_publish(*asked: Any) -> Any:
+            await busy.publish(b"1")
+            return await read(*asked)
+
+        monkeypatch.setattr(late.broker, "_read", read_while_others_publish)
+        try:
+            async with asyncio.timeout(10):
+                await late.broker.tail(late.followed)
+            assert late.followed.through >= 300
+            await late.has(await busy.publish(b"2"))
+            assert not late.followed.lacks(busy.published[late.followed.epoch])
+        finally:
+            await late.broker.close()
+
+
+async def test_entries_that_somebody_deleted_are_told(tmp_path: Path, worker: Callable[..., Any]) -> None:
+    async with redis_server(tmp_path) as server:
+        one = await worker(server.url)
+        for number in range(10):
+            await one.publish(b"%d" % number)
+        log = f"everywire:{{everywire}}:log:{one.followed.epoch}"
+        ids = [entry[0] for entry in await server.ask("XRANGE", log, "-", "+")]
+        await server.ask("XDEL", log, ids[3], ids[7])
+        two = await worker(server.url)
+        assert not two.followed.lacks(one.published[one.followed.epoch])
+        assert two.followed.gone == 8
+        assert [record.offset for record in two.followed.records] == [1, 2, 3, 5, 6, 7, 9, 10]
+
+
+async def test_half_a_character_is_refused_alone(tmp_path: Path, worker: Callable[..., Any]) -> None:
+    async with redis_server(tmp_path) as server:
+        one = await worker(server.url)
+        half, whole = await asyncio.gather(
+            one.broker.publish("a", b"1", "\ud800"), one.broker.publish("a", b"2", None), return_exceptions=True
+        )
+        assert (half.code, whole) == (Code.BAD_COMMAND, 1)
 
 
 # -------------------------------------------------------------------------------------------------------------------- two workers
