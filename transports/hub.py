@@ -155,8 +155,8 @@ class Hub:
             about: which of the channel's things it tells of, 1 to 128 characters: the latest is the latest of each.
 
         Raises:
-            Refusal: 4404 unknown channel, 4403 one that tells who is there, 4413 too large, 4400 not JSON, or no `about` or `key`,
-                4503 draining, 4504 broker down.
+            Refusal: 4404 unknown channel, 4403 one that tells who is there, 4413 too large, 4400 not JSON, or no `about`
+                or `key`, 4503 draining, 4504 broker down.
         """
         self.check(channel)
         if channel.startswith(PRESENCE):
