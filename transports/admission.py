@@ -34,6 +34,7 @@ CLOSE_WAIT: Final = 2.0  # seconds for the other side to close a WebSocket that 
 FLUSH: Final = 5.0  # seconds for a client to take the last bytes of a connection that we close
 _SPOKEN: Final = str(VERSION)
 _DIGITS = 10
+_SHORT = 256  # characters of channels that are kept as they were read
 _BEAT_LEAST = 1.0  # seconds; a client may ask for no shorter beats
 
 
@@ -102,9 +103,15 @@ def parameters(query: str) -> dict[str, str]:
     return dict(reversed(parse_qsl(query, keep_blank_values=True)))
 
 
-@lru_cache(1024)  # most readers read what others read
 def _names(text: str) -> tuple[str, ...]:
+    return _usual(text) if len(text) <= _SHORT else _split(text)
+
+
+def _split(text: str) -> tuple[str, ...]:
     return tuple([name for name in text.split(",") if name])
+
+
+_usual = lru_cache(1024)(_split)  # most readers read what others read; what is longer must not fill the memory
 
 
 class Stream(NamedTuple):

@@ -121,8 +121,21 @@ def select(asked: Subscription, channels: Iterable[str]) -> Selection:
         return Selection(asked.names, (), _policies(asked, asked.names))
     named = [name for name in asked.names if not is_pattern(name)]
     plain = set(named)
-    named += [channel for channel in channels if channel not in plain and any(matches(each, channel) for each in patterns)]
+    anything, presence = _beginnings(patterns)
+    named += [
+        channel
+        for channel in channels
+        if channel.startswith(presence if channel.startswith(PRESENCE) else anything) and channel not in plain
+    ]
     return Selection(tuple(named), patterns, _policies(asked, named))
+
+
+def _beginnings(patterns: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """With what a channel begins that one of `patterns` takes in, and with what one that tells who is there: many are looked for
+    at once, as a hundred patterns may meet ten thousand channels.
+    """
+    anything = tuple([pattern[:-1] for pattern in patterns])
+    return anything, tuple([beginning for beginning in anything if beginning.startswith(PRESENCE)])
 
 
 def grow(asked: Subscription, chosen: Selection, channel: str) -> Selection:
@@ -140,13 +153,14 @@ def _policies(asked: Subscription, channels: Sequence[str]) -> tuple[Policy, ...
     if not asked.policies:
         return ()
     known, names = dict(asked.policies), frozenset(asked.names)
-    patterns = sorted(filter(is_pattern, names), key=len, reverse=True)
-    return tuple(
-        [
-            known.get(each if each in names else next(pattern for pattern in patterns if matches(pattern, each)), EVERY)
-            for each in channels
-        ]
-    )
+    lengths = sorted(
+        {len(name) - 1 for name in asked.names if is_pattern(name)}, reverse=True
+    )  # not pattern by pattern: see above
+
+    def longest(channel: str) -> str:
+        return next(each for length in lengths if (each := channel[:length] + "*") in names and matches(each, channel))
+
+    return tuple([known.get(each if each in names else longest(each), EVERY) for each in channels])
 
 
 class Patterns(Generic[_Reader]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from urllib.parse import parse_qsl
 
 import pytest
@@ -54,6 +55,20 @@ async def test_a_poll_gets_at_once_what_is_there_and_else_waits() -> None:
     waiting = admission.poll(LONGPOLL, asking(f"channels=a&since={epoch}.1&wait=7"))
     assert isinstance(waiting, Poll)
     assert (waiting.wait, waiting.feed.position, admission.hub.readers) == (7, f"{epoch}.1", 1)
+
+
+def test_long_lists_of_names_that_somebody_makes_up_fill_no_memory() -> None:
+    def many(number: int) -> tuple[str, ...]:
+        return asking("channels=" + ",".join(f"{number:x}{each:x}" for each in range(1000))).channels()
+
+    assert many(0)[:2] == ("00", "01")
+    tracemalloc.start()
+    try:
+        for number in range(64):
+            many(number)
+        assert tracemalloc.get_traced_memory()[0] < 500_000  # kept: 50 KB each
+    finally:
+        tracemalloc.stop()
 
 
 async def test_who_asks_the_same_in_ever_other_words_fills_no_memory() -> None:

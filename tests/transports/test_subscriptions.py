@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,6 +109,30 @@ def test_channels_that_come_up_one_by_one_come_to_the_same_as_all_at_once(channe
         if channel not in names and any(matches(each, channel) for each in found.patterns):
             found = grow(asked, found, channel)
     assert found == select(asked, channels)
+
+
+@given(st.data())
+def test_of_many_channels_those_that_a_pattern_takes_in_are_found_and_have_the_policy_of_the_longest(data: st.DataObject) -> None:
+    names = data.draw(st.lists(st.sampled_from(["*", "a*", "ab*", "pre*", "presence:*", "presence:a*", "ab"]), unique=True))
+    channels = data.draw(st.lists(st.sampled_from(["a", "ab", "abc", "b", "pre", "presence:a", "presence:b"]), unique=True))
+    lag = {name: number for number, name in enumerate(names, 1) if data.draw(st.booleans())}
+    found = select(asked := subscription(names, policies_of([], lag)), channels)
+    wanted = [each for each in names if not each.endswith("*")]
+    wanted += [each for each in channels if each not in names and any(matches(pattern, each) for pattern in found.patterns)]
+    assert [*found.channels] == wanted
+    for channel, policy in zip(found.channels, found.policies or [EVERY] * len(wanted), strict=True):
+        by = channel if channel in names else max((each for each in found.patterns if matches(each, channel)), key=len)
+        assert policy == dict(asked.policies).get(by, EVERY)
+
+
+@pytest.mark.alone
+def test_a_hundred_patterns_meet_ten_thousand_channels_within_a_moment() -> None:
+    channels = [f"orders.{number:05}.abcdefgh" for number in range(10_000)]
+    names = [*[f"orders.00000.abcdefgz{number}*" for number in range(99)], "o*"]
+    asked = subscription(names, policies_of(names))
+    begin = time.process_time()
+    assert matched(asked, select(asked, channels)) == len(channels)
+    assert time.process_time() - begin < 0.2  # one pattern and one channel after the other: 0.8 s
 
 
 def test_the_latest_is_the_newest_of_each_and_of_those_about_nothing() -> None:
