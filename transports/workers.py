@@ -72,11 +72,14 @@ def place() -> Place | None:
 
     Raises:
         ConfigError: what the environment says is not so.
+        SystemExit: the parent is gone already. Who went on would be a parent itself.
     """
     said = os.environ.pop(_VARIABLE, "")
     parent, _, rest = said.partition(":")
-    if parent != str(os.getppid()):  # a worker's own child has the variable too
-        return None
+    if parent != str(os.getppid()):
+        if _orphan(rest):
+            sys.exit("everywire: the parent of this worker is gone")
+        return None  # a worker's own child has the variable too
     try:
         number, listening, wire, table, row = map(int, rest.split(":"))
         found = Place(number, socket.socket(fileno=listening), socket.socket(fileno=wire), Loads(table, row))
@@ -87,6 +90,15 @@ def place() -> Place | None:
         each.set_inheritable(False)
     found.wire.setblocking(False)
     return found
+
+
+def _orphan(said: str) -> bool:
+    """Whether we have the wire that is told of, and nobody is at its other end."""
+    try:
+        with socket.fromfd(int(said.split(":")[2]), socket.AF_UNIX, socket.SOCK_STREAM) as wire:
+            return not wire.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except (ValueError, IndexError, OSError):  # a BlockingIOError is one: the parent is there
+        return False
 
 
 class _Hub(Protocol):

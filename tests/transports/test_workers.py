@@ -181,6 +181,30 @@ async def test_workers_leave_when_their_parent_is_gone(tmp_path: Path) -> None:
         assert psutil.wait_procs(left, timeout=30)[1] == []
 
 
+async def test_a_worker_whose_parent_is_gone_before_it_looked_does_not_take_its_place(tmp_path: Path) -> None:
+    (tmp_path / "deployed.py").write_text("")
+    (tmp_path / "program.py").write_text(
+        "import os, pathlib, runpy, time\n"
+        "if 'EVERYWIRE_WORKER' in os.environ:\n"
+        f"    pathlib.Path({str(tmp_path / 'begun')!r}).touch()\n"
+        "    time.sleep(1)\n"
+        f"runpy.run_path({str(PROGRAM)!r}, run_name='__main__')\n"
+    )
+    command = [sys.executable, str(tmp_path / "program.py"), "hypercorn", str(tmp_path / "deployed.py")]
+    parent = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+    await until((tmp_path / "begun").exists)
+    left = psutil.Process(parent.pid).children()
+    parent.kill()
+    try:
+        assert psutil.wait_procs(left, timeout=30)[1] == []
+        assert b"the parent of this worker is gone" in await asyncio.wait_for(parent.stderr.read(), 30)
+    finally:
+        for each in left:
+            for process in [*(each.children() if each.is_running() else ()), each]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
 async def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
     async with program(tmp_path, "hypercorn", "stays") as running:
         left = [psutil.Process(each) for each in running.workers()]
