@@ -222,7 +222,8 @@ async def _do(
             return _subscribe(hub, feed(), command)
         case Unsubscribe(channels):
             own = feed()
-            left = [name for name in own.asked.names if name not in channels]
+            gone = frozenset(channels)  # a frame may name thousands
+            left = [name for name in own.asked.names if name not in gone]
             hub.follow(own, left, {name: policy for name, policy in own.asked.policies if name in left})
             return own.position
 
@@ -231,9 +232,10 @@ def _subscribe(hub: _Hub, feed: _Feed, command: Subscribe) -> str:
     start = None if command.since is None else positions.parse(command.since)
     if start is not None and feed.asked.names:
         raise Refusal(Code.BAD_COMMAND, "since goes with the first channels only; connect again to read on from elsewhere")
-    policies = {name: policy for name, policy in feed.asked.policies if name not in command.channels}
+    said = frozenset(command.channels)
+    policies = {name: policy for name, policy in feed.asked.policies if name not in said}
     wanted = policies_of(command.latest, command.lag)
-    if foreign := set(wanted).difference(command.channels):
+    if foreign := set(wanted) - said:
         raise Refusal(Code.BAD_COMMAND, f"a policy for {min(foreign)[:40]!r}, which is not one of the channels")
     hub.follow(feed, [*feed.asked.names, *command.channels], policies | wanted)
     if start is not None:

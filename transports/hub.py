@@ -597,8 +597,8 @@ class Hub:
 
     def _check_pattern(self, pattern: str) -> None:
         check_pattern(pattern)
-        beginning = pattern[:-1]
-        if not (
+        beginning = pattern[:-1].removeprefix(PRESENCE)
+        if beginning.startswith(PRESENCE) or not (
             any(name.startswith(beginning) for name in self._names)
             or any(each.startswith(beginning) or beginning.startswith(each) for each in self._beginnings)
         ):

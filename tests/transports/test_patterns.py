@@ -216,6 +216,30 @@ async def test_each_channel_is_asked_about_and_what_is_refused_is_no_part_of_a_p
         hub.glance(["o.bob"], Position(hub.log.epoch, 0), who="ann")
 
 
+@pytest.mark.parametrize(
+    ("allowed", "pattern", "known"),
+    [
+        ("orders.*", "presence:orders.*", True),
+        ("orders.*", "presence:*", True),
+        ("orders.*", "presence:orders.e*", True),
+        ("orders.*", "presence:chat.*", False),
+        ("chat", "presence:ch*", True),
+        ("chat", "presence:orders.*", False),
+        ("chat", "pres*", False),
+        ("*", "presence:presence:*", False),
+    ],
+)
+async def test_a_pattern_may_match_who_is_there_in_the_channels_that_are_allowed(allowed: str, pattern: str, known: bool) -> None:
+    hub = Hub(Options(channels=(allowed,)))
+    await hub.open()
+    if known:
+        hub.feed([pattern]).leave()
+    else:
+        with pytest.raises(Refusal, match="4404"):
+            hub.feed([pattern])
+    await hub.close()
+
+
 async def test_who_may_no_longer_is_asked_about_when_it_comes_back(hub: Hub) -> None:
     allowed = {"o.1", "o.2"}
     hub.authorize = lambda who, action, channel: channel in allowed
