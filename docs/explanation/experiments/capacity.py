@@ -501,7 +501,7 @@ def told(costs: Costs, found: Plan) -> Iterator[str]:
     for share in breaking(costs, found)[:4]:
         yield f"    {share.share:6.1%} of {share.what}: {share.remedy}"
     if found.workers > 1:
-        yield "  more than one worker needs a broker that they share, which is planned"
+        yield "  more than one worker needs a broker that they share"
 
 
 def bits(number: float) -> str:
