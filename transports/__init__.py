@@ -4,13 +4,21 @@ The words, one per thing:
 
 * **Event**: something published to a **channel**; has an **offset**, which grows strictly over the whole hub.
 * **Epoch**: the name of one life of the log. **Position**: `epoch.offset`, "I have everything up to here".
-* **Item**: anything sent down a wire: `hello event beat lost reply bye`. **Batch**: the items that go out together.
+* **Item**: anything sent down a wire: `hello event beat lost skipped reply bye`. **Batch**: the items that go out together.
+* **Subscription**: what a reader asks for: names, **patterns** (`orders.*`), and for each a **policy**, how much of what piled up
+  it wants. **Selection**: the channels that this comes to now.
 * **Log**: the kept events. **Feed**: what one reader reads; it has no queue. **Hub**: owns them, and who reads.
   **Group**: readers **in step** with the log, its **members**, who share a feed.
 * **Edge**: where requests come in: the ASGI endpoints, or the **front**, on sockets of its own. **Admission**: what a
   request asks for, and whether it may. **Exchange**: what a connection of the front is busy with.
-* **Broker**: where offsets come from. **Transport**: how batches are framed on one wire. **Command**: what a client
-  sends up.
+* **Broker**: where offsets come from; it hands **records** over to a **follower**, the hub of each process. **Transport**: how
+  batches are framed on one wire. **Command**: what a client sends up.
+* **Worker**: a process that serves, kept by a **parent**. **Peers**: the hubs that share a broker. A process that **leaves**
+  sends its readers to the others first: each gets a **word**, a `bye` with `stays`. **Control channels**, which begin with `$`,
+  are the peers' own.
+* **Presence**: who is there. A **lease** is taken, renewed, given up, or ends. Who holds one is **present**, a **member** of a
+  channel (not of a group); from the first lease to the end of the last is one **visit**. Readers are told of **changes**. Leases
+  and changes are folded into two **rosters**: who is present, and who was told to be.
 
 The Quart extension is `transports.quart.Live`, the client `transports.client.connect`, its blocking face
 `transports.sync.connect`.

@@ -39,7 +39,7 @@ LISTED: Final = 1000  # members that one answer lists at the most
 _log = logging.getLogger("transports")
 
 
-class _Told(NamedTuple):
+class _Taken(NamedTuple):
     """A lease that was taken here, and until when it is to be told again should the broker forget."""
 
     lease: Lease
@@ -96,7 +96,7 @@ class Attendance:
         self._bell = asyncio.Event()  # something may be due
         self._sending = asyncio.Lock()
         self._leases: dict[tuple[str, str, str], Lease] = {}  # to be told to the others
-        self._held: dict[tuple[str, str, str], _Told] = {}  # those that were taken here,
+        self._held: dict[tuple[str, str, str], _Taken] = {}  # those that were taken here,
         self._held_most = _HELD  # and how many there may be until those go that have ended
         self._begun = asyncio.Event()  # set when the log begins anew
         self._renew_at: float | None = None  # times are those of the loop's clock
@@ -209,7 +209,7 @@ class Attendance:
         if given_up:
             self._held.pop(key, None)
         else:
-            self._held[key] = _Told(self._leases[key], asyncio.get_running_loop().time() + length)
+            self._held[key] = _Taken(self._leases[key], asyncio.get_running_loop().time() + length)
             if len(self._held) > self._held_most:
                 self._let_go_of_ended()
         if not given_up and said == body and rest > options.presence_delay + 2 * _EVERY:  # it can wait for others

@@ -25,8 +25,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from .position import Position, parse
+from .subscriptions import PRESENCE
 
-PREFIX: Final = "presence:"  # begins the channels in which changes are told
+PREFIX: Final = PRESENCE  # begins the channels in which changes are told
 CONTROL: Final = "presence"  # names what processes tell each other
 
 Key: TypeAlias = tuple[str, str]  # channel, member
