@@ -261,7 +261,7 @@ def _entries(answer: Any) -> list[_Entry]:
     return found
 
 
-class _Life:
+class _Pair:
     """Both connections to one run of Redis, from the moment it was looked at to the first trouble with either.
 
     Args:
@@ -392,7 +392,7 @@ class RedisBroker:
         self._settings = settings_from(url)
         self._bounds = (history_total, _ms(history_age), _ms(key_window), key_count)
         self._follower: Follower | None = None
-        self._life: _Life | None = None  # while Redis is there, and what was read of it is still in it
+        self._pair: _Pair | None = None  # while Redis is there, and what was read of it is still in it
         self._task: asyncio.Task[None] | None = None
         self._epoch = ""  # that the follower knows of
         self._offset = 0  # of the last record handed over
@@ -411,8 +411,8 @@ class RedisBroker:
         """
         self._follower, self._epoch = follower, ""
         try:
-            life = await self._arrive()
-            while self._offset < life.head and await self._take_more(life, None):  # what comes meanwhile is not waited for
+            pair = await self._arrive()
+            while self._offset < pair.head and await self._take_more(pair, None):  # what comes meanwhile is not waited for
                 pass
         except _Trouble as trouble:
             await self._leave()
@@ -421,18 +421,18 @@ class RedisBroker:
                 raise ConfigError(told) from trouble
             _log.warning("Redis cannot be used yet: %s", told)
             raise _refusal("Redis cannot be used yet") from trouble
-        self._task = asyncio.create_task(self._follow(life))
+        self._task = asyncio.create_task(self._follow(pair))
 
     async def publish(self, channel: str, data: bytes, key: str | None, about: str | None = None) -> int:
         """See `Broker.publish`."""
         check_text(channel, key, about)
-        life = self._there()
+        pair = self._there()
         epoch, names = self._epoch, self._names(self._epoch)
         told = (channel, data, "" if about is None else f"+{about}", "" if key is None else f"+{key}")
-        asked = (epoch, life.server.run, self._seen, *self._bounds, *told)
-        entry: bytes | None = await life.ask(("EVALSHA", _SHA[PUBLISH], len(names), *names, *asked))
+        asked = (epoch, pair.server.run, self._seen, *self._bounds, *told)
+        entry: bytes | None = await pair.ask(("EVALSHA", _SHA[PUBLISH], len(names), *names, *asked))
         if entry is None:
-            life.end(_Trouble("its log is not the one that was read"))
+            pair.end(_Trouble("its log is not the one that was read"))
             raise _refusal("Redis has another log, and has to be read first")
         offset = _offset(entry)
         if epoch == self._epoch and offset > self._seen:
@@ -441,16 +441,16 @@ class RedisBroker:
 
     async def head(self) -> Position:
         """See `Broker.head`."""
-        life = self._there()
-        epoch, head, run = await life.ask(("HMGET", self._names()[0], "epoch", "head", "run"))
-        if epoch is None or run is None or run.decode() != life.server.run:
+        pair = self._there()
+        epoch, head, run = await pair.ask(("HMGET", self._names()[0], "epoch", "head", "run"))
+        if epoch is None or run is None or run.decode() != pair.server.run:
             raise _refusal("Redis has another log, and has to be read first")
         return Position(epoch.decode(), int(head))
 
     async def close(self) -> None:
         """See `Broker.close`."""
-        if self._life is not None:
-            await self._life.finish()
+        if self._pair is not None:
+            await self._pair.finish()
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -459,26 +459,26 @@ class RedisBroker:
         await self._leave()
         self._follower = None
 
-    def _there(self) -> _Life:
-        if self._life is None or self._life.over.done():
+    def _there(self) -> _Pair:
+        if self._pair is None or self._pair.over.done():
             raise _refusal("Redis is away")
-        return self._life
+        return self._pair
 
     def _names(self, epoch: str = "") -> tuple[str, str, str, str]:
         """All in one slot of a cluster."""
         start = f"everywire:{{{self._settings.name}}}"
         return f"{start}:state", f"{start}:log:{epoch}", f"{start}:keys", f"{start}:offsets"
 
-    async def _follow(self, life: _Life) -> None:
+    async def _follow(self, pair: _Pair) -> None:
         """Hand over what comes, and come back from whatever happens."""
         while True:
-            trouble = await self._until_trouble(life)
+            trouble = await self._until_trouble(pair)
             await self._leave()
             _log.warning("Redis is away: %s: %s", self._settings.where, trouble)
-            life = await self._return(str(trouble))
+            pair = await self._return(str(trouble))
             _log.warning("Redis is back: %s", self._settings.where)
 
-    async def _return(self, told: str) -> _Life:
+    async def _return(self, told: str) -> _Pair:
         most = _BACKOFF
         while True:
             await asyncio.sleep(random.uniform(0, most))
@@ -491,26 +491,26 @@ class RedisBroker:
                     told = str(trouble)
                     _log.warning("Redis is still away: %s: %s", self._settings.where, told)
 
-    async def _until_trouble(self, life: _Life) -> _Trouble:
-        reading = asyncio.create_task(self._read_on(life))
+    async def _until_trouble(self, pair: _Pair) -> _Trouble:
+        reading = asyncio.create_task(self._read_on(pair))
         try:
-            await asyncio.wait({reading, life.over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({reading, pair.over}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             reading.cancel()
             with suppress(asyncio.CancelledError):
-                life.end(await reading)
-        return life.over.result()
+                pair.end(await reading)
+        return pair.over.result()
 
-    async def _read_on(self, life: _Life) -> _Trouble:
+    async def _read_on(self, pair: _Pair) -> _Trouble:
         loop = asyncio.get_running_loop()
         look_at = loop.time() + _LOOK
         try:
             while True:
-                await self._take_more(life, _BLOCK)
+                await self._take_more(pair, _BLOCK)
                 if loop.time() >= look_at:
                     look_at = loop.time() + _LOOK
-                    (config,) = await life.down.ask(("CONFIG", "GET", "*append*"))
-                    if _durable(config) != life.server.durable:
+                    (config,) = await pair.down.ask(("CONFIG", "GET", "*append*"))
+                    if _durable(config) != pair.server.durable:
                         return _Trouble("it keeps what it is told in another way than before")
         except _Trouble as trouble:
             return trouble
@@ -518,7 +518,7 @@ class RedisBroker:
             _log.exception("what Redis has could not be taken")
             return _Trouble("what it has could not be taken")
 
-    async def _arrive(self) -> _Life:
+    async def _arrive(self) -> _Pair:
         """Connect, learn which log there is, and begin where the last one ended. Raises: _Trouble."""
         await self._leave()
         try:
@@ -530,7 +530,7 @@ class RedisBroker:
         finally:
             self._moved = None
 
-    async def _connect(self) -> _Life:
+    async def _connect(self) -> _Pair:
         up, down = self._line(), self._line()
         try:
             for line in (up, down):
@@ -538,15 +538,15 @@ class RedisBroker:
             server = await _look(up)
             if (await _look(down)).run != server.run:
                 raise _Trouble("two connections ended at two servers")
-            life = _Life(up, down, server, self._settings.replicas)
-            epoch, life.head = await self._join(life)
-            await self._begin(life, epoch, life.head)
+            pair = _Pair(up, down, server, self._settings.replicas)
+            epoch, pair.head = await self._join(pair)
+            await self._begin(pair, epoch, pair.head)
         except BaseException:
             for line in (up, down):
                 await line.close()
             raise
-        self._life = life
-        return life
+        self._pair = pair
+        return pair
 
     def _line(self) -> _Line:
         said = dict(self._settings.connection)
@@ -556,14 +556,14 @@ class RedisBroker:
         said |= {"protocol": 2, "socket_timeout": None, "socket_connect_timeout": _CONNECT, "retry": Retry(NoBackoff(), 0)}
         return _Line(kind(**said), said.get("password") or "")
 
-    async def _join(self, life: _Life) -> tuple[str, int]:
+    async def _join(self, pair: _Pair) -> tuple[str, int]:
         """The epoch and its head."""
-        server, names = life.server, self._names()
+        server, names = pair.server, self._names()
         epoch = "".join(secrets.choice(_EPOCH) for _ in range(6))
         proven, trusted = server.durable and not server.promoted, self._settings.trusted
         flags = (int(server.durable), int(proven), int(trusted))
         asked = (server.run, epoch, *flags, random.randint(*_SKIP), self._epoch, self._seen, self._entry, names[1])
-        (answer,) = await life.up.ask(("EVAL", JOIN, 3, names[0], *names[2:], *asked))
+        (answer,) = await pair.up.ask(("EVAL", JOIN, 3, names[0], *names[2:], *asked))
         if isinstance(answer, MovedError):
             raise _Moved(answer.host, answer.port)
         if isinstance(answer, ResponseError):
@@ -573,10 +573,10 @@ class RedisBroker:
             _log.warning("Redis: a new epoch begins, %s: %s", known, why)
         return known, int(head)
 
-    async def _begin(self, life: _Life, epoch: str, head: int) -> None:
+    async def _begin(self, pair: _Pair, epoch: str, head: int) -> None:
         """Tell the follower where it goes on, and hand over the first of it."""
         anew = epoch != self._epoch
-        entries = await self._read(life, None, epoch, b"" if anew else self._id)
+        entries = await self._read(pair, None, epoch, b"" if anew else self._id)
         assert self._follower is not None  # noqa: S101 - or nobody would come
         if anew:
             self._epoch, self._id, self._offset = epoch, b"", entries[0].before if entries else head
@@ -587,9 +587,9 @@ class RedisBroker:
             self._follower.begin(epoch, head)
         self._hand_over(entries)
 
-    async def _take_more(self, life: _Life, block: float | None) -> bool:
+    async def _take_more(self, pair: _Pair, block: float | None) -> bool:
         """Hand over what there is, or what comes within `block` seconds; whether there was any. Raises: _Trouble."""
-        entries = await self._read(life, block, self._epoch, self._id)
+        entries = await self._read(pair, block, self._epoch, self._id)
         self._hand_over(entries)
         return bool(entries)
 
@@ -613,23 +613,23 @@ class RedisBroker:
             self._seen, self._entry = self._offset, self._id
         self._follower.take([entry.record for entry in entries])
 
-    async def _read(self, life: _Life, block: float | None, epoch: str, after: bytes) -> list[_Entry]:
+    async def _read(self, pair: _Pair, block: float | None, epoch: str, after: bytes) -> list[_Entry]:
         """The entries behind the one with the id `after`. Raises: _Trouble, also when another epoch has begun."""
         state, log, *_ = self._names(epoch)
         blocking = () if block is None else ("BLOCK", _ms(block))
         read = ("XREAD", "COUNT", _CHUNK, *blocking, "STREAMS", log, after or b"0-0")
-        answers = await life.down.ask(("HMGET", state, "epoch", "run"), read, patience=block or 0.0)
+        answers = await pair.down.ask(("HMGET", state, "epoch", "run"), read, patience=block or 0.0)
         for answer in answers:
             if isinstance(answer, ResponseError):
                 raise _trouble(answer)
-        if answers[0] != [epoch.encode(), life.server.run.encode()]:
+        if answers[0] != [epoch.encode(), pair.server.run.encode()]:
             raise _Trouble("its log is not the one that was read")
         return _entries(answers[1])
 
     async def _leave(self) -> None:
-        life, self._life = self._life, None
-        if life is not None:
-            await life.close()
+        pair, self._pair = self._pair, None
+        if pair is not None:
+            await pair.close()
 
 
 class _Moved(_Trouble):

@@ -64,10 +64,10 @@ class Worker:
         await until(lambda: self.followed.through >= offset)
 
     async def away(self) -> None:
-        await until(lambda: self.broker._life is None)
+        await until(lambda: self.broker._pair is None)
 
     async def back(self) -> None:
-        await until(lambda: self.broker._life is not None)
+        await until(lambda: self.broker._pair is not None)
 
 
 @pytest.fixture
@@ -457,7 +457,7 @@ async def test_who_waits_for_a_mute_redis_while_the_hub_closes_is_told(
         one = await worker(server.url)
         server.pause()
         asked = [asyncio.create_task(one.publish(b"1"))]
-        await until(lambda: one.broker._life._sent)
+        await until(lambda: one.broker._pair._sent)
         asked.append(asyncio.create_task(one.publish(b"2")))
         await asyncio.sleep(0)
         await one.broker.close()
