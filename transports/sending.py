@@ -74,7 +74,7 @@ class Sending(Reader):
         frame: makes of a batch the ASGI message to send.
         send: that of ASGI.
         patience: seconds for a client to take anything, before it is given up.
-        at_once: whether `send` bears to be begun in one place and to be awaited in another, and leaves a message as it is.
+        at_once: whether `send` bears to be begun in one place and to be awaited in another, as far as is known.
     """
 
     __slots__ = ("_at_once", "_listener", "_patience", "_send", "_task", "broken", "over", "silence", "why")
@@ -107,13 +107,22 @@ class Sending(Reader):
     def write(self, data: Any) -> None:
         """Send `data`; who does not take it at once is alone until it has."""
         try:
-            rest = begun(self._send(data)) if self._at_once else self._send(dict(data))
+            rest = begun(self._send({**data})) if self._at_once else self._send({**data})
         except Exception as error:
-            self._failed(error)
-            return
+            if not self._at_once or isinstance(error, OSError):
+                self._failed(error)
+                return
+            rest = self._in_task({**data})
         if rest is not None:
             self._task = asyncio.get_running_loop().create_task(self._wait(rest))
             self.step_out()
+
+    async def _in_task(self, data: Any) -> None:
+        """Send once more, and from now on, in a task: what is between us and the server may want to know in which it is, as
+        every `asyncio.timeout` does.
+        """
+        self._at_once = False
+        await self._send(data)
 
     async def _wait(self, rest: Awaitable[Any]) -> None:
         try:

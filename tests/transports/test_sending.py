@@ -167,7 +167,7 @@ async def test_one_that_breaks_disturbs_nobody(hub: Hub, join: Join, error: Exce
     (_, first), (wire, second), (last, third) = join(), join(), join()
     wire.breaks = error
     await hub.publish("a", 1)
-    await until(lambda: last.numbers)
+    await until(lambda: last.numbers and second.over)
     assert (second.over, second.broken, second.why) == (True, True, None)
     assert hub.readers == 2
     assert first.group is third.group is not None
@@ -232,3 +232,43 @@ async def test_who_leaves_while_it_takes_nothing_leaves_nothing_behind(hub: Hub,
     reader.leave()
     await until(lambda: asyncio.all_tasks() <= before)
     assert hub.readers == 0
+
+
+# --- what others put between us and the server
+
+
+def between(hub: Hub, send: Callable[[Any], Any]) -> Sending:
+    return Sending(Groups(hub), Stream(hub.feed(["a"]), 60.0), as_message, send, patience=60.0, at_once=True)
+
+
+async def test_what_stands_between_may_want_to_be_in_a_task(hub: Hub) -> None:
+    wire = Wire()
+
+    async def send(message: Any) -> None:
+        async with asyncio.timeout(60):
+            await wire.send(message)
+
+    reader = between(hub, send)
+    for number in range(3):
+        await hub.publish("a", number)
+        await until(lambda number=number: wire.numbers[-1:] == [number])
+    assert wire.numbers == [0, 1, 2]
+    assert not reader.over
+    reader.leave()
+
+
+async def test_what_stands_between_may_change_what_it_is_given(hub: Hub) -> None:
+    came: list[bytes] = []
+
+    async def send(message: Any) -> None:
+        message["data"] += b"!"
+        came.append(message["data"])
+
+    groups = Groups(hub)
+    readers = [Sending(groups, Stream(hub.feed(["a"]), 60.0), as_message, send, patience=60.0, at_once=True) for _ in range(3)]
+    await until(lambda: all(reader.group is not None for reader in readers))
+    await hub.publish("a", 1)
+    await until(lambda: len(came) == 3)
+    assert len(set(came)) == 1, "each is given a message of its own"
+    for reader in readers:
+        reader.leave()
