@@ -1,8 +1,8 @@
 """What Redis does in one piece for `RedisBroker`: two scripts, and the words in which they keep things.
 
-`state` is a hash: `epoch`; `head`, the highest offset given; `run`, the `run_id` of the server that is known to have all that
-was acknowledged; `durable`, whether that server would have it after a restart; `ms`, the highest time in an id, which never goes
-back; `skip`, how many offsets the next event leaves out.
+`state` is a hash: `epoch`; `head`, the highest offset given; `run`, the `run_id` of the server that is known to have all
+that was acknowledged; `durable`, whether that server would have it after a restart, and no other has this; `ms`, the highest
+time in an id, which never goes back; `skip`, how many offsets the next event leaves out.
 
 `log` is a stream for each epoch. An entry's id is `<milliseconds>-<offset>`, so that it can be trimmed by age; its fields are
 `c`, the channel, `t`, microseconds since 1970, `d`, the data as they came, `a`, what it is about, and `p`, the offset before it

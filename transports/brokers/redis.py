@@ -203,6 +203,7 @@ class _Server(NamedTuple):
 
     run: str  # the name of this run of it
     durable: bool  # what it acknowledges is on disk
+    alone: bool  # nobody has a copy of it, which may be behind and be started in its place
     promoted: bool  # it was a replica
 
 
@@ -218,7 +219,8 @@ async def _look(line: _Line) -> _Server:
         raise _Trouble(f"Redis {version} is too old, it takes {'.'.join(map(str, _OLDEST))}", hopeless=True)
     if told.get("role") != "master":
         raise _Trouble("it is a replica, which can only be read")
-    return _Server(told["run_id"], _durable(config), told.get("master_replid2", "0").strip("0") != "")
+    alone, promoted = told.get("connected_slaves") == "0", told.get("master_replid2", "0").strip("0") != ""
+    return _Server(told["run_id"], _durable(config), alone, promoted)
 
 
 def _durable(config: Any) -> bool:
@@ -509,9 +511,8 @@ class RedisBroker:
                 await self._take_more(pair, _BLOCK)
                 if loop.time() >= look_at:
                     look_at = loop.time() + _LOOK
-                    (config,) = await pair.down.ask(("CONFIG", "GET", "*append*"))
-                    if _durable(config) != pair.server.durable:
-                        return _Trouble("it keeps what it is told in another way than before")
+                    if await _look(pair.down) != pair.server:
+                        return _Trouble("it keeps what it is told in another way than before, or has or has lost replicas")
         except _Trouble as trouble:
             return trouble
         except Exception:  # whatever it is, the readers of this process must not be left alone
@@ -561,7 +562,7 @@ class RedisBroker:
         server, names = pair.server, self._names()
         epoch = "".join(secrets.choice(_EPOCH) for _ in range(6))
         proven, trusted = server.durable and not server.promoted, self._settings.trusted
-        flags = (int(server.durable), int(proven), int(trusted))
+        flags = (int(server.durable and server.alone), int(proven), int(trusted))
         asked = (server.run, epoch, *flags, random.randint(*_SKIP), self._epoch, self._seen, self._entry, names[1])
         (answer,) = await pair.up.ask(("EVAL", JOIN, 3, names[0], *names[2:], *asked))
         if isinstance(answer, MovedError):

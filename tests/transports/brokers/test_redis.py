@@ -313,7 +313,7 @@ async def test_a_trusted_restart_that_lost_nothing_goes_on(tmp_path: Path, worke
 
 
 @asynccontextmanager
-async def _replicated(tmp_path: Path, primary: RedisServer) -> AsyncIterator[RedisServer]:
+async def _replicated(tmp_path: Path, primary: RedisServer | Gate) -> AsyncIterator[RedisServer]:
     (tmp_path / "second").mkdir()
     async with redis_server(tmp_path / "second", f"{EVERY_WRITE} --replicaof 127.0.0.1 {primary.port}") as replica:
         await replica.says(b"master_link_status:up", "INFO", "replication")
@@ -341,6 +341,32 @@ async def test_a_replica_that_was_behind_is_told_to_everybody(tmp_path: Path, wo
             await one.has(offset)
             assert [record.data for record in one.followed.records] == [b"after"]
         assert both[0].followed.epochs == both[1].followed.epochs
+
+
+async def test_a_replica_that_was_behind_and_is_restarted_as_a_primary_is_told(
+    tmp_path: Path, worker: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "_LOOK", 0.1)
+    between = Gate()
+    async with redis_server(tmp_path, EVERY_WRITE) as primary:
+        await between.open(primary)
+        await gate.open(primary)
+        one = await worker(gate.url)
+        await one.publish(b"kept")
+        async with _replicated(tmp_path, between) as replica:
+            await primary.says(b"'0'", "HMGET", "everywire:{everywire}:state", "durable")
+            await replica.says(b"'0'", "HMGET", "everywire:{everywire}:state", "durable")
+            await between.close()
+            await one.has(await one.insist(b"lost", "k"))
+            await gate.close()
+            await primary.kill()
+            replica.options = EVERY_WRITE
+            await replica.stop()
+            await replica.start()
+            await gate.open(replica)
+            fresh = await worker(replica.url)  # who has seen nothing
+            assert fresh.followed.epoch != one.followed.epoch
+            await until(lambda: one.followed.epoch == fresh.followed.epoch)
 
 
 async def test_replicas_that_must_have_it_make_a_trusted_failover_lossless(tmp_path: Path, worker: Any, gate: Gate) -> None:
