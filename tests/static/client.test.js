@@ -1053,7 +1053,7 @@ describe("what makes no sense is not believed", () => {
     test(`a memory: ${text}`, async () => {
       const { mount } = await serve({ "/live/sse": (_, response) => stream(response).write(block(hello(0))), "/live/poll": (_, response) => json(response, [{ type: "beat", id: "e.0", at: 1 }]) });
       const WebSocket = fakeWebSocket((socket) => socket.drop());
-      const { live, until } = follow(mount, { WebSocket, memory: { getItem: () => text, setItem() {} } });
+      const { live, until } = follow(mount, { WebSocket, transports: ["websocket", "sse"], memory: { getItem: () => text, setItem() {} } });
       await until((h) => h.states.includes("open"));
       assert.equal(live.transport, "sse");
     });
