@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import re
+from contextlib import suppress
 
 import pytest
 from runs import a_round
