@@ -229,6 +229,9 @@ class Database:
             if not busy(error):
                 self.close()
             raise _refusal(self.path, error) from error
+        except (TypeError, ValueError, OverflowError) as error:  # a value of another kind than was written, or none
+            self.close()
+            raise _refusal(self.path, f"what is in it makes no sense: {error}") from error
 
     @contextmanager
     def _writing(self, connection: sqlite3.Connection) -> Iterator[None]:
@@ -500,7 +503,7 @@ def _write_mark(mark: int, position: Position) -> None:
 def _read_mark(mark: int) -> Position | None:
     """What was written down; None when there is nothing, or it is a copy (its number on the disk is another)."""
     os.lseek(mark, 0, os.SEEK_SET)
-    words = os.read(mark, 100).decode("ascii", "replace").split()
+    words = os.read(mark, 100).partition(b"\n")[0].decode("ascii", "replace").split()
     if len(words) != 3 or words[2] != str(os.fstat(mark).st_ino) or not words[1].isdigit():
         return None
     return Position(words[0], int(words[1]))

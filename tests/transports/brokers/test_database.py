@@ -231,6 +231,48 @@ def test_a_power_cut_that_takes_the_mark_back_changes_nothing(path: Path) -> Non
     assert Database(path, KEEP).head() == (epoch, 6)
 
 
+def test_a_mark_that_makes_no_sense_ends_the_epoch_once(path: Path) -> None:
+    epochs = []
+    for _ in range(3):
+        database = Database(path, KEEP)
+        epochs.append(database.head().epoch)
+        database.close()
+        if len(epochs) == 1:
+            path.with_name("events.db-head").write_bytes(b"x" * 99)
+    assert epochs[0] != epochs[1] == epochs[2]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM life",
+        "UPDATE life SET head = 'x'",
+        "UPDATE life SET head = 9223372036854775807",
+        "UPDATE events SET data = 1",
+    ],
+)
+def test_values_that_make_no_sense_are_a_refusal(path: Path, damage: str) -> None:
+    database = Database(path, KEEP)
+    append(database, 3)
+    backup(path, copy := path.with_name("copy.db"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(damage)
+
+    def use() -> None:
+        append(database, 1)
+        database.read(0, "")
+
+    with pytest.raises(Refusal, match=r"4504.*makes no sense"):
+        use()
+    path.unlink()
+    path.with_name("events.db-wal").unlink(missing_ok=True)
+    path.with_name("events.db-shm").unlink(missing_ok=True)
+    path.with_name("events.db-head").unlink()
+    shutil.copy(copy, path)
+    use()
+    database.close()
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_file_that_is_taken_away_is_noticed_before_anything_is_written_to_it(path: Path, replaced: bool) -> None:
     database = Database(path, KEEP)
