@@ -268,6 +268,27 @@ describe("long-polling", () => {
     assert.deepEqual(asked.slice(0, 2).map((url) => url.searchParams.get("wait")), ["0", "15"]);
   });
 
+  test("what is wanted is asked for with every request, and what was skipped is told, unless another wire had brought it", async () => {
+    const skipped = (after, through) =>
+      ({ type: "skipped", id: "e.1", channel: "a", after, through, count: 2, reason: "latest" });
+    const { mount, asked } = await serve({
+      "/live/poll": (request, response, url) => {
+        if (url.searchParams.get("since") !== "e.9")
+          json(response, [hello(1), skipped("e.1", "e.4"), event(9), skipped("e.1", "e.4")]);
+      },
+    });
+    const told = [];
+    const wanted = { channels: ["a", "o.*"], latest: ["a"], lag: ["o.*:100"] };
+    const { live, heard, until } = follow(mount, { transport: "longpoll", ...wanted });
+    live.on("skipped", (item) => told.push(item));
+    await until(() => heard.events.length === 1);
+    while (asked.length < 2) await new Promise(setImmediate);
+    assert.deepEqual(told.map(({ count }) => count), [2]);
+    for (const url of asked)
+      for (const [name, value] of [["channels", "a,o.*"], ["latest", "a"], ["lag", "o.*:100"]])
+        assert.equal(url.searchParams.get(name), value);
+  });
+
   test("a lost answer costs nothing: the next poll carries the older position", async () => {
     let polls = 0;
     const answer = poll([1, 2, 3].map((n) => event(n)));

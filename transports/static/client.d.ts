@@ -23,6 +23,19 @@ export interface LiveEvent<Data = unknown> {
   /** Seconds since 1970 at which the server took it. */
   at: number;
   data: Data;
+  /** Which of the channel's things it tells of, if it was published with that. */
+  about?: string;
+}
+
+/** Of `channel`, `count` events in the range (`after`, `through`] were left out, as you wished; null: nobody can count them. */
+export interface Skipped {
+  type: "skipped";
+  id: Position;
+  channel: string;
+  after: Position;
+  through: Position;
+  count: number | null;
+  reason: "latest" | "lag";
 }
 
 /** Of `channel`, nothing is kept any more in the range (`after`, `through`]. Fetch a snapshot, then go on. */
@@ -53,14 +66,19 @@ export interface Listeners<Data = unknown> {
   state: (change: StateChange) => void;
   event: (event: LiveEvent<Data>) => void;
   lost: (lost: Lost) => void;
+  skipped: (skipped: Skipped) => void;
   transport: (change: { transport: Transport }) => void;
   /** Why a wire ended; the next try is under way, unless `state` says `failed`. */
   error: (error: LiveError) => void;
 }
 
 export interface Options {
-  /** 1 to 100 channel names. */
+  /** 1 to 100 channel names; `orders.*` follows all that begin with `orders.`, also those that come up later. */
   channels: string[];
+  /** Those of `channels` of which only the newest of each `about` is wanted when events have piled up. */
+  latest?: string[];
+  /** Those of `channels` of which no more than so many events may pile up: `["orders.*:100"]`. */
+  lag?: string[];
   /** Default `auto`: whichever is proven to work, the best of those. */
   transport?: Transport | "auto";
   /** The `id` of the last event that you have handled; reading goes on behind it. Default: from the present. */
@@ -141,7 +159,7 @@ export interface Live<Data = unknown> extends AsyncIterable<LiveEvent<Data>> {
    * (default 100; the server forgets a key after 120).
    * @throws {LiveError} the server refused it, could not be reached, too many wait already, or the stream was closed.
    */
-  publish(channel: string, data: unknown, options?: { key?: string; timeout?: number }): Promise<Position>;
+  publish(channel: string, data: unknown, options?: { key?: string; about?: string; timeout?: number }): Promise<Position>;
 
   /** Wishes for a transport: it takes over as soon as it is proven, without a gap. */
   switch(transport: Transport): void;

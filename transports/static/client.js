@@ -41,7 +41,7 @@ const said = ({ code, name, reason, retry }, cause) => {
 export const known = (text, one) => {
   try {
     const batch = JSON.parse(text);
-    return (one ? [batch] : batch).filter(({ type }) => type.match(/^(hello|event|beat|lost|reply|bye)$/));
+    return (one ? [batch] : batch).filter(({ type }) => type.match(/^(hello|event|beat|lost|skipped|reply|bye)$/));
   } catch {
     throw foreign("what came");
   }
@@ -753,7 +753,7 @@ const call = (given, work) => {
 
 /** Opens a stream of events and keeps it open. See client.d.ts for the options and for what comes back. */
 export function connect(mount, options = {}) {
-  const { channels, transport = "auto", token, queue: room = 100, random = Math.random, log } = options;
+  const { channels, latest, transport = "auto", token, queue: room = 100, random = Math.random, log } = options;
   if (!channels?.map || !channels[0]) throw new TypeError("channels is a list of names");
   const rungs = transport === "auto" ? Object.keys(LABELS) : [transport];
   if (!LABELS[rungs[0]]) throw new TypeError(`no transport named '${transport}'`);
@@ -764,7 +764,8 @@ export function connect(mount, options = {}) {
   const root = (url) => new URL(`${url}`.replace(/\/*$/, "/"), location?.href);
   const fixed = typeof mount === "function" ? "" : root(mount) && mount;
   const key = `everywire:${fixed}`;
-  const place = `${key}:${channels}`;
+  const wanted = { channels, latest, lag: options.lag };
+  const place = `${key}:${channels}${[latest]}${[wanted.lag]}`;
   const memory = () => rungs[1] && (options.memory ?? globalThis.localStorage);
 
   const listeners = new Set();
@@ -955,13 +956,13 @@ export function connect(mount, options = {}) {
     const { signal } = cutter;
     const wire = {
       number, rung, quiet, cutter, signal, since: position, replies: new Map(),
-      query: { channels, since: position, ...query },
+      query: { ...wanted, since: position, ...query },
       tell: (fact, more) => signal.aborted || (note(fact, { wire: number, ...more }), soon()),
       async get(path, type, more) {
         const response = await request(path, { ...wire.query, since: position, ...more }, type, { signal });
         wire.tell("opened");
         // The rest is told once.
-        wire.query = { channels };
+        wire.query = wanted;
         return response;
       },
       poll: async (more) => known(await (await wire.get("poll", "application/json", more)).text()),
@@ -1085,6 +1086,8 @@ export function connect(mount, options = {}) {
       if (passed(through, told)) return;
       lost.set(channel, through);
       say("lost", passed(after, told) ? { ...item, after: told } : item);
+    } else if (type === "skipped") {
+      if (!repeated(through)) say(type, item);
     } else if (!repeat) {
       if (position !== null && epoch(id) !== epoch(position)) throw foreign("another stream");
       position = id;
@@ -1152,10 +1155,10 @@ export function connect(mount, options = {}) {
     },
 
     // It waits here, and outbox.js takes it up.
-    async publish(channel, data, { key, timeout = 100 } = {}) {
+    async publish(channel, data, { key, about, timeout = 100 } = {}) {
       closed.throwIfAborted();
       if (letters.size >= room) throw new LiveError({ name: "queue_full", reason: `${room} wait already` });
-      const letter = { channel, data: JSON.stringify(data), key, deadline: clock() + timeout };
+      const letter = { channel, data: JSON.stringify(data), key, about, deadline: clock() + timeout };
       letters.add(letter);
       await within(timeout, closed, () => new Promise((done) => {
         letter.done = done;

@@ -19,7 +19,7 @@ let refs = 1e6;
 /**
  * Sends what waits until nothing does.
  *
- *   lent: as in client.js. Its `letters` are a Set of { channel, data, key, deadline, done }, where `data` is JSON, `deadline` is the
+ *   lent: as in client.js. Its `letters` are a Set of { channel, data, key, about, deadline, done }, where `data` is JSON, `deadline` is the
  *   time at which it is given up, and `done` is called when it has an `id`, or an `error` and no hope.
  */
 export async function run(lent) {
@@ -76,9 +76,9 @@ function bundle(letters) {
 
 /** The command of a letter. Its data is JSON already: what the page does with it after its call changes nothing. */
 function written(letter) {
-  const { channel, data, key = crypto.getRandomValues(new Uint32Array(3)).join("") } = letter;
+  const { channel, data, about, key = crypto.getRandomValues(new Uint32Array(3)).join("") } = letter;
   letter.ref = ++refs;
-  const command = JSON.stringify({ do: "publish", ref: letter.ref, channel, key });
+  const command = JSON.stringify({ do: "publish", ref: letter.ref, channel, key, about });
   return data === undefined ? command : `${command.slice(0, -1)},"data":${data}}`;
 }
 
