@@ -609,10 +609,12 @@ class RedisBroker:
     def _take(self, entries: Sequence[_Entry]) -> None:
         if not entries or self._follower is None:
             return
-        self._id, self._offset = entries[-1].id, entries[-1].record.offset
-        if self._offset > self._seen:
-            self._seen, self._entry = self._offset, self._id
+        last = entries[-1].record.offset
+        self._id = entries[-1].id
+        if last > self._seen:
+            self._seen, self._entry = last, self._id
         self._follower.take([entry.record for entry in entries])
+        self._offset = last  # if it could not be taken, that is a hole, and told when it goes on
 
     async def _read(self, pair: _Pair, block: float | None, epoch: str, after: bytes) -> list[_Entry]:
         """The entries behind the one with the id `after`. Raises: _Trouble, also when another epoch has begun."""

@@ -13,6 +13,7 @@ What others wrote is looked for often while there is something going on, and les
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import time
@@ -27,6 +28,8 @@ from ..options import Options
 from ..position import Position
 from . import Follower, check_text
 from .database import Database, Entry, Forgotten, Keep, Step, busy
+
+_log = logging.getLogger("transports")
 
 _BRISK = 0.002  # seconds between two looks at what others wrote, while somebody writes (4 % of a core),
 _CALM = 0.02  # and when nobody did for a second (1 %)
@@ -84,6 +87,7 @@ class SqliteBroker:
         self._turn: list[_Publish] = []  # published in this turn of the event loop
         self._work: queue.SimpleQueue[_Work] = queue.SimpleQueue()
         self._outbox: deque[_Post] = deque()
+        self._epoch = ""  # that the follower knows of
 
     @classmethod
     def from_options(cls, options: Options, *, clock: Callable[[], float] = time.time) -> SqliteBroker:
@@ -164,12 +168,17 @@ class SqliteBroker:
         post = self._outbox[0]
         try:
             if post.begin is not None:
+                self._epoch = post.begin[0]
                 self._follower.begin(*post.begin)
             for step in post.steps:
                 if isinstance(step, Forgotten):
                     self._follower.forget(*step)
                 else:
                     self._follower.take(step)
+        except Exception:
+            _log.exception("what the file has could not be taken")
+            ends = [each.through if isinstance(each, Forgotten) else each[-1].offset for each in post.steps]
+            self._follower.begin(self._epoch, max(ends, default=0))  # a hole, and told
         finally:
             self._outbox.popleft()
             for future, result in post.results:

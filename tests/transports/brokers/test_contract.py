@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.stores import STORES, Followed, Store
 from transports import ConfigError, Options, Refusal
-from transports.brokers import Broker, broker_from
+from transports.brokers import Broker, Record, broker_from
 from transports.position import Position
 from transports.testing import until
 
@@ -70,6 +70,26 @@ async def test_offsets_grow_over_all_channels_and_are_handed_over_in_order(one: 
     await one.has(*offsets)
     assert [record.offset for record in one.followed.records] == offsets
     assert [record.data for record in one.followed.records] == [b"%d" % n for n in range(10)]
+
+
+@shared
+async def test_what_could_not_be_taken_is_told(one: Opened, opened: Callable[..., object], store: Store) -> None:
+    """Whoever follows has a fault: it takes a part of what it was given, and fails."""
+    take = one.followed.take
+
+    def fail(records: Sequence[Record]) -> None:
+        take(records[:1])
+        if len(records) > 1:
+            one.followed.take = take
+            raise RuntimeError("a fault of its own")
+
+    one.followed.take = fail
+    other = await opened()
+    published: list[int] = []
+    while one.followed.take is not take:
+        published += await asyncio.gather(*(other.publish("a", b"%d" % n, None) for n in range(20)))
+    await until(lambda: one.followed.through >= max(published))
+    assert not one.followed.lacks(dict.fromkeys(published, "a"))
 
 
 async def test_a_key_within_the_window_publishes_once(one: Opened, store: Store) -> None:
