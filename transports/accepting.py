@@ -13,6 +13,7 @@ import logging
 import mmap
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -58,8 +59,13 @@ class Loads:
 
 def new_table(rows: int) -> int:
     """The descriptor of a file for `Loads` of so many processes, none of them there yet."""
+    content = _AWAY.to_bytes(8, "little", signed=True) * rows
+    if sys.platform == "linux":  # where a container may have no directory to write to
+        descriptor = os.memfd_create("everywire")
+        os.write(descriptor, content)
+        return descriptor
     with tempfile.TemporaryFile() as file:
-        file.write(_AWAY.to_bytes(8, "little", signed=True) * rows)
+        file.write(content)
         file.flush()
         return os.dup(file.fileno())
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar
@@ -45,6 +48,15 @@ def test_who_has_left_is_not_waited_for(loads: list[Loads]) -> None:
 def test_a_row_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="row 3 of 3"):
         Loads(new_table(3), 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
+def test_a_table_needs_no_directory_to_write_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")  # as in a container whose root can only be read
+    descriptor = new_table(2)
+    Loads(descriptor, 0).tell(6)
+    assert Loads(descriptor, 1).much(11)
+    os.close(descriptor)
 
 
 class Taker:
