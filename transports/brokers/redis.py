@@ -620,14 +620,18 @@ class RedisBroker:
         """The entries behind the one with the id `after`. Raises: _Trouble, also when another epoch has begun."""
         state, log, *_ = self._names(epoch)
         blocking = () if block is None else ("BLOCK", _ms(block))
-        read = ("XREAD", "COUNT", _CHUNK, *blocking, "STREAMS", log, after or b"0-0")
-        answers = await pair.down.ask(("HMGET", state, "epoch", "run"), read, patience=block or 0.0)
-        for answer in answers:
-            if isinstance(answer, ResponseError):
-                raise _trouble(answer)
-        if answers[0] != [epoch.encode(), pair.server.run.encode()]:
-            raise _Trouble("its log is not the one that was read")
-        return _entries(answers[1])
+        while True:
+            read = ("XREAD", "COUNT", _CHUNK, *blocking, "STREAMS", log, after or b"0-0")
+            answers = await pair.down.ask(("HMGET", state, "epoch", "run"), read, patience=block or 0.0)
+            for answer in answers:
+                if isinstance(answer, ResponseError):
+                    raise _trouble(answer)
+            if answers[0] != [epoch.encode(), pair.server.run.encode()]:
+                raise _Trouble("its log is not the one that was read")
+            entries = _entries(answers[1])
+            if entries or not answers[1]:
+                return entries
+            after = answers[1][0][1][-1][0]  # all of it is somebody else's: what is ours comes behind it
 
     async def _leave(self) -> None:
         pair, self._pair = self._pair, None

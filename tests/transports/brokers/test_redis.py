@@ -733,6 +733,20 @@ async def test_entries_that_somebody_deleted_are_told(tmp_path: Path, worker: Ca
         assert [record.offset for record in two.followed.records] == [1, 2, 3, 5, 6, 7, 9, 10]
 
 
+async def test_what_somebody_else_wrote_is_passed_over(tmp_path: Path, worker: Callable[..., Any]) -> None:
+    async with redis_server(tmp_path) as server:
+        one = await worker(server.url)
+        await one.has(await one.publish(b"1"))
+        log = f"everywire:{{everywire}}:log:{one.followed.epoch}"
+        code = "for n = 1, 600 do redis.call('XADD', KEYS[1], '*', 'x', 'y') end"
+        await server.ask("EVAL", code, 1, log)
+        last = await one.insist(b"2", "k")
+        await one.has(last)
+        two = await worker(server.url)
+        await two.has(last)
+        assert [record.data for record in two.followed.records] == [b"1", b"2"]
+
+
 async def test_half_a_character_is_refused_alone(tmp_path: Path, worker: Callable[..., Any]) -> None:
     async with redis_server(tmp_path) as server:
         one = await worker(server.url)
