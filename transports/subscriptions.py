@@ -41,10 +41,6 @@ class Subscription(NamedTuple):
     policies: tuple[tuple[str, Policy], ...] = ()  # of those that do not want every event, in the order of the names
     who: Hashable = None  # as authentication knows the reader
 
-    def change(self, names: Iterable[str], policies: Mapping[str, Policy]) -> Subscription:
-        """The same reader's, with these names and policies. Raises: Refusal 4400, a policy for what is not asked for."""
-        return subscription(names, policies, self.who)
-
 
 class Selection(NamedTuple):
     """What a subscription comes to at a moment, and what `Log.after` needs of it."""
@@ -52,9 +48,6 @@ class Selection(NamedTuple):
     channels: tuple[str, ...]  # each once; those that are named before those that are matched
     patterns: tuple[str, ...] = ()
     policies: tuple[Policy, ...] = ()  # one for each of `channels`; none at all where every event is wanted of all
-
-
-NOTHING: Final = Selection(())
 
 
 def is_pattern(name: str) -> bool:
