@@ -36,6 +36,20 @@ _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _PASSING: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET")  # are for the parent alone
 
 
+def _here() -> str | None:
+    with suppress(OSError):  # it is a directory that is no more
+        return os.getcwd()
+    return None
+
+
+_BEGAN_IN: Final = _here()  # a program may go elsewhere later; its workers begin where it began
+
+
+def _where() -> str | None:
+    """If that is still there."""
+    return _BEGAN_IN if _BEGAN_IN is not None and os.path.isdir(_BEGAN_IN) else None
+
+
 class Place(NamedTuple):
     """What a worker has from its parent."""
 
@@ -297,6 +311,7 @@ class Parent:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 env=environment,
+                cwd=_where(),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=descriptors,
                 process_group=0,  # what a terminal says to its programs is for the parent

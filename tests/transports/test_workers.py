@@ -181,6 +181,20 @@ async def test_workers_leave_when_their_parent_is_gone(tmp_path: Path) -> None:
         assert psutil.wait_procs(left, timeout=30)[1] == []
 
 
+async def test_a_program_may_go_to_another_directory(tmp_path: Path) -> None:
+    (tmp_path / "program").mkdir()
+    (tmp_path / "deployed.py").write_text("version = 1")
+    (tmp_path / "program" / "program.py").write_text(
+        "import os, runpy\nfrom transports import workers\nos.chdir('program')\n"
+        f"runpy.run_path({str(PROGRAM)!r}, run_name='__main__')\n"
+    )
+    command = [sys.executable, "program/program.py", "hypercorn", str(tmp_path / "deployed.py")]
+    process = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE)
+    assert await asyncio.wait_for(process.stdout.readline(), 60) != b""
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 60) == 0
+
+
 async def test_a_worker_whose_parent_is_gone_before_it_looked_does_not_take_its_place(tmp_path: Path) -> None:
     (tmp_path / "deployed.py").write_text("")
     (tmp_path / "program.py").write_text(
