@@ -162,9 +162,16 @@ def keep(listening: socket.socket, count: int, drain: float, serving: Callable[[
     """
 
     def say(line: str) -> None:
-        print(f"everywire: {line}", file=sys.stderr, flush=True)  # noqa: T201 - for whoever started it
+        with suppress(OSError):  # nobody reads it any more: that ends no server
+            print(f"everywire: {line}", file=sys.stderr, flush=True)  # noqa: T201 - for whoever started it
 
-    return asyncio.run(Parent(listening, count, say=say, patience=drain + _LEAVING).run(serving))
+    def tell() -> None:
+        try:
+            serving()
+        except OSError:
+            sys.stdout = None  # what is left in it would fail once more at the end
+
+    return asyncio.run(Parent(listening, count, say=say, patience=drain + _LEAVING).run(tell))
 
 
 class _Worker:

@@ -181,6 +181,20 @@ async def test_workers_leave_when_their_parent_is_gone(tmp_path: Path) -> None:
         assert psutil.wait_procs(left, timeout=30)[1] == []
 
 
+async def test_who_reads_what_is_said_may_go(tmp_path: Path) -> None:
+    async with program(tmp_path) as running:
+        running.process._transport.get_pipe_transport(2).close()  # standard error
+        before = running.workers()
+        os.kill((await running.asked()).process, signal.SIGKILL)
+        await until(lambda: len(running.workers() - before) == 1)
+        await until_asked(running, lambda said: said.process not in before)
+        before = running.workers()
+        running.process.send_signal(signal.SIGHUP)
+        await until(lambda: len(running.workers()) == 3 and not running.workers() & before)
+        running.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(running.process.wait(), 30) == 0
+
+
 async def test_a_program_may_go_to_another_directory(tmp_path: Path) -> None:
     (tmp_path / "program").mkdir()
     (tmp_path / "deployed.py").write_text("version = 1")
