@@ -41,7 +41,7 @@ async def test_what_is_said_of_each_network() -> None:
 
     async def look(name: str, upstream: str) -> Report:
         async with turn, networks.Network(name, upstream=upstream) as way:
-            return report(await examine(way, idle=WINDOW, life=WINDOW, patience=PATIENCE))
+            return report(await examine(way, channels=[name], idle=WINDOW, life=WINDOW, patience=PATIENCE))
 
     async with mounted() as url:
         found = await asyncio.gather(*(look(name, f"{url}/live") for name in EXPECTED))
