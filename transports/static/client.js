@@ -1001,7 +1001,7 @@ export function connect(mount, options = {}) {
   /** A refusal in our words, or whatever a proxy on the way had to say. A login page may stand before the part that reads it, too. */
   const refusal = async (response, signal) => {
     const part = await load("oneway", signal).catch(() => 0);
-    return part ? part.refusal(response, lent) : foreign("the answer", { fact: "refused", status: response.status || 302 });
+    return part ? part.refusal(response, lent) : foreign("the answer", { fact: "refused", status: response.status || 302, html: 1 });
   };
 
   /** The token may just be too old: one more try at once, with another, before it is the last word. */
