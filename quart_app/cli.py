@@ -202,8 +202,11 @@ def rebalance(broker: str, over: float, tolerance: float) -> None:
     def work() -> Any:
         from transports import Options
         from transports.brokers import broker_from
+        from transports.brokers.sqlite import path_of
         from transports.peers import rebalance
 
+        if broker.startswith("sqlite:") and not path_of(broker).exists():  # it would be made
+            raise ConfigError(f"there is no file {path_of(broker)}: nobody serves its events")
         return rebalance(broker_from(Options(broker=broker)), over, tolerance)
 
     shares = _run(work)

@@ -165,3 +165,10 @@ def test_what_goes_wrong_is_said_in_a_line_and_not_in_a_traceback(url: str, argu
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_log_that_is_not_there_is_not_made_to_be_balanced(tmp_path: Path) -> None:
+    done = run("rebalance", f"sqlite:///{tmp_path}/typo.db")
+    assert done.returncode == 1
+    assert "there is no file" in done.stderr
+    assert not list(tmp_path.iterdir())

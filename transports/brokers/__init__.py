@@ -6,6 +6,8 @@ machine, `redis://` many.
 
 from __future__ import annotations
 
+import secrets
+import string
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -13,6 +15,8 @@ from urllib.parse import urlsplit
 from ..errors import Code, ConfigError, Refusal
 from ..options import Options
 from ..position import Position
+
+_LETTERS = string.ascii_lowercase + string.digits
 
 
 class Record(NamedTuple):
@@ -88,6 +92,11 @@ def check_text(*texts: str | None) -> None:
                 text.encode()
             except UnicodeEncodeError as error:
                 raise Refusal(Code.BAD_COMMAND, "half a character cannot be written down") from error
+
+
+def new_epoch() -> str:
+    """A name for another life of a log, which none before it had."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(6))
 
 
 def broker_from(options: Options) -> Broker:

@@ -20,9 +20,7 @@ busy: where many rows can be written in one statement, they are.
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
-import string
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -31,7 +29,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import Code, Refusal
 from ..position import Position
-from . import Record
+from . import Record, new_epoch
 
 APPLICATION = 0x65767772  # "evwr" in the header of the file: https://www.sqlite.org/pragma.html#pragma_application_id
 VERSION = 1
@@ -40,7 +38,6 @@ _BYTES = 1 << 20  # of one chunk
 _SWEPT = 4096  # events let go in one transaction, at the most: others want to write too
 _SHAPES = (128, 16, 1)  # rows per statement; few, so that they stay prepared
 _ALL = 1 << 62  # an offset behind all others
-_ALPHABET = string.ascii_lowercase + string.digits
 _SCHEMA = (
     "CREATE TABLE life (epoch TEXT NOT NULL, head INTEGER NOT NULL, floor INTEGER NOT NULL)",
     "CREATE TABLE events (offset INTEGER PRIMARY KEY, channel TEXT NOT NULL, at REAL NOT NULL, about TEXT, data BLOB NOT NULL)",
@@ -210,11 +207,11 @@ class Database:
             if fresh := fresh and self._recognise(connection):  # others may have been quicker
                 for statement in _SCHEMA:
                     connection.execute(statement)
-                connection.execute("INSERT INTO life VALUES (?, 0, 0)", (_epoch(),))
+                connection.execute("INSERT INTO life VALUES (?, 0, 0)", (new_epoch(),))
             epoch, head, _ = self._life(connection)
             known = _read_mark(mark)
             if not fresh and (known is None or known.epoch != epoch or known.offset > head):
-                epoch = _epoch()
+                epoch = new_epoch()
                 connection.execute("UPDATE life SET epoch = ?", (epoch,))
         _write_mark(mark, Position(epoch, head))
 
@@ -441,10 +438,6 @@ class Database:
         if found is not None:
             connection.execute("DELETE FROM channels WHERE number = 0 AND gone <= ?", found)
             connection.execute("UPDATE life SET floor = max(floor, ?)", found)
-
-
-def _epoch() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(6))
 
 
 def _refusal(path: Path, reason: str | Exception) -> Refusal:

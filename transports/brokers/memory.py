@@ -4,16 +4,12 @@ life has an epoch of its own.
 
 from __future__ import annotations
 
-import secrets
-import string
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 from ..position import Position
-from . import Follower, Record
-
-_ALPHABET = string.ascii_lowercase + string.digits
+from . import Follower, Record, new_epoch
 
 
 class MemoryBroker:
@@ -40,7 +36,7 @@ class MemoryBroker:
         """See `Broker.tail`. There is nothing from before."""
         self._follower = follower
         self._keys.clear()  # their offsets were those of another epoch
-        self._epoch, self._offset = "".join(secrets.choice(_ALPHABET) for _ in range(6)), 0
+        self._epoch, self._offset = new_epoch(), 0
         follower.begin(self._epoch)
 
     async def publish(self, channel: str, data: bytes, key: str | None, about: str | None = None) -> int:

@@ -15,7 +15,6 @@ import hashlib
 import logging
 import random
 import re
-import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -24,7 +23,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from ..errors import Code, ConfigError, MissingExtraError, Refusal
 from ..position import Position
-from . import Follower, Record, check_text
+from . import Follower, Record, check_text, new_epoch
 from .lua import JOIN, PUBLISH
 
 try:
@@ -63,7 +62,6 @@ _SKIP = 2**20, 2**31  # offsets left out after a restart: more than were acknowl
 _OLDEST = (6, 2)  # which knows XTRIM MINID
 
 _NAME = re.compile(r"[A-Za-z0-9_.:\-]{1,64}", re.ASCII)
-_EPOCH = "abcdefghijklmnopqrstuvwxyz0123456789"
 _PASSED_ON = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 _PASSING = ("MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 _STAYING = ("MISCONF", "NOREPLICAS", "BUSY")  # what is refused, while the connection is as good as before
@@ -560,7 +558,7 @@ class RedisBroker:
     async def _join(self, pair: _Pair) -> tuple[str, int]:
         """The epoch and its head."""
         server, names = pair.server, self._names()
-        epoch = "".join(secrets.choice(_EPOCH) for _ in range(6))
+        epoch = new_epoch()
         proven, trusted = server.durable and not server.promoted, self._settings.trusted
         flags = (int(server.durable and server.alone), int(proven), int(trusted))
         asked = (server.run, epoch, *flags, random.randint(*_SKIP), self._epoch, self._seen, self._entry, names[1])
