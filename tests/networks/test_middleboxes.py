@@ -20,6 +20,7 @@ pytestmark = pytest.mark.real
 
 DEPLOYED = {
     "Dockerfile",
+    "Dockerfile.dockerignore",
     "compose.yaml",
     "everywire.service",
     "everywire.socket",
