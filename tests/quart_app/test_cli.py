@@ -128,7 +128,6 @@ def test_channels_may_be_limited_and_vitals_still_come() -> None:
 
 def test_processes_that_share_a_broker_are_balanced(tmp_path: Path) -> None:
     broker = f"sqlite:///{tmp_path}/events.db"
-    assert "no process answers" in run("rebalance", broker).stderr
     with subprocess.Popen([*EVERYWIRE, "serve", "--port", "0", "--broker", broker], stdout=subprocess.PIPE, text=True) as server:
         try:
             url = server.stdout.readline().split("stream at ")[1].split(",")[0]
@@ -142,6 +141,7 @@ def test_processes_that_share_a_broker_are_balanced(tmp_path: Path) -> None:
         finally:
             server.send_signal(signal.SIGTERM)
             assert server.wait(30) == 0
+    assert "no process answers" in run("rebalance", broker).stderr
 
 
 @pytest.mark.parametrize(
