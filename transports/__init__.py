@@ -11,6 +11,8 @@ The words, one per thing:
   **Group**: readers **in step** with the log, its **members**, who share a feed.
 * **Edge**: where requests come in: the ASGI endpoints, or the **front**, on sockets of its own. **Admission**: what a
   request asks for, and whether it may. **Exchange**: what a connection of the front is busy with.
+* **Identity**: who asks, as authentication found out, and for how long that holds. **Account**: what is known of one
+  connection, from when it is let in until it has gone.
 * **Broker**: where offsets come from; it hands **records** over to a **follower**, the hub of each process. **Transport**: how
   batches are framed on one wire. **Command**: what a client sends up.
 * **Worker**: a process that serves, kept by a **parent**. **Peers**: the hubs that share a broker. A process that **leaves**
@@ -41,6 +43,7 @@ from .items import Event, Lost
 from .ladder import LADDER
 from .options import Options
 from .position import Position
+from .request import Identity, Request
 from .transport import Transport
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "EventsLostError",
     "EverywireError",
     "Hub",
+    "Identity",
     "Lost",
     "MissingExtraError",
     "NotEverywireError",
@@ -60,5 +64,6 @@ __all__ = [
     "Position",
     "QueueFullError",
     "Refusal",
+    "Request",
     "Transport",
 ]

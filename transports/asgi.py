@@ -25,7 +25,6 @@ from .admission import (
     Admission,
     Headers,
     Poll,
-    Request,
     Stream,
     refusal_body,
     shared_with,
@@ -37,6 +36,7 @@ from .group import Framing, Groups
 from .hub import Hub
 from .items import VERSION, Batch, Encoded, bye_of, encode, encode_batch
 from .ladder import LADDER
+from .request import Request
 from .sending import Sending, in_time
 from .starlette import starlette_response
 from .transport import HEADERS, Frame, Transport
@@ -51,6 +51,7 @@ _Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[None]]
 
 # The browser client, the parts that it loads, and what goes beside it.
 _SCRIPTS = ("client.js", "outbox.js", "oneway.js", "presence.js", "tabs.js")
+_OPEN = frozenset({*_SCRIPTS, "health", "negotiate"})  # to everybody, whoever they are
 _log = logging.getLogger("transports")
 
 
@@ -69,7 +70,8 @@ class Asked(Request):
         self.scope = scope
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         query = scope.get("query_string", b"").decode("latin-1")
-        super().__init__(scope.get("method", "GET"), path_below(scope).strip("/"), query, headers)
+        peer = scope.get("client") or ("",)
+        super().__init__(scope.get("method", "GET"), path_below(scope).strip("/"), query, headers, peer[0])
 
     def let_go(self) -> None:
         """All has been asked: a connection that lasts need not keep it."""
@@ -144,7 +146,13 @@ class Endpoints:
         else:
             request.check_version()
             await self.hub.open()
+            await self._find_out(request)
             await serve(request, receive, send)
+
+    async def _find_out(self, request: Asked) -> None:
+        """Who asks, for whom it matters: what is secret neither in itself nor for what it tells is for everybody."""
+        if request.path not in _OPEN and (finding_out := self.admission.find_out(request)) is not None:
+            await finding_out
 
     async def _health(self, request: Asked, receive: Receive, send: Send) -> None:
         """For the check of a load balancer: whether new readers may be sent here. Nothing is asked of the broker: it is that of
@@ -163,8 +171,12 @@ class Endpoints:
     async def _stream(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
         if (respond := starlette_response(request.scope)) is not None:
-            with (stream := self.admission.stream(transport, request)).feed as feed:
-                await respond(self._chunks(transport, stream), headers, feed, request.scope, receive, self._in_time(send))
+            stream = self.admission.stream(transport, request)
+            try:
+                with stream.feed as feed:
+                    await respond(self._chunks(transport, stream), headers, feed, request.scope, receive, self._in_time(send))
+            finally:
+                stream.account.close()
             return
         start = {"type": "http.response.start", "status": 200, "headers": headers}
         reader = await self._begin(
@@ -188,6 +200,7 @@ class Endpoints:
             await in_time(send(start), patience)
             await in_time(send(frame([stream.hello()])), patience)
         except BaseException:
+            stream.account.close()
             stream.feed.leave()
             raise
         # A framework may have put between us and the server what knows in which task it was called.
@@ -197,7 +210,10 @@ class Endpoints:
         """The body of a stream: the first byte at once, then batches and beats until the `bye`."""
         yield transport.frame([stream.hello()])
         while (batch := await stream.feed.take(stream.beat)) is not None:
-            yield batch.framed(transport.frame)
+            data = batch.framed(transport.frame)
+            stream.account.items += len(batch.items)
+            stream.account.bytes += len(data)
+            yield data
 
     async def _poll(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
         asked = self.admission.poll(transport, request)
@@ -207,7 +223,8 @@ class Endpoints:
             await _answer(self._in_time(send), 200, batch.framed(transport.frame), kind=transport.content_type.encode())
 
     async def _commands(self, request: Asked, receive: Receive, send: Send) -> None:
-        replies, _ = await hear(await self._body(receive), self.hub, who=self.admission.who(request))
+        speaker = self.admission.commands(request)
+        replies, _ = await hear(await self._body(receive), self.hub, speaker)
         await _answer(self._last(request, send), 200, encode_batch(replies))
 
     def _last(self, request: Asked, send: Send) -> Send:
@@ -258,6 +275,7 @@ class Endpoints:
         try:
             request.check_version()
             await self.hub.open()
+            await self._find_out(request)
             talk = self.admission.conversation(transport, request, offered)
         except Refusal as refusal:
             # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
@@ -338,7 +356,7 @@ class _Talk:
         text = message.get("text")
         if text is None:
             raise Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken")
-        replies, pinged = await hear(text, self.hub, self.reader.own, self.reader.who)
+        replies, pinged = await hear(text, self.hub, self.reader)
         if pinged:
             self._patience = SILENT_BEATS * self.reader.silence
         return replies
@@ -377,9 +395,13 @@ async def _waited(poll: Poll, receive: Receive) -> Batch | None:
     with poll.feed as feed:
         watch = asyncio.create_task(_until_gone(receive, feed))
         try:
-            return await feed.take(poll.wait)
+            batch = await feed.take(poll.wait)
+            if batch is not None:
+                poll.account.reason = "answered"
+            return batch
         finally:
             watch.cancel()
+            poll.account.close()
 
 
 async def _gone(receive: Receive) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -126,6 +126,17 @@ class _Hub(Protocol):
     def move(self, feed: Any, since: positions.Position) -> None: ...
 
 
+class Speaker(Protocol):
+    """Who sends commands."""
+
+    @property
+    def who(self) -> Hashable:
+        """As `authorize` knows it. Raises: Refusal 1001, it has gone."""
+
+    def own(self) -> _Feed:
+        """What it reads on this connection. Raises: Refusal, nothing whose channels could change, or not any more."""
+
+
 class Heard(NamedTuple):
     """What one message from a client came to."""
 
@@ -133,8 +144,8 @@ class Heard(NamedTuple):
     pinged: bool  # who pings goes on doing so, and is silent when it stops
 
 
-async def hear(message: bytes | str, hub: _Hub, feed: Callable[[], _Feed] | None = None, who: Hashable = None) -> Heard:
-    """Execute the commands of a WebSocket message or of the body of a POST, in order; `who` says them.
+async def hear(message: bytes | str, hub: _Hub, speaker: Speaker) -> Heard:
+    """Execute the commands of a WebSocket message or of the body of a POST, in order.
 
     Raises:
         Refusal: 4413 too large, 4400 not JSON or anything but objects.
@@ -142,7 +153,7 @@ async def hear(message: bytes | str, hub: _Hub, feed: Callable[[], _Feed] | None
     if len(message) > (limit := hub.options.message_bytes) or (isinstance(message, str) and len(message.encode()) > limit):
         raise Refusal(Code.TOO_LARGE, f"a message of more than {limit} bytes")
     commands = parse(message)
-    replies = [encode(await execute(command, hub, feed, who)) for command in commands]
+    replies = [encode(await execute(command, hub, speaker)) for command in commands]
     return Heard(replies, any(isinstance(command, Ping) for command in commands))
 
 
@@ -177,23 +188,22 @@ def _ref_of(raw: msgspec.Raw) -> int | None:
         return None
 
 
-async def execute(command: Command, hub: _Hub, feed: Callable[[], _Feed] | None = None, who: Hashable = None) -> Reply:
+async def execute(command: Command, hub: _Hub, speaker: Speaker) -> Reply:
     """Do what `command` says and answer it; a refusal is an answer too.
 
     Args:
         command: as `parse` gives it.
         hub: where to do it.
-        feed: gives what the connection reads, on a transport whose channels can change.
-        who: who says it.
+        speaker: who says it.
     """
     try:
         if isinstance(command, Present):
             # As whom: until there is authentication, as the client says. A name that is known by then goes in its place here.
             as_whom, lease, seconds = command.name, command.lease, command.seconds
-            _check_may(hub, who, "present", command.channel)
+            _check_may(hub, speaker.who, "present", command.channel)
             lasts = await hub.presence.present(command.channel, as_whom, lease=lease, data=command.data, seconds=seconds)
             return Reply(command.ref, ok=True, lasts=lasts)
-        return Reply(command.ref, ok=True, id=await _do(command, hub, feed, who))
+        return Reply(command.ref, ok=True, id=await _do(command, hub, speaker))
     except Refusal as refusal:
         return Reply(command.ref, False, None, int(refusal.code), refusal.name, refusal.reason, refusal.retry)
 
@@ -205,23 +215,19 @@ def _check_may(hub: _Hub, who: Hashable, action: str, channel: str) -> None:
         raise Refusal(Code.FORBIDDEN, f"{channel} is not for you: {action}")
 
 
-async def _do(
-    command: Publish | Subscribe | Unsubscribe | Ping | Malformed, hub: _Hub, feed: Callable[[], _Feed] | None, who: Hashable
-) -> str | None:
+async def _do(command: Publish | Subscribe | Unsubscribe | Ping | Malformed, hub: _Hub, speaker: Speaker) -> str | None:
     match command:
         case Publish(channel, data, _, key, about):
-            _check_may(hub, who, "publish", channel)
+            _check_may(hub, speaker.who, "publish", channel)
             return await hub.publish(channel, data, key=key, about=about)
         case Ping():
             return None
         case Malformed(_, reason):
             raise Refusal(Code.BAD_COMMAND, reason)
-        case Subscribe() | Unsubscribe() if feed is None:
-            raise Refusal(Code.BAD_COMMAND, "on this transport, open the stream again from the same position with other channels")
         case Subscribe():
-            return _subscribe(hub, feed(), command)
+            return _subscribe(hub, speaker.own(), command)
         case Unsubscribe(channels):
-            own = feed()
+            own = speaker.own()
             gone = frozenset(channels)  # a frame may name thousands
             left = [name for name in own.asked.names if name not in gone]
             hub.follow(own, left, {name: policy for name, policy in own.asked.policies if name in left})

@@ -134,9 +134,9 @@ class Feed:
         """What to come back with, as it travels."""
         return self._came_with or self._at(self.offset)
 
-    def hello(self, connection: str, beat: float) -> Encoded:
-        """The first item. `connection`: its name; `beat`: the longest silence in seconds."""
-        return encode(Hello(VERSION, self.position, connection, list(self.channels), self.resumed, beat))
+    def hello(self, connection: str, beat: float, expires: float | None = None) -> Encoded:
+        """The first item. `connection`: its name; `beat`: the longest silence in seconds; `expires`: seconds since 1970."""
+        return encode(Hello(VERSION, self.position, connection, list(self.channels), self.resumed, beat, expires))
 
     @property
     def ahead(self) -> bool:

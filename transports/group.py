@@ -11,10 +11,11 @@ import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from .accounts import Account
 from .errors import Code, Refusal
 from .feed import Feed
 from .hub import Hub
-from .items import Encoded
+from .items import Batch, Encoded
 from .subscriptions import Subscription
 from .watch import Watch
 
@@ -27,6 +28,7 @@ class Member(Protocol):
     """What a group needs of who is in it."""
 
     group: Group | None
+    account: Account | None
     write: Callable[[bytes], Any]  # takes all; who then has bytes that were not sent leaves, with a fork of the group's feed
 
     def beat(self, data: bytes) -> None:
@@ -47,10 +49,24 @@ class Group:
         dissolve: called when the last has left.
     """
 
-    __slots__ = ("_beat", "_due", "_frame", "_hub", "_loop", "_members", "_watch", "_writes", "dissolve", "feed")
+    __slots__ = (
+        "_beat",
+        "_due",
+        "_frame",
+        "_hub",
+        "_loop",
+        "_members",
+        "_watch",
+        "_writes",
+        "bytes",
+        "dissolve",
+        "feed",
+        "items",
+    )
 
     def __init__(self, hub: Hub, feed: Feed, frame: Framing, beat: float | None, dissolve: Callable[[], Any]) -> None:
         self.feed = feed
+        self.items = self.bytes = 0  # that have gone to each of those who have been in it all the time
         self.dissolve = dissolve
         self._hub, self._frame, self._beat = hub, frame, beat
         self._loop = asyncio.get_running_loop()
@@ -68,6 +84,9 @@ class Group:
         self._writes = None
         self.feed.readers += 1
         member.group = self
+        if (account := member.account) is not None:
+            account.items -= self.items
+            account.bytes -= self.bytes
 
     def remove(self, member: Member) -> None:
         """Let go of `member`; whoever wants to read on needs a feed of its own first."""
@@ -75,6 +94,9 @@ class Group:
         self._writes = None
         self.feed.readers -= 1
         member.group = None
+        if (account := member.account) is not None and account.closed is None:
+            account.items += self.items
+            account.bytes += self.bytes
         if not self._members:
             self.dissolve()
             self._watch.stop()
@@ -88,14 +110,16 @@ class Group:
         if not self.feed.open:
             self._dissolve()
         elif (batch := self.feed.ready()) is not None:
-            self._write(batch.framed(self._frame))
+            self._write(batch.framed(self._frame), len(batch.items))
             if not self._members:  # all have been answered, or nobody took all of it
                 return
             self._begin_silence()
             if self.feed.offset < self._hub.log.head:
                 self._ring()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: Any, items: int) -> None:
+        self.items += items
+        self.bytes += length(data)
         writes = self._writes
         if writes is None:
             writes = self._writes = [*self._members.values()]
@@ -136,6 +160,8 @@ class Group:
     def _silence(self) -> None:
         self.turn()  # what happened in other channels moves the position, and a beat tells it
         data = self.feed.beat().framed(self._frame)
+        self.items += 1
+        self.bytes += length(data)
         for member in list(self._members):
             member.beat(data)
         if self._members:
@@ -185,14 +211,20 @@ class Reader:
         feed: what to read; None for one who is sent away at once.
         frame: what is written of a batch.
         beat: seconds of the longest silence; None: it waits for one batch.
+        account: its own; None for one who is sent away at once.
     """
 
-    __slots__ = ("_beat", "_due", "_feed", "_frame", "group", "groups")
+    __slots__ = ("_beat", "_due", "_feed", "_frame", "account", "group", "groups")
 
     write: Callable[[bytes], Any]
 
-    def __init__(self, groups: Groups, feed: Feed | None, frame: Framing, beat: float | None) -> None:
+    def __init__(
+        self, groups: Groups, feed: Feed | None, frame: Framing, beat: float | None, account: Account | None = None
+    ) -> None:
         self.groups = groups
+        self.account = account
+        if account is not None:
+            account.reader = self
         self.group: Group | None = None
         self._frame, self._beat = frame, beat
         self._due = False
@@ -237,13 +269,35 @@ class Reader:
             raise Refusal(Code.GOING_AWAY, "the connection has ended")
         return feed.asked.who
 
+    @property
+    def position(self) -> str:
+        """Where it stands; empty when it reads no more."""
+        feed = self._feed if self.group is None else self.group.feed
+        return "" if feed is None else feed.position
+
+    def in_step(self) -> tuple[int, int]:
+        """See `accounts.Reads.in_step`."""
+        return (0, 0) if self.group is None else (self.group.items, self.group.bytes)
+
+    def end(self, why: Refusal) -> None:
+        """Send away: tell why, after what is left to read."""
+        if self._feed is not None or self.group is not None:
+            self.own().end(why)
+
     def step_out(self) -> None:
         """Be alone from now until it is in step again, if it still reads."""
         if self._feed is not None or self.group is not None:
             self.own()
 
+    def noted(self, reason: str) -> None:
+        """Note why it ends, unless there was a reason before."""
+        if self.account is not None and not self.account.reason:
+            self.account.reason = reason
+
     def leave(self) -> None:
         """Read no more: the client has gone, or has been told everything."""
+        if self.account is not None:
+            self.account.close()
         if self.group is not None:
             self.group.remove(self)
         elif self._feed is not None:
@@ -259,7 +313,7 @@ class Reader:
         if not feed.open:
             self._farewell(feed)
         elif (batch := feed.ready()) is not None:
-            self.write(batch.framed(self._frame))
+            self._write(batch)
             self._soon()
         elif feed.ahead:
             return  # the bell rings when that has come here
@@ -273,9 +327,26 @@ class Reader:
             self._due = True
             asyncio.get_running_loop().call_soon(self.pump)
 
+    def _write(self, batch: Batch) -> None:
+        data = batch.framed(self._frame)
+        if self.account is not None:
+            self.account.items += len(batch.items)
+            self.account.bytes += length(data)
+        self.write(data)
+
     def _farewell(self, feed: Feed) -> None:
+        if feed.bye is not None:
+            self.noted(feed.bye.name)
         if (last := feed.last()) is not None:
-            self.write(last.framed(self._frame))
+            self._write(last)
             if self.blocked:  # it is there until it has taken that: a server that stops waits for those who are
                 return
         self.ended(feed.bye)
+
+
+def length(data: Any) -> int:
+    """The bytes of what a framing made: bytes, or an ASGI message that holds them."""
+    if isinstance(data, bytes):
+        return len(data)
+    body = data.get("body") or data.get("bytes") or data.get("text", "")
+    return len(body)

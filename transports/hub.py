@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
+from .accounts import Accounts
 from .attendance import Attendance
 from .brokers import Broker, Record, broker_from, check_text
 from .counts import Counts
@@ -72,6 +73,7 @@ class Hub:
         self.options = options
         self.log = self._empty_log()
         self.counts = Counts()
+        self.accounts = Accounts()
         self.authorize = authorize
         self._broker = broker or broker_from(options)
         self._bells: dict[str, set[Feed]] = {}  # channel -> those who follow it

@@ -89,7 +89,7 @@ class Sending(Reader):
         patience: float,
         at_once: bool,
     ) -> None:
-        super().__init__(groups, stream.feed, frame, stream.beat)
+        super().__init__(groups, stream.feed, frame, stream.beat, stream.account)
         self._send, self._patience, self._at_once = send, patience, at_once
         self.silence = stream.beat  # seconds, the longest
         self._task: asyncio.Task[None] | None = None  # waits for the rest of a `send`
@@ -142,6 +142,8 @@ class Sending(Reader):
     def give_up(self, why: Refusal | None) -> None:
         """It is over, without a last word."""
         self.broken = True
+        if why is not None:
+            self.noted(why.name)
         self.leave()
         self.ended(why)
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import tracemalloc
-from urllib.parse import parse_qsl
-
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from transports import Code, Hub, Options, Refusal
-from transports.admission import Admission, Poll, Request, parameters
+from transports.admission import Admission, Poll
 from transports.items import Batch, decode_batch, encode_batch
 from transports.ladder import LADDER
+from transports.request import Request
 
 WEBSOCKET, SSE, LONGPOLL = LADDER
 
@@ -25,15 +21,6 @@ async def an_admission(**settings: object) -> Admission:
 
 def asking(query: str, path: str = "poll", **headers: str) -> Request:
     return Request("GET", path, query, {name.replace("_", "-"): value for name, value in headers.items()})
-
-
-@given(st.text(st.sampled_from("ab=&%+2B;ä"), max_size=30))
-@example("a=1&a=2&=&b&&c=%26")
-def test_parameters_are_read_as_the_standard_library_reads_them(query: str) -> None:
-    first: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        first.setdefault(name, value)
-    assert parameters(query) == first
 
 
 async def test_a_first_poll_is_answered_with_where_to_begin_and_leaves_nobody_behind() -> None:
@@ -55,20 +42,6 @@ async def test_a_poll_gets_at_once_what_is_there_and_else_waits() -> None:
     waiting = admission.poll(LONGPOLL, asking(f"channels=a&since={epoch}.1&wait=7"))
     assert isinstance(waiting, Poll)
     assert (waiting.wait, waiting.feed.position, admission.hub.readers) == (7, f"{epoch}.1", 1)
-
-
-def test_long_lists_of_names_that_somebody_makes_up_fill_no_memory() -> None:
-    def many(number: int) -> tuple[str, ...]:
-        return asking("channels=" + ",".join(f"{number:x}{each:x}" for each in range(1000))).channels()
-
-    assert many(0)[:2] == ("00", "01")
-    tracemalloc.start()
-    try:
-        for number in range(64):
-            many(number)
-        assert tracemalloc.get_traced_memory()[0] < 500_000  # kept: 50 KB each
-    finally:
-        tracemalloc.stop()
 
 
 async def test_who_asks_the_same_in_ever_other_words_fills_no_memory() -> None:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Hashable
 from contextlib import suppress
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from transports import Code, Hub, Options, Position, Refusal
+from transports.admission import Posted
 from transports.commands import Malformed, Ping, Publish, Subscribe, execute, parse
+from transports.feed import Feed
+from transports.items import Reply
 
 
 @pytest.mark.parametrize(
@@ -82,9 +87,19 @@ async def hub() -> Hub:
     return hub
 
 
-async def do(hub: Hub, text: str, feed=None):
+class Speaker(NamedTuple):
+    """Who sends a command on a connection on which `feed` is read."""
+
+    feed: Feed
+    who: Hashable = None
+
+    def own(self) -> Feed:
+        return self.feed
+
+
+async def do(hub: Hub, text: str, feed: Feed | None = None) -> Reply:
     (command,) = parse(text)
-    return await execute(command, hub, None if feed is None else lambda: feed)
+    return await execute(command, hub, Posted(None) if feed is None else Speaker(feed))
 
 
 async def test_publish_is_answered_with_the_id(hub: Hub) -> None:

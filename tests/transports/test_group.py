@@ -20,6 +20,8 @@ from transports.testing import until
 class Client:
     """A member that takes `room` batches and then no more until it is emptied."""
 
+    account = None
+
     def __init__(self, groups: Groups, feed: Feed, room: int = 10**9, beat: float | None = 60.0) -> None:
         self.groups, self.room, self._beat = groups, room, beat
         self.group: Group | None = None

@@ -9,11 +9,20 @@ from typing import Any
 import pytest
 
 from transports import Code, Hub, Options, Refusal
+from transports.accounts import Alone
 from transports.admission import Stream
 from transports.group import Groups
 from transports.items import Encoded, Event, decode_batch, encode_batch
+from transports.request import Request
 from transports.sending import Sending, begun, in_time
 from transports.testing import until
+
+
+def stream_of(hub: Hub) -> Stream:
+    """A stream that was let in."""
+    feed = hub.feed(["a"])
+    return Stream(feed, 60.0, hub.accounts.open("sse", Request("GET", "sse", "", {}), Alone(feed)))
+
 
 # --- what is begun in one place and awaited in another
 
@@ -140,7 +149,7 @@ def join(hub: Hub) -> Join:
 
     def join(patience: float = 60.0, at_once: bool = True):
         wire = Wire()
-        stream = Stream(hub.feed(["a"]), 60.0)
+        stream = stream_of(hub)
         return wire, Sending(groups, stream, as_message, wire.send, patience=patience, at_once=at_once)
 
     return join
@@ -238,7 +247,7 @@ async def test_who_leaves_while_it_takes_nothing_leaves_nothing_behind(hub: Hub,
 
 
 def between(hub: Hub, send: Callable[[Any], Any]) -> Sending:
-    return Sending(Groups(hub), Stream(hub.feed(["a"]), 60.0), as_message, send, patience=60.0, at_once=True)
+    return Sending(Groups(hub), stream_of(hub), as_message, send, patience=60.0, at_once=True)
 
 
 async def test_what_stands_between_may_want_to_be_in_a_task(hub: Hub) -> None:
@@ -265,7 +274,7 @@ async def test_what_stands_between_may_change_what_it_is_given(hub: Hub) -> None
         came.append(message["data"])
 
     groups = Groups(hub)
-    readers = [Sending(groups, Stream(hub.feed(["a"]), 60.0), as_message, send, patience=60.0, at_once=True) for _ in range(3)]
+    readers = [Sending(groups, stream_of(hub), as_message, send, patience=60.0, at_once=True) for _ in range(3)]
     await until(lambda: all(reader.group is not None for reader in readers))
     await hub.publish("a", 1)
     await until(lambda: len(came) == 3)

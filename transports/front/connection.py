@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ..admission import FLUSH, JSON, Headers, Request, refusal_body, shared_with
+from ..admission import FLUSH, JSON, Headers, refusal_body, shared_with
 from ..errors import Code, Refusal
 from ..frames import accept
 from ..items import Batch
+from ..request import Request
 from ..transport import HEADERS, Transport
 from ..watch import Watch
 from ..websocket import WANTED
-from .exchanges import Commands, Ended, Exchange, Lingering, Opening
+from .exchanges import Commands, Ended, Exchange, Lingering, Pending
 from .framing import Whole, chunked, date, stream_head, switch_head, whole
 from .readers import Streaming, Talk, Waiting
 from .requests import LAST_CHUNK, Head, Part, RequestError, Requests, answer
@@ -44,15 +46,23 @@ class Again:
         lines: its header lines, as they came.
         shared: headers of the answer.
         whole: makes the answer.
+        peer: the address at the other end.
     """
 
-    __slots__ = ("_beginning", "_end", "_request", "shared", "transport", "whole")
+    __slots__ = ("_beginning", "_end", "_peer", "_request", "shared", "transport", "whole")
 
     def __init__(
-        self, transport: Transport, request: Request, target: bytes, lines: bytes, shared: Headers, whole: Whole
+        self,
+        transport: Transport,
+        request: Request,
+        target: bytes,
+        lines: bytes,
+        shared: Headers,
+        whole: Whole,
+        peer: str,
     ) -> None:
         self.transport, self.shared, self.whole = transport, shared, whole
-        self._request = request
+        self._request, self._peer = request, peer
         self._beginning = b"GET %b?" % target.partition(b"?")[0]
         self._end = b" HTTP/1.1\r\n%b\r\n" % lines
 
@@ -65,7 +75,7 @@ class Again:
 
     def request(self, query: str) -> Request:
         """The request with this query."""
-        return Request("GET", self._request.path, query, self._request.headers)
+        return Request("GET", self._request.path, query, self._request.headers, self._peer)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -158,7 +168,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """See asyncio. Who has said all it wants to say may still wait for an answer, but not for an event."""
-        answering = isinstance(self.exchange, Opening) or (isinstance(self.exchange, Commands) and not self.exchange.reading)
+        answering = isinstance(self.exchange, Pending) or (isinstance(self.exchange, Commands) and not self.exchange.reading)
         if answering or (self.exchange is None and (self.full or self._parts or self._held)):
             self._last = True
             return self.transport.get_extra_info("sslcontext") is None  # over TLS there is no half of a connection
@@ -365,30 +375,48 @@ class Connection(asyncio.BufferedProtocol):
         if self.front.hub.opened:
             self.serve(head)
         else:
-            self.exchange = Opening(self, head)
+            self.exchange = Pending(self, self.front.hub.open(), partial(self.serve, head))
 
     def serve(self, head: Head) -> None:
         """Answer a request, or begin to."""
         path, _, query = head.target.decode("latin-1").partition("?")
-        request = Request(head.method, path[len(self.front.mount) + 1 :], query, head.headers)
-        shared: Headers = ()
+        request = Request(head.method, path[len(self.front.mount) + 1 :], query, head.headers, self._peer)
         try:
             origin = request.foreign_origin(self.front.hub.options.origins)
-            shared = () if origin is None else shared_with(origin)
+        except Refusal as refusal:
+            self._refuse_unread(refusal, head, ())
+            return
+        shared = () if origin is None else shared_with(origin)
+        serve = partial(self._serve_known, request, head, shared)
+        if (finding_out := self.front.admission.find_out(request)) is None:
+            serve()
+        else:
+            self.exchange = Pending(self, finding_out, serve)
+
+    def _serve_known(self, request: Request, head: Head, shared: Headers) -> None:
+        """Serve a request of which it is known who asks."""
+        try:
             self._serve(request, head, shared)
         except Refusal as refusal:
-            if head.body or head.upgrade:  # what is behind it has not been read
-                self._keep = False
-            self.refuse(refusal, headers=shared)
+            self._refuse_unread(refusal, head, shared)
         except Exception:
             _log.exception("a request failed")
             self._keep = False
             self.refuse(Refusal(Code.INTERNAL), headers=shared)
 
+    def _refuse_unread(self, refusal: Refusal, head: Head, shared: Headers) -> None:
+        if head.body or head.upgrade:  # what is behind it has not been read
+            self._keep = False
+        self.refuse(refusal, headers=shared)
+
+    @property
+    def _peer(self) -> str:
+        name = self.transport.get_extra_info("peername")
+        return name[0] if isinstance(name, tuple) else ""
+
     def _serve(self, request: Request, head: Head, shared: Headers) -> None:
         if request.path == "commands":
-            request.check_version()
-            self.exchange = commands = Commands(self, shared, self.front.admission.who(request))
+            self.exchange = commands = Commands(self, shared, self.front.admission.commands(request))
             commands.begin(head)
             return
         transport = self.front.transports[request.path]
@@ -409,7 +437,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._keep and self._version == "1.1" and not head.body
             )  # a body that nobody wants has to be read all the same
             if plain and self._requests is not None and (lines := self._requests.repeated):
-                self._again = Again(transport, request, head.target, lines, shared, answer)
+                self._again = Again(transport, request, head.target, lines, shared, answer, self._peer)
 
     def _poll_again(self, again: Again, query: str) -> None:
         """Answer a poll whose head is known to be sound, and all that follows from it but for the query.
@@ -426,14 +454,21 @@ class Connection(asyncio.BufferedProtocol):
             if self._held:
                 self.deal()
             return
+        request = again.request(query)
+        answer = partial(self._answer_again, again, request, question)
+        if (finding_out := self.front.admission.find_out(request)) is None:
+            answer()
+        else:
+            self.exchange = Pending(self, finding_out, answer)
+        if self._held and self.exchange is None:
+            self.deal()
+
+    def _answer_again(self, again: Again, request: Request, question: str) -> None:
         try:
-            request = again.request(query)
             request.check_version()
             self._poll(again.transport, request, again.whole, question)
         except Refusal as refusal:
             self.refuse(refusal, headers=again.shared)
-        if self._held and self.exchange is None:
-            self.deal()
 
     def _poll(self, transport: Transport, request: Request, answer: Whole, question: str = "") -> None:
         found = self.front.admission.poll(transport, request, question)

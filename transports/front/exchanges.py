@@ -1,14 +1,14 @@
-"""What a connection is busy with, beside reading streams: a body and its commands, a hub that opens, an end."""
+"""What a connection is busy with, beside reading streams: a body and its commands, what has to come first, an end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ..admission import Headers
-from ..commands import hear
+from ..commands import Speaker, hear
 from ..errors import Code, Refusal
 from ..items import encode_batch
 from .requests import CONTINUE, END, Head, Part
@@ -83,30 +83,36 @@ class Lingering(Ended):
         line.watch.begin(_LINGER)
 
 
-class Opening(Ended):
-    """A request that came before the hub was open, or after its broker could not be reached."""
+class Pending(Ended):
+    """A request that cannot be looked at yet: the hub is not open, or who asks has to be found out.
 
-    __slots__ = ("_head", "_task")
+    Args:
+        line: the connection.
+        waits_for: what has to be done first.
+        go_on: called when it is done; serves the request.
+    """
 
-    def __init__(self, line: Connection, head: Head) -> None:
+    __slots__ = ("_go_on", "_task")
+
+    def __init__(self, line: Connection, waits_for: Awaitable[None], go_on: Callable[[], None]) -> None:
         super().__init__(line)
-        self._head = head
-        self._task = line.loop.create_task(self._open())
+        self._go_on = go_on
+        self._task = line.loop.create_task(self._wait(waits_for))
 
-    async def _open(self) -> None:
+    async def _wait(self, waits_for: Awaitable[None]) -> None:
         line = self.line
         try:
-            await line.front.hub.open()
+            await waits_for
         except Refusal as refusal:
             line.last()
             line.refuse(refusal)
         except Exception:
-            _log.exception("the hub could not be opened")
+            _log.exception("a request could not be looked at")
             line.last()
             line.refuse(Refusal(Code.INTERNAL))
         else:
             line.exchange = None
-            line.serve(self._head)
+            self._go_on()
             line.deal()
 
     def came(self, data: bytes) -> None:
@@ -114,7 +120,7 @@ class Opening(Ended):
         self.line.hold(data)
 
     def late(self) -> None:
-        """See `Exchange`. The broker has its own patience."""
+        """See `Exchange`. What is waited for has its own patience."""
 
     def leave(self) -> None:
         """See `Exchange`."""
@@ -124,11 +130,11 @@ class Opening(Ended):
 class Commands(Ended):
     """A POST: its body, then what its commands come to."""
 
-    __slots__ = ("_body", "_headers", "_task", "_who")
+    __slots__ = ("_body", "_headers", "_speaker", "_task")
 
-    def __init__(self, line: Connection, headers: Headers, who: Hashable) -> None:
+    def __init__(self, line: Connection, headers: Headers, speaker: Speaker) -> None:
         super().__init__(line)
-        self._headers, self._who = headers, who
+        self._headers, self._speaker = headers, speaker
         self._body = bytearray()
         self._task: asyncio.Task[None] | None = None  # what executes them, once the body is there
 
@@ -165,7 +171,7 @@ class Commands(Ended):
 
     async def _answer(self) -> None:
         try:
-            replies, _ = await hear(bytes(self._body), self.line.front.hub, who=self._who)
+            replies, _ = await hear(bytes(self._body), self.line.front.hub, self._speaker)
         except Refusal as refusal:
             self.line.refuse(refusal, headers=self._headers)
         except Exception:

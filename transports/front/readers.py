@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from ..accounts import Account
 from ..admission import CLOSE_WAIT, SILENT_BEATS, Poll, Stream
 from ..commands import hear
 from ..errors import Code, Refusal
@@ -40,14 +41,15 @@ class OnLine(Reader):
         feed: what to read; None for one who is sent away at once.
         frame: what is written of a batch.
         beat: seconds of the longest silence; None: it waits for one batch.
+        account: its own; None for one who is sent away at once.
     """
 
     __slots__ = ("line", "write")
 
-    def __init__(self, line: Connection, feed: Feed | None, frame: Framing, beat: float | None) -> None:
+    def __init__(self, line: Connection, feed: Feed | None, frame: Framing, beat: float | None, account: Account | None) -> None:
         self.line = line
         self.write: Callable[[bytes], Any] = line.transport.write
-        super().__init__(line.front.groups, feed, frame, beat)
+        super().__init__(line.front.groups, feed, frame, beat, account)
 
     @property
     def blocked(self) -> bool:
@@ -69,7 +71,7 @@ class Streaming(OnLine):
     __slots__ = ("_last",)
 
     def __init__(self, line: Connection, stream: Stream, frame: Framing, last: bytes) -> None:
-        super().__init__(line, stream.feed, frame, stream.beat)
+        super().__init__(line, stream.feed, frame, stream.beat, stream.account)
         self._last = last
 
     def begin(self, head: bytes, stream: Stream) -> None:
@@ -92,6 +94,7 @@ class Streaming(OnLine):
 
     def too_slow(self) -> None:
         """It has taken nothing for too long."""
+        self.noted(Code.TOO_SLOW.name.lower())
         self.line.abort()
 
 
@@ -101,7 +104,7 @@ class Waiting(OnLine):
     __slots__ = ("_whole",)
 
     def __init__(self, line: Connection, poll: Poll, frame: Whole) -> None:
-        super().__init__(line, poll.feed, frame, None)
+        super().__init__(line, poll.feed, frame, None, poll.account)
         self._whole = frame
         self.write = self._answer
 
@@ -114,6 +117,7 @@ class Waiting(OnLine):
         self.pump()
 
     def _answer(self, data: bytes) -> None:
+        self.noted("answered")
         self.leave()
         self.line.answered(data)
 
@@ -145,7 +149,7 @@ class Talk(OnLine):
     __slots__ = ("_closing", "_frames", "_pinged", "_task", "_transport", "_waiting")
 
     def __init__(self, line: Connection, transport: Transport, stream: Stream | None) -> None:
-        super().__init__(line, stream and stream.feed, framed(transport.frame), stream and stream.beat)
+        super().__init__(line, stream and stream.feed, framed(transport.frame), stream and stream.beat, stream and stream.account)
         self._transport = transport
         self._frames = Frames(frame_bytes(line.front.hub.options))
         self._pinged = False  # by a command: a client that does so goes on doing it
@@ -204,22 +208,22 @@ class Talk(OnLine):
             self._waiting.append(frame)
             self._task = self.line.loop.create_task(self._answer())
         elif frame.opcode == BINARY:
-            self._end(Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken"))
+            self.end(Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken"))
 
     async def _answer(self) -> None:
         """Answer all that has come, one after the other; nothing more is read before."""
         try:
             while self._waiting and _has(frame := self._waiting[0], TEXT) and not self._closing:
                 del self._waiting[0]
-                replies, pinged = await hear(frame.payload.decode(), self.line.front.hub, self.own, self.who)
+                replies, pinged = await hear(frame.payload.decode(), self.line.front.hub, self)
                 self._pinged |= pinged
                 if replies and not self._closing:
                     self.line.write(ws_frame(self._transport.frame(replies)))
         except Refusal as refusal:
-            self._end(refusal)
+            self.end(refusal)
         except Exception:
             _log.exception("a command over WebSocket failed")
-            self._end(Refusal(Code.INTERNAL))
+            self.end(Refusal(Code.INTERNAL))
         finally:
             self._task = None
             if not self.line.full:
@@ -230,11 +234,6 @@ class Talk(OnLine):
                 self._take(frame)
         if self._pinged and not self._closing:
             self.line.watch.begin(self._patience)
-
-    def _end(self, why: Refusal) -> None:
-        """Send away: tell why, after what is left to read."""
-        if self._feed is not None or self.group is not None:
-            self.own().end(why)
 
     def ended(self, why: Refusal | None) -> None:
         """The last word has been said."""
@@ -252,6 +251,7 @@ class Talk(OnLine):
 
     def _fail(self, error: FrameError) -> None:
         """Tell why, and end: an answer to it could not be read (RFC 6455 7.1.7)."""
+        self.noted(str(error.code))
         self.leave()
         if not self._closing:
             self._closing = True
@@ -260,6 +260,7 @@ class Talk(OnLine):
 
     def _closed(self, code: int, _: str) -> None:
         """The other side closes, or agrees to."""
+        self.noted(Code.CLOSED.name.lower())
         self.leave()
         if not self._closing:
             self._closing = True
@@ -284,10 +285,11 @@ class Talk(OnLine):
         elif self.line.full or self._task is not None:  # what it says is not read now: that is not its silence
             self.line.watch.begin(self._patience)
         else:
-            self._end(Refusal(Code.SILENT, f"no frame for {self._patience:g} s, though it was asked for one"))
+            self.end(Refusal(Code.SILENT, f"no frame for {self._patience:g} s, though it was asked for one"))
 
     def too_slow(self) -> None:
         """It has taken nothing for too long; perhaps it still takes the reason."""
+        self.noted(Code.TOO_SLOW.name.lower())
         if self._closing:
             self.line.abort()
         else:

@@ -1,0 +1,91 @@
+"""What a request asks for, and what it shows."""
+
+from __future__ import annotations
+
+import base64
+import tracemalloc
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from transports import Code, Refusal
+from transports.request import NOBODY, Identity, Request, parameters
+
+
+def asking(query: str = "", **headers: str) -> Request:
+    return Request("GET", "poll", query, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@given(st.text(st.sampled_from("ab=&%+2B;ä"), max_size=30))
+@example("a=1&a=2&=&b&&c=%26")
+def test_parameters_are_read_as_the_standard_library_reads_them(query: str) -> None:
+    first: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        first.setdefault(name, value)
+    assert parameters(query) == first
+
+
+def test_long_lists_of_names_that_somebody_makes_up_fill_no_memory() -> None:
+    def many(number: int) -> tuple[str, ...]:
+        return asking("channels=" + ",".join(f"{number:x}{each:x}" for each in range(1000))).channels()
+
+    assert many(0)[:2] == ("00", "01")
+    tracemalloc.start()
+    try:
+        for number in range(64):
+            many(number)
+        assert tracemalloc.get_traced_memory()[0] < 500_000  # kept: 50 KB each
+    finally:
+        tracemalloc.stop()
+
+
+def subprotocol(token: str) -> str:
+    return "everywire.token." + base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1).filter(lambda text: text.strip() == text))
+def test_a_token_arrives_as_it_was_shown_by_header_and_by_subprotocol(token: str) -> None:
+    assert asking(authorization=f"Bearer {token}").token == token
+    assert asking(sec_websocket_protocol=f"everywire.v1.json, {subprotocol(token)}").token == token
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Basic YTpi"},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer  "},
+        {"sec_websocket_protocol": "everywire.v1.json"},
+        {"sec_websocket_protocol": "everywire.token."},
+        {"sec_websocket_protocol": "everywire.token.%%%"},
+        {"sec_websocket_protocol": "everywire.token.a"},
+        {"sec_websocket_protocol": "everywire.token._w"},  # not UTF-8
+    ],
+)
+def test_what_is_no_token_is_none(headers: dict[str, str]) -> None:
+    assert asking(**headers).token is None
+
+
+def test_the_scheme_of_a_token_is_read_in_any_case_and_goes_before_a_subprotocol() -> None:
+    assert asking(authorization="bEARER x", sec_websocket_protocol=subprotocol("y")).token == "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "cookies"),
+    [("", {}), ("a=1; b=two", {"a": "1", "b": "two"}), ('a="q\\"x"', {"a": 'q"x'}), ("; =;;\x00", {})],
+)
+def test_cookies_are_read_and_garbage_is_none(text: str, cookies: dict[str, str]) -> None:
+    assert asking(cookie=text).cookies == cookies
+
+
+def test_who_asks_is_nobody_until_it_is_found_out_and_cannot_be_had_if_it_was_not() -> None:
+    request = asking()
+    assert request.identity == NOBODY
+    request.found = Identity("ann", 5.0)
+    assert (request.who, request.identity.expires) == ("ann", 5.0)
+    request.found = Refusal(Code.UNAUTHORIZED)
+    with pytest.raises(Refusal, match="4401"):
+        _ = request.who

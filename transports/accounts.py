@@ -1,0 +1,196 @@
+"""Accounts: who is connected, over what and since when, what has gone to them, and who went last, and why.
+
+An account is opened for each reader that is let in, whatever it reads over, and closed when it has gone. What concerns one
+connection and not the events hangs on it: when its credentials end, how much it may say, what is told of it in logs, counters
+and the status page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, Protocol
+
+from .errors import Code, Refusal
+from .feed import Feed
+from .request import Request
+
+KEPT: Final = 100  # accounts that were closed
+WENT: Final = "went"  # why, if it is no code: the client went away without a word
+
+
+class Reads(Protocol):
+    """What an account needs of who reads."""
+
+    @property
+    def position(self) -> str:
+        """Where it stands."""
+
+    def in_step(self) -> tuple[int, int]:
+        """How many items, and bytes as framed, have gone to it together with others, since it is in step with them."""
+
+    def end(self, why: Refusal) -> None:
+        """Send it away, with a word."""
+
+
+class Alone(NamedTuple):
+    """Who has nothing but a feed. See `Reads`."""
+
+    feed: Feed
+
+    @property
+    def position(self) -> str:
+        """See `Reads`."""
+        return self.feed.position
+
+    def in_step(self) -> tuple[int, int]:
+        """See `Reads`."""
+        return 0, 0
+
+    def end(self, why: Refusal) -> None:
+        """See `Reads`."""
+        self.feed.end(why)
+
+
+class Account:
+    """One connection. Opened by `Accounts.open`, closed once, by `close`.
+
+    Attributes:
+        name: of the connection, as its `hello` has it; a poll that waits has one as well.
+        transport: the name of it.
+        who: as `authorize` knows it.
+        address: of the client.
+        opened: seconds since 1970; `closed` as well, None as long as it is there.
+        expires: seconds since 1970 until which the credentials hold; None: for ever.
+        saw: what the client says that it tried before, and why it comes: `why` and `tried`.
+        reader: who reads; when it has gone, nobody.
+        items: that have gone to it alone, with `bytes`, as they are framed; see `sent` for all of them.
+        commands: that have come from it.
+        reason: why it was closed: the name of a code, or `went`.
+    """
+
+    __slots__ = (
+        "_accounts",
+        "_expiry",
+        "_position",
+        "address",
+        "bytes",
+        "closed",
+        "commands",
+        "expires",
+        "items",
+        "name",
+        "opened",
+        "reader",
+        "reason",
+        "saw",
+        "transport",
+        "who",
+    )  # fmt: skip
+
+    def __init__(self, accounts: Accounts, name: str, transport: str, request: Request, reader: Reads, now: float) -> None:
+        self.name, self.transport = name, transport
+        self.reader: Reads | None = reader
+        self.who, self.expires = request.identity
+        self.address = request.address
+        self.saw = (request.query.get("why", ""), request.query.get("tried", "")) if "why" in request.query else ("", "")
+        self.opened = now
+        self.closed: float | None = None
+        self.items = self.bytes = self.commands = 0
+        self.reason = ""
+        self._accounts = accounts
+        self._position = ""
+        self._expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def position(self) -> str:
+        """Where it reads, or read last."""
+        return self._position if self.reader is None else self.reader.position
+
+    def sent(self) -> tuple[int, int]:
+        """How many items, and bytes as they are framed, have gone to it."""
+        items, size = self.reader.in_step() if self.reader is not None else (0, 0)
+        return self.items + items, self.bytes + size
+
+    def hold_until(self, expires: float | None) -> None:
+        """The credentials hold until then, in seconds since 1970: the connection ends with 4401 unless they are renewed."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        self.expires = expires
+        if expires is not None:
+            seconds = max(0.0, expires - self._accounts.clock())
+            self._expiry = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self.end(Refusal(Code.UNAUTHORIZED, "what was shown has expired: come back with something newer", retry=0.0))
+
+    def end(self, why: Refusal) -> None:
+        """Send it away, with a word."""
+        if self.reader is not None:
+            self.reader.end(why)
+
+    def close(self, why: Code | str | None = None) -> None:
+        """It has gone. Again and again does no harm: the first reason counts.
+
+        Args:
+            why: if nothing was noted in `reason` before.
+        """
+        if self.closed is None:
+            if not self.reason:
+                self.reason = WENT if why is None else why.name.lower() if isinstance(why, Code) else why
+            self._position, (self.items, self.bytes), self.reader = self.position, self.sent(), None
+            if self._expiry is not None:
+                self._expiry.cancel()
+                self._expiry = None
+            self._accounts.let_go(self)
+
+
+class Accounts:
+    """All accounts of a hub.
+
+    Args:
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.closed: deque[Account] = deque(maxlen=KEPT)  # the last, the newest at the end
+        self._open: dict[Account, None] = {}  # in the order in which they came
+        self._names = _made_up()
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Account]:
+        """Those that are open, the oldest first; they may change meanwhile."""
+        return iter(list(self._open))
+
+    def new_name(self) -> str:
+        """A name for a connection that nobody else has, and nobody can guess."""
+        return next(self._names)
+
+    def open(self, transport: str, request: Request, reader: Reads) -> Account:
+        """Somebody was let in, and reads. Raises: Refusal, who asks is not known."""
+        account = Account(self, self.new_name(), transport, request, reader, self.clock())
+        self._open[account] = None
+        if account.expires is not None:
+            account.hold_until(account.expires)
+        return account
+
+    def let_go(self, account: Account) -> None:
+        """Called by `Account.close`."""
+        account.closed = self.clock()
+        del self._open[account]
+        self.closed.append(account)
+
+
+def _made_up() -> Iterator[str]:
+    """Names that cannot be guessed, of 8 characters each. The kernel is asked for many at once: a crowd comes at once too."""
+    while True:
+        text = secrets.token_urlsafe(6 * 256)
+        yield from map("".join, zip(*[iter(text)] * 8, strict=True))
