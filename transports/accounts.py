@@ -16,6 +16,8 @@ from typing import Final, NamedTuple, Protocol
 
 from .errors import Code, Refusal
 from .feed import Feed
+from .figures import Figures
+from .journal import Journal
 from .request import Request
 
 KEPT: Final = 100  # accounts that were closed
@@ -70,6 +72,7 @@ class Account:
         items: that have gone to it alone, with `bytes`, as they are framed; see `sent` for all of them.
         commands: that have come from it.
         reason: why it was closed: the name of a code, or `went`.
+        once: whether it reads one batch only, as a poll does.
     """
 
     __slots__ = (
@@ -83,6 +86,7 @@ class Account:
         "expires",
         "items",
         "name",
+        "once",
         "opened",
         "reader",
         "reason",
@@ -91,8 +95,10 @@ class Account:
         "who",
     )  # fmt: skip
 
-    def __init__(self, accounts: Accounts, name: str, transport: str, request: Request, reader: Reads, now: float) -> None:
-        self.name, self.transport = name, transport
+    def __init__(
+        self, accounts: Accounts, name: str, transport: str, request: Request, reader: Reads, now: float, once: bool = False
+    ) -> None:
+        self.name, self.transport, self.once = name, transport, once
         self.reader: Reads | None = reader
         self.who, self.expires = request.identity
         self.address = request.address
@@ -154,10 +160,12 @@ class Accounts:
 
     Args:
         clock: seconds since 1970.
+        journal: is told who comes and goes.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, journal: Journal | None = None) -> None:
         self.clock = clock
+        self._journal = journal or Journal(Figures())
         self.closed: deque[Account] = deque(maxlen=KEPT)  # the last, the newest at the end
         self._open: dict[Account, None] = {}  # in the order in which they came
         self._names = _made_up()
@@ -174,12 +182,13 @@ class Accounts:
         """A name for a connection that nobody else has, and nobody can guess."""
         return next(self._names)
 
-    def open(self, transport: str, request: Request, reader: Reads) -> Account:
+    def open(self, transport: str, request: Request, reader: Reads, *, once: bool = False) -> Account:
         """Somebody was let in, and reads. Raises: Refusal, who asks is not known."""
-        account = Account(self, self.new_name(), transport, request, reader, self.clock())
+        account = Account(self, self.new_name(), transport, request, reader, self.clock(), once)
         self._open[account] = None
         if account.expires is not None:
             account.hold_until(account.expires)
+        self._journal.opened(account)
         return account
 
     def let_go(self, account: Account) -> None:
@@ -187,6 +196,7 @@ class Accounts:
         account.closed = self.clock()
         del self._open[account]
         self.closed.append(account)
+        self._journal.closed(account)
 
 
 def _made_up() -> Iterator[str]:

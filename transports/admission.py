@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -18,6 +19,7 @@ from .accounts import Account, Alone
 from .attendance import LISTED
 from .errors import Code, ErrorBody, Refusal
 from .feed import Feed
+from .figures import ALONE, IN_STEP, Outlet
 from .hub import Hub
 from .items import Batch, Encoded
 from .ladder import LADDER
@@ -164,6 +166,24 @@ class Admission:
         self._count(transport, request)
         return batch
 
+    def outlet(self, transport: Transport) -> Outlet:
+        """Where is counted what polls are answered with that do not wait."""
+        return self.hub.figures.outlet(transport.name, ALONE)
+
+    def answered(self, transport: Transport, batch: Batch, size: int, account: Account | None = None) -> None:
+        """A poll was answered: at once, or having waited on `account`. `size`: bytes of the batch, as framed."""
+        outlet = self.hub.figures.outlet(transport.name, ALONE if account is None else IN_STEP)
+        outlet.wrote(batch.items, size, time.time())
+        if account is None:
+            outlet.at_once += 1
+        else:
+            account.items, account.bytes = account.items + len(batch.items), account.bytes + size
+
+    def refused(self, refusal: Refusal, request: Request | None = None, address: str = "") -> None:
+        """Somebody is about to be told no. `address`: where nothing is known of a request."""
+        path, address = ("", address) if request is None else (request.path, request.address)
+        self.hub.journal.refused(refusal, address, path)
+
     def _beginning(self, request: Request, feed: Feed) -> Batch:
         return Batch([feed.hello(self.hub.accounts.new_name(), self.hub.options.beat, request.identity.expires)])
 
@@ -197,7 +217,7 @@ class Admission:
         """Raises: Refusal; nobody reads then."""
         self._count(transport, request)
         try:
-            return self.hub.accounts.open(transport.name, request, Alone(feed))
+            return self.hub.accounts.open(transport.name, request, Alone(feed), once=not transport.many)
         except BaseException:
             feed.leave()
             raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
@@ -32,6 +33,7 @@ from .admission import (
 from .commands import hear
 from .errors import Code, Refusal
 from .feed import Feed
+from .figures import ANSWERED
 from .group import Framing, Groups
 from .hub import Hub
 from .items import VERSION, Batch, Encoded, bye_of, encode, encode_batch
@@ -52,6 +54,7 @@ _Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[None]]
 # The browser client, the parts that it loads, and what goes beside it.
 _SCRIPTS = ("client.js", "outbox.js", "oneway.js", "presence.js", "tabs.js")
 _OPEN = frozenset({*_SCRIPTS, "health", "negotiate"})  # to everybody, whoever they are
+_NOTHING_THERE = Refusal(Code.BAD_COMMAND, "no WebSocket is served there")
 _log = logging.getLogger("transports")
 
 
@@ -123,7 +126,7 @@ class Endpoints:
                 send = _with(shared_with(origin), send)
             await self._http(request, receive, send)
         except Refusal as refusal:
-            await _refuse(send, refusal)
+            await self._refuse(request, send, refusal)
         except OSError:  # a TimeoutError is one
             _log.info("a client took nothing for too long, or went away in the middle of an answer")
 
@@ -138,16 +141,25 @@ class Endpoints:
         # The statuses here are not those of the code: that tells a client that this path, not its question, is wrong.
         method, serve = self._routes.get("presence/" if request.path.startswith("presence/") else request.path, ("", None))
         if serve is None:
-            await _refuse(send, Refusal(Code.BAD_COMMAND, f"nothing is served at {request.path[:80]!r}"), 404)
+            await self._refuse(request, send, Refusal(Code.BAD_COMMAND, f"nothing is served at {request.path[:80]!r}"), 404)
         elif request.method == "OPTIONS":
             await _answer(send, 200, b"", (b"allow", method.encode()))
         elif request.method != method:
-            await _refuse(send, Refusal(Code.BAD_COMMAND, f"{request.path} wants {method}"), 405, (b"allow", method.encode()))
+            refusal = Refusal(Code.BAD_COMMAND, f"{request.path} wants {method}")
+            await self._refuse(request, send, refusal, 405, (b"allow", method.encode()))
         else:
             request.check_version()
             await self.hub.open()
             await self._find_out(request)
             await serve(request, receive, send)
+
+    async def _refuse(
+        self, request: Request, send: Send, refusal: Refusal, status: int | None = None, *headers: tuple[bytes, bytes]
+    ) -> None:
+        """Send an HTTP error with the numbered reason."""
+        self.admission.refused(refusal, request)
+        body, ours = refusal_body(refusal)
+        await _answer(send, status or refusal.code.status, body, *headers, *ours)
 
     async def _find_out(self, request: Asked) -> None:
         """Who asks, for whom it matters: what is secret neither in itself nor for what it tells is for everybody."""
@@ -166,7 +178,7 @@ class Endpoints:
         await _answer(send, 200, served(name), kind=b"text/javascript; charset=utf-8")
 
     async def _wants_upgrade(self, request: Asked, receive: Receive, send: Send) -> None:
-        await _refuse(send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, *WANTED)
+        await self._refuse(request, send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, *WANTED)
 
     async def _stream(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
@@ -214,13 +226,31 @@ class Endpoints:
             stream.account.items += len(batch.items)
             stream.account.bytes += len(data)
             yield data
+            self.admission.outlet(transport).wrote(batch.items, len(data), time.time())
 
     async def _poll(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
         asked = self.admission.poll(transport, request)
-        batch = await _waited(asked, receive) if isinstance(asked, Poll) else asked
-        if batch is not None:
-            send = self._last(request, send)
-            await _answer(self._in_time(send), 200, batch.framed(transport.frame), kind=transport.content_type.encode())
+        batch = await self._waited(transport, asked, receive) if isinstance(asked, Poll) else asked
+        if batch is None:
+            return
+        body = batch.framed(transport.frame)
+        if not isinstance(asked, Poll):
+            self.admission.answered(transport, batch, len(body))
+        await _answer(self._in_time(self._last(request, send)), 200, body, kind=transport.content_type.encode())
+
+    async def _waited(self, transport: Transport, poll: Poll, receive: Receive) -> Batch | None:
+        """What a waiting poll is answered with; None when the client has gone."""
+        with poll.feed as feed:
+            watch = asyncio.create_task(_until_gone(receive, feed))
+            try:
+                batch = await feed.take(poll.wait)
+                if batch is not None:
+                    poll.account.reason = ANSWERED
+                    self.admission.answered(transport, batch, len(batch.framed(transport.frame)), poll.account)
+                return batch
+            finally:
+                watch.cancel()
+                poll.account.close()
 
     async def _commands(self, request: Asked, receive: Receive, send: Send) -> None:
         speaker = self.admission.commands(request)
@@ -259,7 +289,8 @@ class Endpoints:
         try:
             request.foreign_origin(self.hub.options.origins)
             transport = self._sockets[request.path]
-        except (Refusal, KeyError):
+        except (Refusal, KeyError) as error:
+            self.admission.refused(error if isinstance(error, Refusal) else _NOTHING_THERE, request)
             await send({"type": "websocket.close"})  # before accept: the server answers 403
             return
         if (reader := await self._let_in(transport, request, offered, receive, send)) is not None:
@@ -278,6 +309,7 @@ class Endpoints:
             await self._find_out(request)
             talk = self.admission.conversation(transport, request, offered)
         except Refusal as refusal:
+            self.admission.refused(refusal, request)
             # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
             in_time = self._in_time(send)
             await in_time({"type": "websocket.accept"})
@@ -390,20 +422,6 @@ async def _close(code: Code, name: str, receive: Receive, send: Send) -> None:
                 pass
 
 
-async def _waited(poll: Poll, receive: Receive) -> Batch | None:
-    """What a waiting poll is answered with; None when the client has gone."""
-    with poll.feed as feed:
-        watch = asyncio.create_task(_until_gone(receive, feed))
-        try:
-            batch = await feed.take(poll.wait)
-            if batch is not None:
-                poll.account.reason = "answered"
-            return batch
-        finally:
-            watch.cancel()
-            poll.account.close()
-
-
 async def _gone(receive: Receive) -> None:
     """Wait until the client has gone. An application that does not receive never learns of it."""
     while (await receive())["type"] != "http.disconnect":
@@ -421,12 +439,6 @@ async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, b
     start = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *HEADERS, *headers]
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": body})
-
-
-async def _refuse(send: Send, refusal: Refusal, status: int | None = None, *headers: tuple[bytes, bytes]) -> None:
-    """Send an HTTP error with the numbered reason."""
-    body, ours = refusal_body(refusal)
-    await _answer(send, status or refusal.code.status, body, *headers, *ours)
 
 
 def _with(headers: Headers, send: Send) -> Send:

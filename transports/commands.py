@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from . import position as positions
 from .errors import Code, Refusal
+from .figures import OK, Figures
 from .items import Encoded, Reply, encode
 from .subscriptions import Policy, Subscription, policies_of
 
@@ -109,6 +110,8 @@ class _Presence(Protocol):
 class _Hub(Protocol):
     """What commands need of a hub."""
 
+    figures: Figures
+
     @property
     def options(self) -> _Options: ...
 
@@ -153,7 +156,11 @@ async def hear(message: bytes | str, hub: _Hub, speaker: Speaker) -> Heard:
     if len(message) > (limit := hub.options.message_bytes) or (isinstance(message, str) and len(message.encode()) > limit):
         raise Refusal(Code.TOO_LARGE, f"a message of more than {limit} bytes")
     commands = parse(message)
-    replies = [encode(await execute(command, hub, speaker)) for command in commands]
+    replies = []
+    for command in commands:
+        reply = await execute(command, hub, speaker)
+        hub.figures.commands[type(command).__name__.lower(), reply.name or OK] += 1
+        replies.append(encode(reply))
     return Heard(replies, any(isinstance(command, Ping) for command in commands))
 
 

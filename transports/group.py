@@ -8,12 +8,14 @@ more at once leaves with a feed of its own, catches up, and joins again. That is
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from .accounts import Account
 from .errors import Code, Refusal
 from .feed import Feed
+from .figures import ALONE, IN_STEP, Outlet
 from .hub import Hub
 from .items import Batch, Encoded
 from .subscriptions import Subscription
@@ -47,6 +49,7 @@ class Group:
         frame: turns items into what they write.
         beat: seconds of the longest silence; None: they wait for one batch only, and each for its own time.
         dissolve: called when the last has left.
+        outlet: where what goes down is counted.
     """
 
     __slots__ = (
@@ -56,6 +59,7 @@ class Group:
         "_hub",
         "_loop",
         "_members",
+        "_outlet",
         "_watch",
         "_writes",
         "bytes",
@@ -64,10 +68,13 @@ class Group:
         "items",
     )
 
-    def __init__(self, hub: Hub, feed: Feed, frame: Framing, beat: float | None, dissolve: Callable[[], Any]) -> None:
+    def __init__(
+        self, hub: Hub, feed: Feed, frame: Framing, beat: float | None, dissolve: Callable[[], Any], outlet: Outlet
+    ) -> None:
         self.feed = feed
         self.items = self.bytes = 0  # that have gone to each of those who have been in it all the time
         self.dissolve = dissolve
+        self._outlet = outlet
         self._hub, self._frame, self._beat = hub, frame, beat
         self._loop = asyncio.get_running_loop()
         self._members: dict[Member, Callable[[bytes], Any]] = {}
@@ -110,21 +117,23 @@ class Group:
         if not self.feed.open:
             self._dissolve()
         elif (batch := self.feed.ready()) is not None:
-            self._write(batch.framed(self._frame), len(batch.items))
+            self._write(batch.framed(self._frame), batch.items)
             if not self._members:  # all have been answered, or nobody took all of it
                 return
             self._begin_silence()
             if self.feed.offset < self._hub.log.head:
                 self._ring()
 
-    def _write(self, data: Any, items: int) -> None:
-        self.items += items
-        self.bytes += length(data)
+    def _write(self, data: Any, items: Sequence[Encoded]) -> None:
+        size = length(data)
+        self.items += len(items)
+        self.bytes += size
         writes = self._writes
         if writes is None:
             writes = self._writes = [*self._members.values()]
         for write in writes:
             write(data)
+        self._outlet.wrote(items, size, time.time(), len(writes))
 
     def _ring(self) -> None:
         if not self._due:
@@ -159,9 +168,11 @@ class Group:
 
     def _silence(self) -> None:
         self.turn()  # what happened in other channels moves the position, and a beat tells it
-        data = self.feed.beat().framed(self._frame)
+        beat = self.feed.beat()
+        data = beat.framed(self._frame)
         self.items += 1
         self.bytes += length(data)
+        self._outlet.wrote(beat.items, length(data), 0.0, len(self._members))
         for member in list(self._members):
             member.beat(data)
         if self._members:
@@ -185,7 +196,8 @@ class Groups:
         groups = self._groups.setdefault(key, [])
         group = next((each for each in groups if each.feed.selection == feed.selection), None)
         if group is None:
-            group = Group(self.hub, feed, frame, beat, lambda: self._dissolve(key))
+            outlet = self.hub.figures.outlet(transport_of(member.account), IN_STEP)
+            group = Group(self.hub, feed, frame, beat, lambda: self._dissolve(key), outlet)
             groups.append(group)
         else:
             group.turn()
@@ -329,10 +341,12 @@ class Reader:
 
     def _write(self, batch: Batch) -> None:
         data = batch.framed(self._frame)
+        size = length(data)
         if self.account is not None:
             self.account.items += len(batch.items)
-            self.account.bytes += length(data)
+            self.account.bytes += size
         self.write(data)
+        self.groups.hub.figures.outlet(transport_of(self.account), ALONE).wrote(batch.items, size, time.time())
 
     def _farewell(self, feed: Feed) -> None:
         if feed.bye is not None:
@@ -342,6 +356,11 @@ class Reader:
             if self.blocked:  # it is there until it has taken that: a server that stops waits for those who are
                 return
         self.ended(feed.bye)
+
+
+def transport_of(account: Account | None) -> str:
+    """What it is told apart by in the figures."""
+    return "none" if account is None else account.transport
 
 
 def length(data: Any) -> int:

@@ -17,7 +17,9 @@ from .brokers import Broker, Record, broker_from, check_text
 from .counts import Counts
 from .errors import Code, ConfigError, EverywireError, Refusal
 from .feed import Feed
+from .figures import OK, Figures
 from .items import Batch, Encoded, encode, encode_data, encode_event
+from .journal import Journal
 from .leaving import Departure, Slots
 from .log import Log
 from .options import Options
@@ -25,6 +27,7 @@ from .peers import CHANNEL, OVER, TOLERANCE, Peers, Share
 from .position import Position, parse
 from .presence import CONTROL as LEASES
 from .presence import PREFIX as PRESENCE
+from .pulse import Pulse
 from .subscriptions import (
     Patterns,
     Policy,
@@ -73,7 +76,9 @@ class Hub:
         self.options = options
         self.log = self._empty_log()
         self.counts = Counts()
-        self.accounts = Accounts()
+        self.figures = Figures()
+        self.journal = Journal(self.figures)
+        self.accounts = Accounts(journal=self.journal)
         self.authorize = authorize
         self._broker = broker or broker_from(options)
         self._bells: dict[str, set[Feed]] = {}  # channel -> those who follow it
@@ -83,6 +88,8 @@ class Hub:
         self._patterns: Patterns[Feed] = Patterns()
         self._selections: dict[Subscription, Selection] = {}  # what asked for patterns, before anybody is asked whether they may
         self.opened = False  # the broker hands over, and has handed over what it had
+        self.broker_up = False  # as far as it was last asked for anything
+        self.pulse = Pulse(self.figures.lag)
         self._opening: asyncio.Lock = asyncio.Lock()
         self._controls: dict[str, Callable[[Record], object]] = {}
         self.presence = Attendance(self)  # who is there
@@ -144,8 +151,9 @@ class Hub:
             if not self.opened:
                 self.presence.reset()
                 await self._broker.tail(self)
-                self.opened = True
+                self.opened = self.broker_up = True
                 self.presence.start()
+                self.pulse.start()
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None, about: str | None = None) -> str:
         """Publish `data` to `channel` and return the event's id.
@@ -160,6 +168,18 @@ class Hub:
             Refusal: 4404 unknown channel, 4403 one that tells who is there, 4413 too large, 4400 not JSON, or no `about`
                 or `key`, 4503 draining, 4504 broker down.
         """
+        try:
+            published = await self._publish(channel, data, key, about)
+        except Refusal as refusal:
+            self.figures.published[refusal.name] += 1
+            if refusal.code is Code.BROKER_DOWN:
+                self.broker_up = False
+            raise
+        self.figures.published[OK] += 1
+        self.broker_up = True
+        return published
+
+    async def _publish(self, channel: str, data: Any, key: str | None, about: str | None) -> str:
         self.check(channel)
         if channel.startswith(PRESENCE):
             raise Refusal(Code.FORBIDDEN, f"what is told in {channel!r} follows from who is present; nobody else publishes there")
@@ -404,6 +424,7 @@ class Hub:
             pass  # those who do not even take a `bye` are cut off by the server
         finally:
             self._closed.set()
+            self.pulse.stop()
             self._peers.close()
             if self._asking is not None:
                 self._asking.cancel()
@@ -451,6 +472,7 @@ class Hub:
     def take(self, records: Sequence[Record]) -> None:
         """See `Follower.take`: into the log, and ring for those who follow the channel."""
         self._evict()
+        self.figures.events += len(records)
         for record in records:
             self._keep(record)
         if self._ahead:

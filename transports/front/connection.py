@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..admission import FLUSH, JSON, Headers, refusal_body, shared_with
 from ..errors import Code, Refusal
+from ..figures import Outlet
 from ..frames import accept
 from ..items import Batch
 from ..request import Request
@@ -47,9 +48,10 @@ class Again:
         shared: headers of the answer.
         whole: makes the answer.
         peer: the address at the other end.
+        outlet: where the answers are counted.
     """
 
-    __slots__ = ("_beginning", "_end", "_peer", "_request", "shared", "transport", "whole")
+    __slots__ = ("_beginning", "_end", "_peer", "_request", "outlet", "shared", "transport", "whole")
 
     def __init__(
         self,
@@ -60,8 +62,9 @@ class Again:
         shared: Headers,
         whole: Whole,
         peer: str,
+        outlet: Outlet,
     ) -> None:
-        self.transport, self.shared, self.whole = transport, shared, whole
+        self.transport, self.shared, self.whole, self.outlet = transport, shared, whole, outlet
         self._request, self._peer = request, peer
         self._beginning = b"GET %b?" % target.partition(b"?")[0]
         self._end = b" HTTP/1.1\r\n%b\r\n" % lines
@@ -293,8 +296,9 @@ class Connection(asyncio.BufferedProtocol):
             self.write(data)
             self.exchange = Ended(self) if self.over else Lingering(self)
 
-    def refuse(self, refusal: Refusal, status: int | None = None, headers: Headers = ()) -> None:
-        """Answer with the numbered reason."""
+    def refuse(self, refusal: Refusal, status: int | None = None, headers: Headers = (), request: Request | None = None) -> None:
+        """Answer with the numbered reason. `request`: what was asked, where that is known."""
+        self.front.admission.refused(refusal, request, self._peer)
         body, ours = refusal_body(refusal)
         self.answer(status or refusal.code.status, body, (*ours, *headers))
 
@@ -384,7 +388,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             origin = request.foreign_origin(self.front.hub.options.origins)
         except Refusal as refusal:
-            self._refuse_unread(refusal, head, ())
+            self._refuse_unread(refusal, head, (), request)
             return
         shared = () if origin is None else shared_with(origin)
         serve = partial(self._serve_known, request, head, shared)
@@ -398,16 +402,16 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._serve(request, head, shared)
         except Refusal as refusal:
-            self._refuse_unread(refusal, head, shared)
+            self._refuse_unread(refusal, head, shared, request)
         except Exception:
             _log.exception("a request failed")
             self._keep = False
-            self.refuse(Refusal(Code.INTERNAL), headers=shared)
+            self.refuse(Refusal(Code.INTERNAL), headers=shared, request=request)
 
-    def _refuse_unread(self, refusal: Refusal, head: Head, shared: Headers) -> None:
+    def _refuse_unread(self, refusal: Refusal, head: Head, shared: Headers, request: Request) -> None:
         if head.body or head.upgrade:  # what is behind it has not been read
             self._keep = False
-        self.refuse(refusal, headers=shared)
+        self.refuse(refusal, headers=shared, request=request)
 
     @property
     def _peer(self) -> str:
@@ -425,7 +429,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         request.check_version()
         if transport.commands_up:
-            self.refuse(Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, (*WANTED, *shared))
+            self.refuse(Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, (*WANTED, *shared), request)
         elif transport.many:
             self._stream(transport, request, head, shared)
         else:
@@ -437,7 +441,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._keep and self._version == "1.1" and not head.body
             )  # a body that nobody wants has to be read all the same
             if plain and self._requests is not None and (lines := self._requests.repeated):
-                self._again = Again(transport, request, head.target, lines, shared, answer, self._peer)
+                outlet = self.front.admission.outlet(transport)
+                self._again = Again(transport, request, head.target, lines, shared, answer, self._peer, outlet)
 
     def _poll_again(self, again: Again, query: str) -> None:
         """Answer a poll whose head is known to be sound, and all that follows from it but for the query.
@@ -449,7 +454,9 @@ class Connection(asyncio.BufferedProtocol):
             question = query
         batch = self.front.admission.recall(question)
         if batch is not None and self._keep:  # as it is for all who have what others have
-            self.transport.write(again.whole.around(batch.framed(again.transport.frame)))
+            body = batch.framed(again.transport.frame)
+            self.transport.write(again.whole.around(body))
+            again.outlet.again(len(batch.items), len(body))
             self._heard = True
             if self._held:
                 self.deal()
@@ -468,12 +475,14 @@ class Connection(asyncio.BufferedProtocol):
             request.check_version()
             self._poll(again.transport, request, again.whole, question)
         except Refusal as refusal:
-            self.refuse(refusal, headers=again.shared)
+            self.refuse(refusal, headers=again.shared, request=request)
 
     def _poll(self, transport: Transport, request: Request, answer: Whole, question: str = "") -> None:
         found = self.front.admission.poll(transport, request, question)
         if isinstance(found, Batch):
-            self.answered(answer.around(found.framed(transport.frame)))
+            body = found.framed(transport.frame)
+            self.front.admission.answered(transport, found, len(body))
+            self.answered(answer.around(body))
         else:
             self.exchange = waiting = Waiting(self, found, answer)
             waiting.begin(found.wait)
@@ -498,6 +507,7 @@ class Connection(asyncio.BufferedProtocol):
             talk = self.front.admission.conversation(transport, request, offered)
         except Refusal as refusal:
             # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
+            self.front.admission.refused(refusal, request)
             self.exchange = refused = Talk(self, transport, None)
             refused.refuse(switch_head(lines), refusal)
             return

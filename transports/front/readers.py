@@ -16,6 +16,7 @@ from ..admission import CLOSE_WAIT, SILENT_BEATS, Poll, Stream
 from ..commands import hear
 from ..errors import Code, Refusal
 from ..feed import Feed
+from ..figures import ANSWERED
 from ..frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, FrameError, Frames, parse_close
 from ..frames import close as close_frame
 from ..frames import frame as ws_frame
@@ -117,7 +118,7 @@ class Waiting(OnLine):
         self.pump()
 
     def _answer(self, data: bytes) -> None:
-        self.noted("answered")
+        self.noted(ANSWERED)
         self.leave()
         self.line.answered(data)
 
