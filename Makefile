@@ -44,7 +44,7 @@ clean:  ## all that the other targets made
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "everywire needs Python 3.11 or newer: make PYTHON=python3.12")'
 	@test -x $(BIN)/pip || echo "making .venv, half a minute"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { $(call debian,python3-venv) && $(PYTHON) -m venv .venv; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[client]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[client,uvloop]'
 	@touch $@
 
 .venv/dev: .venv/run tests/static/package.json

@@ -63,7 +63,12 @@ def cli() -> None:
 @click.option("--certfile", type=click.Path(exists=True, dir_okay=False), help="Serve TLS with this certificate.")
 @click.option("--keyfile", type=click.Path(exists=True, dir_okay=False), help="Its key.")
 @click.option("--server", default="hypercorn", show_default=True, type=click.Choice(["hypercorn", "uvicorn", "granian"]))
-@click.option("--loop", default="asyncio", show_default=True, type=click.Choice(["asyncio", "uvloop"]), help="Event loop.")
+@click.option(
+    "--loop",
+    default="auto",
+    type=click.Choice(["auto", "asyncio", "uvloop"]),
+    help="Event loop.  [default: auto, which is uvloop where that is installed]",
+)
 @click.option(
     "--front", type=click.Choice(["on", "off"]), help="Serve streams before Hypercorn, or in it.  [default: on with hypercorn]"
 )

@@ -27,6 +27,7 @@ from .options import PREFIX, options_from
 from .present import Present
 from .room import Room
 from .serve import address, configuration, listen, serve, set_aside
+from .servers import find_loop
 from .systemd import inherited
 from .transport import Transport
 from .workers import keep, serve_at
@@ -128,7 +129,8 @@ class Live:
         config = configuration(listening, options, loads=None if place is None else place.loads, others=self.hub.shared)
         set_aside()
         run = partial(serve, front=self.front if front else None)
-        asyncio.run(serve_at(place, run, self._app, config, self.hub, lambda: _say(f"serving {told}")))
+        with asyncio.Runner(loop_factory=find_loop()) as runner:
+            runner.run(serve_at(place, run, self._app, config, self.hub, lambda: _say(f"serving {told}")))
 
     def authorize(self, function: Authorize) -> Authorize:
         """Decorate a function that says whether `who` may do this (`publish`, `subscribe` or `present`) with that channel; see

@@ -33,7 +33,7 @@ class Serve(Protocol):
 
 
 SERVERS: Final = ("hypercorn", "uvicorn", "granian")  # each but the first is an extra, and a module of this package
-LOOPS: Final = ("asyncio", "uvloop")  # the second is an extra
+LOOPS: Final = ("auto", "asyncio", "uvloop")  # the last is an extra, and what the first is where that is installed
 
 
 def find_server(name: str) -> Serve:
@@ -47,13 +47,15 @@ def find_server(name: str) -> Serve:
     return found
 
 
-def find_loop(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+def find_loop(name: str = "auto") -> Callable[[], asyncio.AbstractEventLoop]:
     """What makes an event loop, for `asyncio.Runner`; one of `LOOPS`. Raises: MissingExtraError, it is not installed."""
-    if name == LOOPS[0]:
+    if name == "asyncio":
         return asyncio.new_event_loop
     try:
         import uvloop
     except ModuleNotFoundError as error:
+        if name == "auto":
+            return asyncio.new_event_loop
         raise MissingExtraError(name, name) from error
     found: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return found

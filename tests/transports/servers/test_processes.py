@@ -13,6 +13,7 @@ import pytest
 
 from tests.transports.conftest import request_head
 from transports import LADDER
+from transports.servers import find_loop
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_factories=["asyncio"])]
 STARTED = [
@@ -117,6 +118,17 @@ async def test_what_is_not_installed_is_told_in_one_line(arguments: list[str], w
     assert process.returncode == 1
     assert errors.decode().count("\n") == 1
     assert words in errors.decode()
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_the_faster_loop_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    if not there:
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+    loop = find_loop()()
+    try:
+        assert type(loop).__module__.startswith("uvloop" if there else "asyncio")
+    finally:
+        loop.close()
 
 
 async def test_the_front_is_with_hypercorn_alone() -> None:
