@@ -102,7 +102,8 @@ def check_command(words: Sequence[str]) -> None:
         case "pip":
             extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
             named = re.fullmatch(r"\.\[([\w,]+)\]", arguments[-1])
-            assert named is not None and set(named[1].split(",")) <= set(extras)
+            assert named is not None
+            assert set(named[1].split(",")) <= set(extras)
         case "python" | "pytest" | "ruff":
             paths = [word for word in arguments if "/" in word and not word.startswith("-")]
             assert all((ROOT / path).exists() for path in paths)
