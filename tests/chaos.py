@@ -7,7 +7,6 @@ from the last position, whatever happened) and cost little, so that two cores be
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import random
@@ -133,7 +132,7 @@ class Publisher:
         self.tries += 1
         try:
             timeout = aiohttp.ClientTimeout(total=10)
-            async with http.post(f"{self._url}/commands", data=json.dumps(commands), timeout=timeout) as response:
+            async with http.post(f"{self._url}/commands", json=commands, timeout=timeout) as response:
                 replies = await response.json(content_type=None) if response.status == 200 else []
         except (aiohttp.ClientError, OSError, ValueError):
             replies = []

@@ -24,6 +24,7 @@ from .hub import Hub
 from .items import Batch, Encoded
 from .ladder import LADDER
 from .longpoll import parse_seconds
+from .origins import check_host, foreign_page, preflight, shown_to
 from .request import Identity, Request
 from .subscriptions import PRESENCE
 from .transport import Transport
@@ -39,6 +40,7 @@ JSON: Final = b"application/json"
 SILENT_BEATS: Final = 2.5  # a client that pings, or that was asked by a ping, is given up after so many beats without a frame
 CLOSE_WAIT: Final = 2.0  # seconds for the other side to close a WebSocket that we have closed
 FLUSH: Final = 5.0  # seconds for a client to take the last bytes of a connection that we close
+_HEALTH = "health"
 _DIGITS = 10
 _BEAT_LEAST = 1.0  # seconds; a client may ask for no shorter beats
 _log = logging.getLogger("transports")
@@ -102,6 +104,23 @@ class Admission:
         self.hub, self.transports = hub, transports
         self.authenticate: Authenticate | None = None  # nobody is known without it
 
+    def page(self, request: Request) -> Headers:
+        """Whose page asks, before anything is found out about who does: the headers of any answer that it is to see.
+
+        Of a page that is let in only because all are, what its browser knows of the user is forgotten.
+
+        Raises:
+            Refusal: 4403, the page is of an origin that may not, or the name is not one of ours.
+        """
+        options = self.hub.options
+        if request.path != _HEALTH:  # load balancers ask by address
+            check_host(request.headers, options.hosts)
+        page = foreign_page(request.headers, options.origins, secure=request.secure)
+        if page is not None and not page.named:
+            request.forget_user()
+        shown = shown_to(page)
+        return (*shown, *preflight(page)) if request.method == "OPTIONS" else shown
+
     def find_out(self, request: Request) -> Awaitable[None] | None:
         """Find out who asks, before anything else is asked of `request`. What to wait for, if it cannot be known at once."""
         if self.authenticate is None:
@@ -124,6 +143,7 @@ class Admission:
 
     def commands(self, request: Request) -> Posted:
         """Who says what comes in the body. Raises: Refusal."""
+        request.check_json()
         request.check_version()
         return Posted(request.who)
 
@@ -255,13 +275,3 @@ def refusal_body(refusal: Refusal) -> tuple[bytes, Headers]:
     """The body of an HTTP error with its numbered reason, and the headers that belong to it."""
     headers = () if refusal.retry is None else ((b"retry-after", b"%d" % math.ceil(refusal.retry)),)
     return msgspec.json.encode(ErrorBody.of(refusal)), headers
-
-
-def shared_with(origin: str) -> Headers:
-    """What a browser wants to see before it hands the answer to a page of another origin (WHATWG Fetch 3.3)."""
-    return (
-        (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-allow-headers", b"authorization, content-type, last-event-id"),
-        (b"access-control-max-age", b"600"),
-        (b"vary", b"origin"),
-    )

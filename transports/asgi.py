@@ -28,7 +28,6 @@ from .admission import (
     Poll,
     Stream,
     refusal_body,
-    shared_with,
 )
 from .commands import hear
 from .errors import Code, Refusal
@@ -38,10 +37,10 @@ from .group import Framing, Groups
 from .hub import Hub
 from .items import VERSION, Batch, Encoded, bye_of, encode, encode_batch
 from .ladder import LADDER
-from .request import Request
+from .request import Request, fields
 from .sending import Sending, in_time
 from .starlette import starlette_response
-from .transport import HEADERS, Frame, Transport
+from .transport import FOR_ALL, HEADERS, Frame, Transport
 from .websocket import WANTED
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -74,7 +73,17 @@ class Asked(Request):
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         query = scope.get("query_string", b"").decode("latin-1")
         peer = scope.get("client") or ("",)
-        super().__init__(scope.get("method", "GET"), path_below(scope).strip("/"), query, headers, peer[0])
+        secure = scope.get("scheme") in ("https", "wss")
+        super().__init__(scope.get("method", "GET"), path_below(scope).strip("/"), query, headers, peer[0], secure=secure)
+
+    def join_headers(self) -> None:
+        """Put right what is said twice. Raises: Refusal 4400, what is to be said once."""
+        lines = self.scope["headers"]
+        if len(self.headers) < len(lines):
+            try:
+                self.headers = fields((name.decode("latin-1"), value.decode("latin-1")) for name, value in lines)
+            except ValueError as error:
+                raise Refusal(Code.BAD_COMMAND, f"two headers {error}") from None
 
     def let_go(self) -> None:
         """All has been asked: a connection that lasts need not keep it."""
@@ -120,10 +129,9 @@ class Endpoints:
             if scope["type"] == "websocket":
                 await self._websocket(request, scope.get("subprotocols", ()), receive, send)
                 return
-            # A script holds no secret, and a page that loads it over a proxy which rewrites `Host` seems foreign.
-            origins = ("*",) if request.path in _SCRIPTS else self.hub.options.origins
-            if (origin := request.foreign_origin(origins)) is not None:
-                send = _with(shared_with(origin), send)
+            request.join_headers()
+            if request.path not in _SCRIPTS and (shown := self.admission.page(request)):
+                send = _with(shown, send)
             await self._http(request, receive, send)
         except Refusal as refusal:
             await self._refuse(request, send, refusal)
@@ -159,7 +167,7 @@ class Endpoints:
         """Send an HTTP error with the numbered reason."""
         self.admission.refused(refusal, request)
         body, ours = refusal_body(refusal)
-        await _answer(send, status or refusal.code.status, body, *headers, *ours)
+        await _answer(send, status or refusal.status, body, *headers, *ours)
 
     async def _find_out(self, request: Asked) -> None:
         """Who asks, for whom it matters: what is secret neither in itself nor for what it tells is for everybody."""
@@ -175,7 +183,8 @@ class Endpoints:
         await _answer(send, 200, b'{"ready":true}', kind=b"application/json")
 
     async def _script(self, name: str, request: Asked, receive: Receive, send: Send) -> None:
-        await _answer(send, 200, served(name), kind=b"text/javascript; charset=utf-8")
+        # A script holds no secret, and a page that loads it over a proxy which rewrites `Host` seems foreign.
+        await _answer(send, 200, served(name), kind=b"text/javascript; charset=utf-8", usual=FOR_ALL)
 
     async def _wants_upgrade(self, request: Asked, receive: Receive, send: Send) -> None:
         await self._refuse(request, send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, *WANTED)
@@ -287,7 +296,8 @@ class Endpoints:
     async def _websocket(self, request: Asked, offered: Sequence[str], receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         try:
-            request.foreign_origin(self.hub.options.origins)
+            request.join_headers()
+            self.admission.page(request)
             transport = self._sockets[request.path]
         except (Refusal, KeyError) as error:
             self.admission.refused(error if isinstance(error, Refusal) else _NOTHING_THERE, request)
@@ -434,9 +444,11 @@ async def _until_gone(receive: Receive, feed: Feed) -> None:
     feed.end()
 
 
-async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes], kind: bytes = JSON) -> None:
+async def _answer(
+    send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes], kind: bytes = JSON, usual: Headers = HEADERS
+) -> None:
     """Send a whole answer."""
-    start = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *HEADERS, *headers]
+    start = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *usual, *headers]
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": body})
 

@@ -64,10 +64,17 @@ class Refusal(EverywireError):  # noqa: N818 - it is an answer, and the word of 
     """The server says no, with a code.
 
     Raised inside the server where something is refused, and by the client when it was told so.
+
+    Args:
+        code: why.
+        reason: in words for people, with what would do.
+        retry: seconds until it makes sense to come back, where they are not those of the code.
+        status: of HTTP, where it is not that of the code.
     """
 
-    def __init__(self, code: Code, reason: str = "", *, retry: float | None = None) -> None:
+    def __init__(self, code: Code, reason: str = "", *, retry: float | None = None, status: int | None = None) -> None:
         self.code = code
+        self.status = status or code.status
         self.reason = reason or code.meaning
         self.retry = code.retry if retry is None else retry
         super().__init__(f"{int(code)} {self.name}: {self.reason}")

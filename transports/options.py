@@ -21,7 +21,8 @@ _IDLE_LEAST: Final = 5.0
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]  # a day is for ever here
 _Age = Annotated[float, Meta(gt=0, le=366 * 86_400)]  # what is kept in a file may wait for who comes back next year
 _Pattern = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:\-]{0,127})?\*?$", min_length=1)]
-_Origin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/]+)$")]
+_Origin = Annotated[str, Meta(pattern=r"^(\*|[A-Za-z][A-Za-z0-9+.\-]*://[^/?#@*\s]+)$")]
+_Host = Annotated[str, Meta(pattern=r"^([a-z0-9._\-]+|\[[0-9a-f:.]+\])$")]
 _Count = Annotated[int, Meta(ge=1)]
 _Pause = Annotated[float, Meta(ge=0, le=3600)]
 _Window = Annotated[float, Meta(ge=0, le=10)]
@@ -36,6 +37,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     broker: str = "memory://"  # where offsets come from
     mount: Annotated[str, Meta(pattern="^/[^?#]*[^/?#]$")] = "/live"
     origins: tuple[_Origin, ...] = ()  # foreign origins that may connect, such as "https://shop.example"; "*" for all
+    hosts: tuple[_Host, ...] = ()  # names by which this server is asked for, without ports; any, if there are none
     beat: _Seconds = 15.0  # seconds of silence before a beat; many proxies cut idle streams at 30 or 60
     poll_wait: _Seconds = 25.0  # seconds a poll waits unless it says otherwise; below the usual cut at 30
     poll_wait_max: _Seconds = 60.0  # seconds a poll may ask for

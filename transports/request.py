@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
@@ -17,7 +17,39 @@ from .items import VERSION
 from .subscriptions import Policy, policies_of, read_lag
 
 TOKEN_SUBPROTOCOL: Final = "everywire.token."  # noqa: S105 - what a token is shown behind, where no header can be set
+ONCE: Final = frozenset(
+    {
+        "authorization",
+        "content-length",
+        "content-type",
+        "host",
+        "origin",
+        "sec-fetch-mode",
+        "sec-fetch-site",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "transfer-encoding",
+    }
+)
+"""Headers of which two would say two things of one request, so that who reads the other one is fooled."""
+
+_LISTS: Final = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "connection",
+        "expect",
+        "forwarded",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+        "upgrade",
+        "via",
+        "x-forwarded-for",
+    }
+)  # headers of which two are one longer list (RFC 9110 5.3)
+_JOINTS: Final = {**dict.fromkeys(_LISTS, ", "), "cookie": "; "}  # HTTP/2 may have one for each cookie (RFC 9113 8.2.3)
 _SPOKEN: Final = str(VERSION)
+_JSON: Final = "application/json"
 _SHORT = 256  # characters of channels that are kept as they were read
 
 
@@ -38,7 +70,7 @@ NOBODY: Final = Identity()
 class Request:
     """What can be asked for.
 
-    Where something is said twice, the first of two parameters and the last of two headers counts.
+    Where something is said twice, the first of two parameters counts, and of two headers what `fields` makes of them.
 
     Args:
         method: `GET`, `POST`, …
@@ -46,12 +78,15 @@ class Request:
         query: what is behind the question mark, still encoded.
         headers: names in lower case.
         peer: the address at the other end of the connection; empty for a Unix socket.
+        secure: it came over TLS as far as here.
     """
 
-    __slots__ = ("address", "found", "headers", "method", "path", "query")
+    __slots__ = ("address", "found", "headers", "method", "path", "query", "secure")
 
-    def __init__(self, method: str, path: str, query: str, headers: Mapping[str, str], peer: str = "") -> None:
-        self.method, self.path, self.headers = method, path, headers
+    def __init__(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], peer: str = "", *, secure: bool = False
+    ) -> None:
+        self.method, self.path, self.headers, self.secure = method, path, headers, secure
         self.query = parameters(query)
         self.address = peer  # of the client, as far as it is known
         self.found: Identity | Refusal = NOBODY  # who asks, once that has been found out; or why that cannot be had
@@ -112,22 +147,46 @@ class Request:
         if (asked := self.query.get("v", _SPOKEN)) != _SPOKEN:
             raise Refusal(Code.VERSION, f"this server speaks version {VERSION}, not {asked[:20]}")
 
-    def foreign_origin(self, allowed: Sequence[str]) -> str | None:
-        """The origin of the page that asks, if it is another than ours and allowed; None for our own and for no page.
+    def check_json(self) -> None:
+        """What changes something has to be said in JSON, which no page of another origin can send before its browser has asked
+        whether it may (WHATWG Fetch 2.2.2): a form cannot.
 
         Raises:
-            Refusal: 4403, it is not allowed.
+            Refusal: 4400, with the status 415.
         """
-        origin = self.headers.get("origin")
-        # No page can forge `Sec-Fetch-Site`, and a proxy that rewrites `Host` leaves it alone.
-        if origin is None or self.headers.get("sec-fetch-site") == "same-origin":
-            return None
-        host = self.headers.get("host", "").lower()
-        if host and origin.lower() in (f"http://{host}", f"https://{host}"):
-            return None
-        if origin in allowed or "*" in allowed:
-            return origin
-        raise Refusal(Code.FORBIDDEN, f"pages from {origin[:80]} may not connect: it is not in the setting origins")
+        kind = self.headers.get("content-type", "")
+        if kind.partition(";")[0].strip().lower() != _JSON:
+            said = f"not {kind[:60]!r}" if kind else "and this says no Content-Type"
+            raise Refusal(Code.BAD_COMMAND, f"commands come as Content-Type: {_JSON}, {said}", status=415)
+
+    def forget_user(self) -> None:
+        """Forget what a browser adds by itself, whoever's page asks: cookies, and a password that it keeps (RFC 7617). A token is
+        shown by the page.
+        """
+        by_itself = {"cookie"}
+        if not self.headers.get("authorization", "").lower().startswith("bearer "):
+            by_itself.add("authorization")
+        self.headers = {name: value for name, value in self.headers.items() if name not in by_itself}
+
+
+def fields(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Header lines as one thing each: lists are joined, and of others that come twice the last counts.
+
+    Args:
+        lines: names in lower case.
+
+    Raises:
+        ValueError: two of what is said once; the message has the name.
+    """
+    said: dict[str, str] = {}
+    for name, value in lines:
+        if name in said:
+            if name in ONCE:
+                raise ValueError(name)
+            if name in _JOINTS:
+                value = f"{said[name]}{_JOINTS[name]}{value}"
+        said[name] = value
+    return said
 
 
 def parameters(query: str) -> dict[str, str]:

@@ -12,13 +12,20 @@ import msgspec
 
 from .items import Encoded, Item
 
-HEADERS = (
+_ALWAYS = (
     (b"cache-control", b"no-store, no-transform"),
     (b"x-accel-buffering", b"no"),  # nginx would hold a stream back for seconds
     (b"incremental", b"?1"),  # RFC 10036: pass every part on at once
     (b"x-content-type-options", b"nosniff"),
 )
-"""Of every answer."""
+HEADERS = (
+    *_ALWAYS,
+    (b"cross-origin-resource-policy", b"same-origin"),  # not even as <script> or <img> of a page elsewhere
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),  # were it shown as a page, it could do nothing
+)
+"""Of every answer, but to those who ask for what is for everybody."""
+FOR_ALL = (*_ALWAYS, (b"access-control-allow-origin", b"*"), (b"cross-origin-resource-policy", b"cross-origin"))
+"""Of an answer that is for every page: it holds no secret, and is the same whoever asks."""
 
 
 Frame: TypeAlias = Callable[[Sequence[Encoded]], bytes]

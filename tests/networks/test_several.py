@@ -47,7 +47,7 @@ async def publish(http: aiohttp.ClientSession, url: str, n: int) -> None:
     """Insist until it is acknowledged."""
     command = json.dumps([{"do": "publish", "ref": 1, "channel": "a", "data": n, "key": f"n:{n}"}])
     for _ in range(600):
-        async with http.post(url, data=command) as response:
+        async with http.post(url, data=command, headers={"content-type": "application/json"}) as response:
             if response.status == 200 and (await response.json(content_type=None))[0]["ok"]:
                 return
         await asyncio.sleep(0.05)  # the pace

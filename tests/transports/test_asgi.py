@@ -24,6 +24,9 @@ async def http():
         yield session
 
 
+JSON = {"content-type": "application/json"}
+
+
 def http_scope(path: str, query: str = "", method: str = "GET", headers: dict[str, str] | None = None) -> dict:
     pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     return {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": pairs}
@@ -202,7 +205,7 @@ async def test_one_that_has_gone_is_noticed(http, transport: Transport) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"nope", b"[1]", b"\xff", b'"x"', b"[" * 60_000])
 async def test_a_body_that_is_no_command_is_refused_as_a_whole(http, body: bytes) -> None:
-    async with live() as (hub, url), http.post(f"{url}/commands", data=body) as response:
+    async with live() as (hub, url), http.post(f"{url}/commands", data=body, headers=JSON) as response:
         assert (response.status, (await response.json())["code"]) == (400, 4400)
         assert hub.log.head == 0
 
@@ -229,16 +232,16 @@ async def test_commands_are_done_in_order_and_a_bad_one_spoils_no_other(http) ->
 async def test_a_body_over_the_limit_is_refused_and_at_the_limit_is_not(http) -> None:
     command = json.dumps({"do": "publish", "channel": "a", "data": "x" * 800})
     async with live(message_bytes=len(command)) as (hub, url):
-        async with http.post(f"{url}/commands", data=command) as response:
+        async with http.post(f"{url}/commands", data=command, headers=JSON) as response:
             assert response.status == 200
-        async with http.post(f"{url}/commands", data=command + " ") as response:
+        async with http.post(f"{url}/commands", data=command + " ", headers=JSON) as response:
             assert (response.status, (await response.json())["code"]) == (413, 4413)
         assert hub.log.head == 1
 
 
 async def test_a_body_that_never_arrives_is_given_up() -> None:
     hub = Hub(Options(channels=("a",), body_timeout=0.01))
-    exchange = Exchange(Endpoints(hub), http_scope("/commands", method="POST"))
+    exchange = Exchange(Endpoints(hub), http_scope("/commands", method="POST", headers=JSON))
     exchange.say({"type": "http.request", "body": b"[", "more_body": True})
     start, body = await exchange.end()
     assert (start["status"], json.loads(body["body"])["code"]) == (408, 4408)
@@ -247,7 +250,7 @@ async def test_a_body_that_never_arrives_is_given_up() -> None:
 @pytest.mark.parametrize("more", [False, True])
 async def test_the_limit_holds_however_the_body_comes_in_pieces(more: bool) -> None:
     hub = Hub(Options(channels=("a",), message_bytes=100))
-    exchange = Exchange(Endpoints(hub), http_scope("/commands", method="POST"))
+    exchange = Exchange(Endpoints(hub), http_scope("/commands", method="POST", headers=JSON))
     exchange.say({"type": "http.request", "body": b" " * 60, "more_body": True})
     exchange.say({"type": "http.request", "body": b'{"do":"publish","channel":"a","data":1}  ', "more_body": more})
     start, _ = await exchange.end()
@@ -256,7 +259,7 @@ async def test_the_limit_holds_however_the_body_comes_in_pieces(more: bool) -> N
 
 async def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
     hub = Hub(Options(channels=("a",)))
-    exchange = Exchange(Endpoints(hub), http_scope("/commands", method="POST"))
+    exchange = Exchange(Endpoints(hub), http_scope("/commands", method="POST", headers=JSON))
     exchange.say({"type": "http.request", "body": b'{"do":"publish","channel":"a","data":1}', "more_body": True})
     exchange.say({"type": "http.disconnect"})
     await exchange.end()
@@ -372,9 +375,11 @@ async def test_a_proxy_that_rewrites_the_host_keeps_no_page_of_ours_out(http) ->
 @pytest.mark.parametrize("script", ["client.js", "tabs.js"])
 async def test_a_script_is_for_every_page_because_one_of_ours_may_seem_foreign(http, script: str) -> None:
     headers = {"Origin": "http://live.example"}  # a module's script names it, and a proxy may have rewritten `Host`
-    async with live() as (_, url), http.get(f"{url}/{script}", headers=headers) as response:
-        assert response.status == 200
-        assert response.headers["Access-Control-Allow-Origin"] == "http://live.example"
+    for asked in ({}, headers, {"Sec-Fetch-Site": "cross-site"}):
+        async with live() as (_, url), http.get(f"{url}/{script}", headers=asked) as response:
+            assert response.status == 200
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+            assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
 async def test_a_browser_is_told_that_an_allowed_page_may_see_the_answer(http) -> None:

@@ -31,6 +31,7 @@ from transports.testing import serving, until
 EDGES = ["front", "plain"]
 front_only = pytest.mark.front_only
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+JSON = "Content-Type: application/json"
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}")
 
 
@@ -215,7 +216,8 @@ def edge(request: pytest.FixtureRequest) -> Edge:
 
 
 def request(target: str, *headers: str, method: str = "GET", version: str = "1.1", body: bytes = b"") -> bytes:
-    return "\r\n".join([f"{method} {target} HTTP/{version}", "Host: x", *headers, "", ""]).encode() + body
+    kind = [JSON] if method == "POST" and not any(line.startswith("Content-Type:") for line in headers) else []
+    return "\r\n".join([f"{method} {target} HTTP/{version}", "Host: x", *headers, *kind, "", ""]).encode() + body
 
 
 def commands(*headers: str, body: bytes = b'{"do":"publish","channel":"a","data":1}', counted: bool = True) -> bytes:
@@ -508,8 +510,8 @@ async def test_a_client_that_ends_tls_behind_its_request_is_nothing_to_speak_of(
     [
         pytest.param(b"", marks=front_only("Hypercorn waits until the connection has been idle for long")),
         b"GET /live/po",
-        b"POST /live/commands HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
-        b"POST /live/commands HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        request("/live/commands", "Content-Length: 100", method="POST") + b"{",
+        request("/live/commands", "Transfer-Encoding: chunked", method="POST") + b"5\r\n{",
     ],
 )
 async def test_half_a_request_and_the_end_are_not_taken_for_a_whole_one(edge: Edge, sent: bytes) -> None:
@@ -547,7 +549,7 @@ async def test_a_reader_that_goes_is_noticed(edge: Edge, way: str, end: str) -> 
     "sent",
     [
         b"GET /live/po",
-        b"POST /live/commands HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+        request("/live/commands", "Content-Length: 100", method="POST") + b"{",
         request("/live/ws?channels=a", *UPGRADE) + b"\x81\xfe\x01",
     ],
 )
@@ -1219,6 +1221,12 @@ ALIKE = [
     commands("Transfer-Encoding: chunked", body=b"2\r\n[]\r\n0\r\n\r\n", counted=False),
     request("/live/commands?v=3", "Content-Length: 0", method="POST"),
     request("/live/commands", method="POST"),
+    commands("Content-Type: text/plain"),
+    commands("Content-Type: text/plain", SHOP),
+    commands("Content-Type: APPLICATION/JSON ; charset=utf-8"),
+    request("/live/poll?channels=a", "Sec-Fetch-Site: cross-site"),
+    request("/live/poll?channels=a", "Origin: http://x", "Sec-Fetch-Site: same-site"),
+    request("/live/poll?channels=a", "Origin: http://x", "Origin: http://x"),
 ]
 
 

@@ -34,6 +34,11 @@ def test_a_configuration_is_read_by_its_prefix_and_the_rest_left_alone() -> None
         ({"channels": ["a*b"]}, "", "channels"),
         ({"channels": [""]}, "", "channels"),
         ({"origins": ["https://x.example/"]}, "", "origins"),
+        ({"origins": ["https://*.example"]}, "", "origins"),
+        ({"origins": ["x.example"]}, "", "origins"),
+        ({"origins": ["null"]}, "", "origins"),
+        ({"hosts": ["x.example:80"]}, "", "hosts"),
+        ({"hosts": ["https://x.example"]}, "", "hosts"),
         ({"message_bytes": 64 << 20}, "", "message_bytes"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transports import Code, Refusal
-from transports.request import NOBODY, Identity, Request, parameters
+from transports.request import NOBODY, ONCE, Identity, Request, fields, parameters
 
 
 def asking(query: str = "", **headers: str) -> Request:
@@ -89,3 +89,54 @@ def test_who_asks_is_nobody_until_it_is_found_out_and_cannot_be_had_if_it_was_no
     request.found = Refusal(Code.UNAUTHORIZED)
     with pytest.raises(Refusal, match="4401"):
         _ = request.who
+
+
+# --- headers that come twice, and what a POST is
+
+
+def test_what_is_said_twice_is_one_list_or_the_last_or_refused() -> None:
+    twice = [("via", "a"), ("x", "1"), ("cookie", "a=1"), ("via", "b"), ("x", "2"), ("cookie", "b=2")]
+    assert fields(twice) == {"via": "a, b", "x": "2", "cookie": "a=1; b=2"}
+    for name in ONCE:
+        with pytest.raises(ValueError, match=name):
+            fields([(name, "a"), ("x", "y"), (name, "a")])
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "Application/JSON", "application/json; charset=utf-8", " application/json "]
+)
+def test_json_is_taken(kind: str) -> None:
+    asking(content_type=kind).check_json()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        None,
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=application/json",
+        "text/plain; application/json",
+        "text/plain, application/json",
+        "application/json, text/plain",
+        "application/jsonp",
+        "text/json",
+        "application/json\x00",
+    ],
+)
+def test_what_a_form_can_say_is_refused(kind: str | None) -> None:
+    with pytest.raises(Refusal, match="application/json") as refused:
+        asking(**({} if kind is None else {"content_type": kind})).check_json()
+    assert (refused.value.code, refused.value.status) == (Code.BAD_COMMAND, 415)
+
+
+@pytest.mark.parametrize(
+    ("shown", "kept"), [("Bearer t", True), ("bearer t", True), ("Basic YTpi", False), ("Negotiate x", False)]
+)
+def test_what_a_browser_adds_by_itself_is_forgotten_and_what_the_page_shows_is_not(shown: str, kept: bool) -> None:
+    headers = {"authorization": shown, "cookie": "a=1", "origin": "x"}
+    request = Request("GET", "poll", "", headers)
+    request.forget_user()
+    assert request.headers == {"origin": "x"} | ({"authorization": shown} if kept else {})
+    assert "cookie" in headers  # which may be those of the next request too

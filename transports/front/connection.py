@@ -13,7 +13,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..admission import FLUSH, JSON, Headers, refusal_body, shared_with
+from ..admission import FLUSH, JSON, Headers, refusal_body
 from ..errors import Code, Refusal
 from ..figures import Outlet
 from ..frames import accept
@@ -300,7 +300,7 @@ class Connection(asyncio.BufferedProtocol):
         """Answer with the numbered reason. `request`: what was asked, where that is known."""
         self.front.admission.refused(refusal, request, self._peer)
         body, ours = refusal_body(refusal)
-        self.answer(status or refusal.code.status, body, (*ours, *headers))
+        self.answer(status or refusal.status, body, (*ours, *headers))
 
     def close(self) -> None:
         """Close when the client has taken everything; cut it off if it does not."""
@@ -384,13 +384,13 @@ class Connection(asyncio.BufferedProtocol):
     def serve(self, head: Head) -> None:
         """Answer a request, or begin to."""
         path, _, query = head.target.decode("latin-1").partition("?")
-        request = Request(head.method, path[len(self.front.mount) + 1 :], query, head.headers, self._peer)
+        secure = self.transport.get_extra_info("sslcontext") is not None
+        request = Request(head.method, path[len(self.front.mount) + 1 :], query, head.headers, self._peer, secure=secure)
         try:
-            origin = request.foreign_origin(self.front.hub.options.origins)
+            shared = self.front.admission.page(request)
         except Refusal as refusal:
             self._refuse_unread(refusal, head, (), request)
             return
-        shared = () if origin is None else shared_with(origin)
         serve = partial(self._serve_known, request, head, shared)
         if (finding_out := self.front.admission.find_out(request)) is None:
             serve()

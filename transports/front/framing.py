@@ -68,7 +68,7 @@ class Whole:
         return b"%bcontent-length: %d\r\n%b%b" % (self._before, len(body), self._behind, body)
 
 
-@lru_cache(256)  # origins are of many kinds where "*" may connect
+@lru_cache(256)  # `origins` names few, and they come again and again
 def whole(frame: Frame, kind: str, shared: Headers, keep_alive: bool, version: str) -> Whole:
     """The same for all with the same, so that who waits for the same is in one group."""
     return Whole(frame, kind, shared, keep_alive, version)

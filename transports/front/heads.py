@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from ..frames import check_key
+from ..request import fields
 
 LINE_MAX: Final = 8192  # bytes of a request line; RFC 9112 3 wants 8,000 at least
 HEADERS_MAX: Final = 100
@@ -25,20 +26,6 @@ _NOT_TOKEN = re.compile(f"[^{_TOKEN}]")
 _LENGTH = re.compile(r"[0-9]{1,15}", re.ASCII)
 _HOST = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?", re.ASCII)  # RFC 3986 3.2.2
 _TEXT: Final = bytes({*range(0x20, 0x7F), *range(0x80, 0x100), 0x09})  # what a line may hold (RFC 9110 5.5)
-# Two of these say two things of one request, and who reads the other one is fooled.
-_ONCE = frozenset(
-    {
-        "authorization",
-        "content-length",
-        "host",
-        "origin",
-        "sec-fetch-site",
-        "sec-websocket-key",
-        "sec-websocket-version",
-        "transfer-encoding",
-    }
-)
-_LISTS = frozenset({"connection", "expect", "sec-websocket-protocol", "upgrade"})  # two of these are one longer list
 
 
 class RequestError(Exception):
@@ -161,21 +148,17 @@ def parse_fields(data: bytes) -> Fields:
     if "" in headers or _NOT_TOKEN.search("".join(headers)):  # one look at all of them; obsolete folding ends here too
         raise RequestError(400, "not a header name")
     if len(headers) < len(lines):
-        _join(headers, lines)
+        headers = _joined(lines)
     return _judged(headers)
 
 
-def _join(headers: dict[str, str], lines: Sequence[str]) -> None:
-    """Put right what is said twice. Raises: RequestError 400, when it must not be."""
-    said: dict[str, list[str]] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        said.setdefault(name.lower(), []).append(value.strip(" \t"))
-    for name, values in said.items():
-        if len(values) > 1 and name in _ONCE:
-            raise RequestError(400, f"two headers {name}")
-        if len(values) > 1 and name in _LISTS:
-            headers[name] = ", ".join(values)
+def _joined(lines: Sequence[str]) -> dict[str, str]:
+    """What is said twice, put right. Raises: RequestError 400, when it must not be."""
+    parts = (line.partition(":") for line in lines)
+    try:
+        return fields((name.lower(), value.strip(" \t")) for name, _, value in parts)
+    except ValueError as error:
+        raise RequestError(400, f"two headers {error}") from None
 
 
 def _judged(headers: dict[str, str]) -> Fields:

@@ -54,7 +54,8 @@ async def answer(reader: asyncio.StreamReader) -> bytes:
 
 
 def ask(method: str, path: str, body: bytes = b"") -> bytes:
-    return f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    kind = "content-type: application/json"
+    return f"{method} {path} HTTP/1.1\r\nhost: x\r\n{kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def test_one_connection_goes_to_and_fro() -> None:

@@ -100,7 +100,8 @@ async def old_stream(url: str) -> str:
 
 async def two_lengths(url: str) -> str:
     """Whether a request that has both lengths ends the connection (RFC 9112 section 6.3), or has the next one served."""
-    both = b"POST /commands HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    head = b"POST /commands HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    both = head + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     hidden = b"GET /negotiate HTTP/1.1\r\nHost: x\r\n\r\n"
     return answer(b'"versions"' not in await said(url, both + hidden, b'"versions"'))
 
