@@ -18,12 +18,14 @@ from typing import Any, TypeAlias
 
 from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.asyncio.statsd import StatsdLogger
+from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 from hyperframe.frame import GoAwayFrame
 
@@ -32,6 +34,7 @@ from .admission import FLUSH
 from .errors import ConfigError
 from .front import Front
 from .options import Options, frame_bytes, idle_seconds
+from .protocols import Speaking
 from .watch import Watch
 
 GRACE = 1.0  # seconds from the end of the drain until what is left is cut off
@@ -66,6 +69,7 @@ class Settings(Config):
     """Hypercorn's configuration, and what we add to it."""
 
     send_timeout: float = 30.0  # seconds until a client that takes nothing is cut off
+    body_timeout: float = 10.0  # seconds for a head or a body to come
     connections: set[Connection]  # those that are open
     loads: Loads | None = None  # of the processes that share the socket, if others do
     others: bool = False  # serve the same elsewhere, so that who comes when we leave is better off there
@@ -102,10 +106,28 @@ class Connection(TCPServer):
         self._watch = Watch(self.writer.transport.abort)
         self.config.connections.add(self)
         try:
-            await super().run()
+            await self._speak()
+        except OSError:
+            pass
         finally:
+            await self._close()
             self._watch.stop()
             self.config.connections.discard(self)
+
+    async def _speak(self) -> None:
+        """As Hypercorn does, but what is spoken is stricter; see `protocols.py`."""
+        transport = self.writer.transport
+        client, server = [_address(transport.get_extra_info(name)) for name in ("peername", "sockname")]
+        tls = transport.get_extra_info("ssl_object")
+        async with TaskGroup(self.loop) as tasks:
+            self._task_group = tasks
+            what = (self.app, self.config, self.context, tasks, ConnectionState(self.state))
+            who = (tls is not None, client, server, self.protocol_send)
+            alpn = None if tls is None else tls.selected_alpn_protocol()
+            self.protocol = Speaking(*what, *who, alpn=alpn, abort=transport.abort)
+            await self.protocol.initiate()
+            await self.idle_task.restart(tasks, self._idle_timeout)
+            await self._read_data()
 
     async def protocol_send(self, event: Event) -> None:
         """Send what the protocol has for the client."""
@@ -176,22 +198,9 @@ class Connection(TCPServer):
             timer.cancel()
 
 
-async def _pop(self: StreamBuffer, most: int) -> bytes:
-    """Take up to `most` bytes that the HTTP/2 flow control lets through.
-
-    Hypercorn judges by what it took whether there is room for more. Where the client opens no window it takes nothing,
-    finds that little, and lets the application fill the memory. What counts is what is left.
-    """
-    data = bytes(self.buffer[:most])
-    del self.buffer[: len(data)]
-    if len(self.buffer) < BUFFER_LOW_WATER:
-        await self._paused.set()
-    if not self.buffer:
-        await self._is_empty.set()
-    return data
-
-
-StreamBuffer.pop = _pop  # type: ignore[assignment, method-assign]
+def _address(name: Any) -> tuple[str, int] | None:
+    """What ASGI wants of an address; of a Unix socket there is none."""
+    return (name[0], name[1]) if isinstance(name, tuple) else None
 
 
 def configuration(
@@ -226,7 +235,7 @@ def configuration(
     config.keep_alive_max_requests = _POLLS
     config.keep_alive_timeout = idle_seconds(options)
     config.graceful_timeout = 2 * GRACE
-    config.send_timeout = options.send_timeout
+    config.send_timeout, config.body_timeout = options.send_timeout, options.body_timeout
     config.websocket_max_message_size = frame_bytes(options)
     config.include_server_header = False
     config.loglevel = "WARNING"  # who starts it says where it serves

@@ -567,7 +567,7 @@ async def test_a_reset_in_the_middle_of_anything_disturbs_nobody(edge: Edge, sen
 # --- bodies, and who is slow with them
 
 
-@front_only("Hypercorn waits for a head as long as for the next request, five seconds and more")
+@front_only("Hypercorn waits for a head as long as for the next request, five seconds and more; see tests/hostile/test_slow.py")
 async def test_a_head_that_stops_half_way_is_given_up(edge: Edge) -> None:
     async with edge(body_timeout=0.05) as place:
         connection = await place.connect()
@@ -697,7 +697,6 @@ async def test_a_page_of_a_foreign_origin_gets_nowhere(edge: Edge, path: str) ->
 
 
 @pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", "3.0"])
-@front_only("h11 takes every version for 1.1")
 async def test_another_version_of_http_is_not_taken_for_ours(edge: Edge, version: str) -> None:
     async with edge() as place:
         connection = await place.connect()
@@ -749,7 +748,6 @@ async def test_what_is_no_request_is_refused_and_ends_the_connection(edge: Edge,
         request("/live/poll?channels=a#b"),
     ],
 )
-@front_only("h11 reads it one way or the other: two lengths, folded and half-ended lines, doubled headers")
 async def test_what_can_be_read_in_two_ways_is_refused_and_ends_the_connection(edge: Edge, sent: bytes) -> None:
     async with edge() as place:
         connection = await place.connect()
@@ -769,11 +767,8 @@ async def test_what_can_be_read_in_two_ways_is_refused_and_ends_the_connection(e
         {"Sec-WebSocket-Version": None},
         {"Sec-WebSocket-Version": "8"},
         {"Connection": "keep-alive"},
-        *[
-            pytest.param({"Sec-WebSocket-Key": bad}, marks=front_only("Hypercorn takes every key"))
-            for bad in ("", "c2hvcnQ=", KEY + ", " + KEY)
-        ],
-        pytest.param({"Upgrade": "h2c"}, marks=front_only("Hypercorn upgrades to HTTP/2 then, as it may")),
+        *[{"Sec-WebSocket-Key": bad} for bad in ("", "c2hvcnQ=", KEY + ", " + KEY)],
+        {"Upgrade": "h2c"},
     ],
 )
 async def test_what_is_not_quite_an_upgrade_is_refused(edge: Edge, changed: dict[str, str | None]) -> None:
@@ -807,7 +802,6 @@ async def test_what_is_behind_an_upgrade_that_was_not_granted_is_not_kept(edge: 
         await connection.rest()
 
 
-@front_only("Hypercorn answers 400 to them")
 async def test_frames_that_come_with_the_handshake_are_heard(edge: Edge) -> None:
     async with edge() as place:
         websocket = WebSocket(await place.connect())
@@ -818,7 +812,6 @@ async def test_frames_that_come_with_the_handshake_are_heard(edge: Edge) -> None
             seen += await websocket.items()
 
 
-@front_only("Hypercorn answers 400 to them")
 async def test_frames_that_come_before_the_handshake_can_be_answered_are_heard(edge: Edge) -> None:
     async with edge() as place:
         connection = await place.connect()
@@ -1275,7 +1268,6 @@ def mutations(luck: random.Random, seeds: Sequence[bytes], count: int) -> list[b
     return made
 
 
-@front_only("Hypercorn and h11 stumble over some of it, with a traceback in the log")
 async def test_whatever_comes_nothing_breaks_and_nothing_is_left(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
     frames = b"".join([masked(0x81, b'{"do":"ping"}'), masked(0x89, b"x"), masked(0x88, b"\x03\xe8")])
     async with edge(body_timeout=0.1) as place:

@@ -87,8 +87,7 @@ class Streaming(OnLine):
         self.line.close()
 
     def came(self, data: bytes) -> None:
-        """A request behind one that is never answered in full."""
-        self.line.hold(data)
+        """A request behind one that is never answered in full will not be answered either: there is nothing to keep."""
 
     def late(self) -> None:
         """Nothing is waited for but that the client takes what it has."""
