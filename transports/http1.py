@@ -19,6 +19,7 @@ from .admission import JSON, refusal_body
 from .errors import Code, Refusal
 from .frames import check_key
 from .front.requests import Head, RequestError, Requests
+from .transport import HEADERS
 from .upgrades import Upgrade
 
 _HTTP2: Final = b"PRI * HTTP/2.0\r\n"  # RFC 9113 3.4
@@ -30,6 +31,7 @@ class Heads(h11.Connection):
     same words.
     """
 
+    refused: RequestError | None = None
     first = True  # nothing has been answered yet: HTTP/2 may begin here
 
     def start_next_cycle(self) -> None:
@@ -45,6 +47,7 @@ class Heads(h11.Connection):
                 try:
                     Requests(_sound).feed(beginning)
                 except RequestError as error:
+                    self.refused = error
                     raise h11.RemoteProtocolError(error.reason, error_status_hint=error.status) from error
         return super().next_event()
 
@@ -141,16 +144,10 @@ class Http1(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         """As the front says it."""
-        body, ours = refusal_body(Refusal(Code.BAD_COMMAND, _WHY.get(status_code, "not an HTTP/1.1 request that is understood")))
-        lines = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), (b"connection", b"close"), *ours]
+        refused = getattr(self.connection, "refused", None)
+        reason = "not an HTTP/1.1 request that is understood" if refused is None else refused.reason
+        body, ours = refusal_body(Refusal(Code.BAD_COMMAND, reason))
+        lines = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), (b"connection", b"close"), *HEADERS, *ours]
         lines += self.config.response_headers("h11")
         for event in (h11.Response(headers=lines, status_code=status_code), h11.Data(data=body), h11.EndOfMessage()):
             await self._send_h11_event(event)
-
-
-_WHY: Final = {
-    414: "the request line is too long",
-    431: "the head is too long, or has too many headers",
-    501: "a transfer coding that is not known",
-    505: "a version of HTTP that is not spoken here",
-}
