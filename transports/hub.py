@@ -28,6 +28,7 @@ from .position import Position, parse
 from .presence import CONTROL as LEASES
 from .presence import PREFIX as PRESENCE
 from .pulse import Pulse
+from .schemas import Document, Schema, Schemas, schema_of
 from .subscriptions import (
     Patterns,
     Policy,
@@ -80,6 +81,7 @@ class Hub:
         self.journal = Journal(self.figures)
         self.accounts = Accounts(journal=self.journal)
         self.authorize = authorize
+        self.schemas = Schemas()  # what events look like, where somebody said so
         self._broker = broker or broker_from(options)
         self._bells: dict[str, set[Feed]] = {}  # channel -> those who follow it
         self._feeds: set[Feed] = set()
@@ -155,6 +157,31 @@ class Hub:
                 self.presence.start()
                 self.pulse.start()
 
+    def channel(self, name: str, *, type: Any = None, schema: Document | None = None) -> None:  # noqa: A002 - it is one
+        """Say what the events of a channel look like: whoever publishes something else there is refused.
+
+        Args:
+            name: a channel, or a pattern for all that begin like this. Its own schema goes before those of patterns, the longest
+                pattern before the others.
+            type: what msgspec decodes: a Struct, a dataclass, a TypedDict, `list[int]`, …
+            schema: a JSON Schema instead.
+
+        Raises:
+            ConfigError: it is none that can be checked, `name` has one already, or nothing is published there.
+            MissingExtraError: JSON Schemas need the extra `schema`.
+        """
+        self.declare(name, schema_of(name, type, schema))
+
+    def declare(self, name: str, schema: Schema) -> None:
+        """See `channel`."""
+        if name.startswith(PRESENCE):
+            raise ConfigError(f"channel {name!r}: what is told of who is there has a shape of its own")
+        try:
+            self._check_pattern(name) if is_pattern(name) else self.check(name)
+        except Refusal as refusal:
+            raise ConfigError(f"channel {name!r}: {refusal.reason}; the setting channels says which there may be") from refusal
+        self.schemas.declare(name, schema)
+
     async def publish(self, channel: str, data: Any, *, key: str | None = None, about: str | None = None) -> str:
         """Publish `data` to `channel` and return the event's id.
 
@@ -166,7 +193,7 @@ class Hub:
 
         Raises:
             Refusal: 4404 unknown channel, 4403 one that tells who is there, 4413 too large, 4400 not JSON, or no `about`
-                or `key`, 4503 draining, 4504 broker down.
+                or `key`, or not what `channel` says of its events, 4503 draining, 4504 broker down. Nothing has changed then.
         """
         try:
             published = await self._publish(channel, data, key, about)
@@ -189,6 +216,8 @@ class Hub:
         body = encode_data(data)
         if len(body) > self.options.message_bytes:
             raise Refusal(Code.TOO_LARGE, f"{len(body)} bytes of data, the limit is {self.options.message_bytes}")
+        if (schema := self.schemas.of(channel)) is not None:
+            schema.check(body)
         if channel not in self.log and self.log.channels >= self.options.channels_max:
             raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {self.log.channels}")
         self.check_open()

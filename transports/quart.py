@@ -23,9 +23,10 @@ from .errors import ConfigError
 from .front import Front
 from .hub import Authorize, Hub
 from .ladder import LADDER
-from .options import PREFIX, options_from
+from .options import PREFIX, Options, options_from
 from .present import Present
 from .room import Room
+from .schemas import Document, Schema, schema_of
 from .serve import address, configuration, listen, serve, set_aside
 from .servers import find_loop
 from .systemd import inherited
@@ -52,6 +53,7 @@ class Live:
         self._endpoints: Endpoints | None = None
         self._authorize: Authorize | None = None
         self._app: Quart | None = None
+        self._schemas: dict[str, Schema] = {}
         options_from(settings)  # a wrong one is told where it was written
         if app is not None:
             self.init_app(app)
@@ -63,9 +65,7 @@ class Live:
         if "live" in app.extensions:
             raise ConfigError("this app has a Live already")
         wanted = {**app.config, **{PREFIX + name.upper(): value for name, value in self._settings.items()}}
-        endpoints = self._endpoints = Endpoints(
-            Hub(options_from(wanted, prefix=PREFIX), authorize=self._authorize), transports=self._transports
-        )
+        endpoints = self._endpoints = self._make(options_from(wanted, prefix=PREFIX))
         self._app = app
         app.extensions["live"] = self
         app.before_serving(partial(endpoints.hub.open, anew=True))
@@ -88,8 +88,14 @@ class Live:
         setting `mount` is for Quart.
         """
         if self._endpoints is None:
-            self._endpoints = Endpoints(Hub(options_from(self._settings), authorize=self._authorize), transports=self._transports)
+            self._endpoints = self._make(options_from(self._settings))
         return self._endpoints
+
+    def _make(self, options: Options) -> Endpoints:
+        hub = Hub(options, authorize=self._authorize)
+        for name, schema in self._schemas.items():
+            hub.declare(name, schema)
+        return Endpoints(hub, transports=self._transports)
 
     @property
     def hub(self) -> Hub:
@@ -144,6 +150,19 @@ class Live:
         if self._endpoints is not None:
             self._endpoints.hub.authorize = function
         return function
+
+    def channel(self, name: str, *, type: Any = None, schema: Document | None = None) -> None:  # noqa: A002 - it is one
+        """Say what the events of a channel, or of all that a pattern takes in, look like; see `Hub.channel`.
+
+        live.channel("orders.*", type=Order)
+        live.channel("chat", schema={"type": "object", "required": ["text"]})
+        """
+        wanted = schema_of(name, type, schema)
+        if self._endpoints is not None:
+            self._endpoints.hub.declare(name, wanted)
+        elif name in self._schemas:
+            raise ConfigError(f"channel {name!r} has a schema already")
+        self._schemas[name] = wanted
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None, about: str | None = None) -> str:
         """Publish `data` (anything that JSON can say) to `channel` and return the event's id; see `Hub.publish`."""

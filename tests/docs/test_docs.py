@@ -35,7 +35,7 @@ from tests.documents import (
 )
 from tests.ports import free_port
 from tests.transports.conftest import live
-from transports import Code, Options, Pace, Transport, client, evidence, items, negotiator
+from transports import Code, Options, Pace, Refusal, Transport, client, evidence, items, negotiator
 from transports import commands as spoken
 from transports.brokers import Broker
 from transports.options import PREFIX
@@ -53,7 +53,7 @@ CLIENT = DOCS / "reference" / "python-client.md"
 def run(block: Block) -> dict:
     """The names that a block defines."""
     names: dict = {"__name__": "document"}
-    exec(compile("\n" * block.line + block.text, str(block.page), "exec"), names)
+    exec(compile("\n" * block.line + block.text, str(block.page), "exec", dont_inherit=True), names)
     return names
 
 
@@ -228,6 +228,17 @@ def test_an_application_factory_is_configured_by_its_app() -> None:
     app = names["create_app"]()
     options = app.extensions["live"].hub.options
     assert (options.channels, options.beat) == (("orders",), 20.0)
+
+
+async def test_what_does_not_look_right_is_refused_in_the_words_of_the_page() -> None:
+    page = DOCS / "how-to" / "validate.md"
+    live = run(blocks(page, "python")[0])["live"]
+    order = {"items": [{"article": "a", "price": "much"}]}
+    (told,) = [block.text.splitlines() for block in blocks(page, "text")]
+    for (channel, data), line in zip([("orders.a", order), ("chat", {})], told, strict=True):
+        with pytest.raises(Refusal) as refused:
+            await live.publish(channel, data)
+        assert str(refused.value) == f"4400 bad_command: {line}"
 
 
 def test_the_environment_configures_it(monkeypatch: pytest.MonkeyPatch) -> None:
