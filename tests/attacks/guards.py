@@ -1,0 +1,178 @@
+"""The guards, each of which can be taken away by its name, and nothing else with it.
+
+An attack that fails is only worth something if it succeeds as soon as the guard is gone that is said to stop it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from transports import Hub, Request, asgi
+from transports import admission as admissions
+from transports.admission import Admission
+from transports.front import connection, framing
+from transports.origins import Page
+
+
+class Guard(NamedTuple):
+    """What stops an attack.
+
+    `code`: the file, and the name in it. `removed` is called for a context in which the guard is not there.
+    """
+
+    code: str
+    name: str
+    removed: Callable[[], AbstractContextManager[Any]]
+
+
+GUARDS: dict[str, Guard] = {}
+
+
+def guard(name: str, code: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+    """Name a guard and what takes it away: a function that gives one context or several."""
+    file, _, inside = code.partition(": ")
+
+    def named(removes: Callable[[], Any]) -> Callable[[], Any]:
+        @contextmanager
+        def removed() -> Iterator[None]:
+            with ExitStack() as stack:
+                found = removes()
+                for each in found if isinstance(found, list) else [found]:
+                    stack.enter_context(each)
+                yield
+
+        assert name not in GUARDS
+        GUARDS[name] = Guard(file, inside, removed)
+        return removes
+
+    return named
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """A world in which these guards are not there."""
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(GUARDS[name].removed())
+        yield
+
+
+# --- whose page asks
+
+
+@guard("origins are named", "transports/origins.py: foreign_page")
+def _() -> Any:
+    def any_origin(headers: Mapping[str, str], allowed: object, *, secure: bool = False) -> Page | None:
+        return Page(headers["origin"], True) if "origin" in headers else real({**headers, "origin": "http://x", "host": "x"}, ())
+
+    real = admissions.foreign_page
+    return patch.object(admissions, "foreign_page", any_origin)
+
+
+@guard("pages that name no origin are foreign too", "transports/origins.py: _ELSEWHERE")
+def _() -> Any:
+    return patch("transports.origins._ELSEWHERE", frozenset())
+
+
+@guard("a page that came without TLS is foreign to TLS", "transports/origins.py: _is_ours")
+def _() -> Any:
+    real = admissions.foreign_page
+    return patch.object(admissions, "foreign_page", lambda headers, allowed, *, secure=False: real(headers, allowed))
+
+
+@guard("one origin in a request", "transports/request.py: ONCE")
+def _() -> Any:
+    return patch("transports.request.ONCE", frozenset())
+
+
+@guard("names of the server", "transports/origins.py: check_host")
+def _() -> Any:
+    return patch.object(admissions, "check_host", lambda headers, hosts: None)
+
+
+@guard("POST is JSON", "transports/request.py: Request.check_json")
+def _() -> Any:
+    return patch.object(Request, "check_json", lambda self: None)
+
+
+@guard("a star lets in no cookies", "transports/request.py: Request.forget_user")
+def _() -> Any:
+    return patch.object(Request, "forget_user", lambda self: None)
+
+
+@guard("a star is no name", "transports/origins.py: shown_to")
+def _() -> Any:
+    real = admissions.shown_to
+    return patch.object(admissions, "shown_to", lambda page: real(page and Page(page.origin, True)))
+
+
+# --- what answers say
+
+
+def _without_header(unwanted: bytes) -> list[Any]:
+    """Answers without a header; those whose heads have been made already are made anew."""
+    modules = ["transports.asgi", "transports.front.connection", "transports.front.framing"]
+    headers = tuple((name, value) for name, value in connection.HEADERS if name != unwanted)
+    usual = patch.dict(asgi._answer.__kwdefaults__, usual=headers)
+    return [*(patch(f"{module}.HEADERS", headers) for module in modules), usual, _remade()]
+
+
+@contextmanager
+def _remade() -> Iterator[None]:
+    framing.whole.cache_clear()
+    yield
+    framing.whole.cache_clear()
+
+
+@guard("no-store", "transports/transport.py: HEADERS")
+def _() -> Any:
+    return _without_header(b"cache-control")
+
+
+@guard("nosniff", "transports/transport.py: HEADERS")
+def _() -> Any:
+    return _without_header(b"x-content-type-options")
+
+
+@guard("resource policy", "transports/transport.py: HEADERS")
+def _() -> Any:
+    return _without_header(b"cross-origin-resource-policy")
+
+
+@guard("no frames", "transports/transport.py: HEADERS")
+def _() -> Any:
+    return _without_header(b"content-security-policy")
+
+
+# --- who may what
+
+
+@guard("authorize is asked about reading", "transports/hub.py: Hub.may")
+def _() -> Any:
+    real = Hub.may
+    return patch.object(Hub, "may", lambda self, who, action, channel: action == "subscribe" or real(self, who, action, channel))
+
+
+@guard("authorize is asked about publishing", "transports/hub.py: Hub.may")
+def _() -> Any:
+    real = Hub.may
+    return patch.object(Hub, "may", lambda self, who, action, channel: action == "publish" or real(self, who, action, channel))
+
+
+@guard("answers are shared where all may read the same", "transports/admission.py: Admission.recall")
+def _() -> Any:
+    real = Admission.poll
+
+    def poll(self: Admission, transport: Any, request: Request, question: str = "") -> Any:
+        found = real(self, transport, request, question)
+        if hasattr(found, "items"):
+            self.hub.log.remember(question, found)
+        return found
+
+    return [
+        patch.object(Admission, "poll", poll),
+        patch.object(Admission, "recall", lambda self, question: self.hub.log.recall(question)),
+    ]

@@ -1,0 +1,175 @@
+"""A server to attack: each edge, with people, rights and data that is worth something, and wires to try it over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.transports.test_edge import UPGRADE, Connection, WebSocket, request, site
+from transports import LADDER, Hub, Options, Request, Transport
+from transports.asgi import Endpoints
+from transports.front import Front
+from transports.testing import serving
+
+EDGES = ("front", "plain")  # our own, and Hypercorn with the ASGI endpoints
+WIRES = {transport.path: transport for transport in LADDER}
+SECRET = "secret.ann"  # a channel that only ann may read
+OURS = "Cookie: who=ann"  # what ann's browser adds to whatever is asked of us
+EVIL = "https://evil.example"  # where a page comes from that ann looks at
+PATIENCE = 10.0  # seconds for what has to come
+
+
+def who(request: Request) -> Hashable:
+    """By cookie, as in an application with sessions, or by token."""
+    return request.cookies.get("who") or request.token
+
+
+def may(who: Hashable, action: str, channel: str) -> bool:
+    """What is not for everybody is for the one after whom it is called."""
+    return channel.startswith("open.") or channel.endswith(f".{who}")
+
+
+class Seen(NamedTuple):
+    """What came back. `status` is 0 where nothing did."""
+
+    status: int
+    headers: dict[str, str]
+    items: Sequence[Any]
+
+    @property
+    def told(self) -> list[str]:
+        """The channels of which something was told."""
+        return [item.channel for item in self.items if item.kind == "event"]
+
+
+class Target:
+    """A server under attack.
+
+    Args:
+        edge: which one it has.
+        path: that of the transport over which it is attacked.
+        hub: what is behind it.
+        url: where it is.
+    """
+
+    def __init__(self, edge: str, path: str, hub: Hub, url: str, endpoints: Endpoints, front: Front | None) -> None:
+        self.edge, self.path, self.hub, self.url = edge, path, hub, url
+        self.endpoints, self.front = endpoints, front
+        self.name = "x"  # by which it is asked for
+        self._open: list[Connection] = []
+
+    @property
+    def transport(self) -> Transport:
+        return WIRES[self.path]
+
+    @property
+    def beginning(self) -> str:
+        """The position before everything, which anybody can guess who knows any."""
+        return f"{self.hub.log.epoch}.0"
+
+    @property
+    def secret(self) -> str:
+        """The query for all that ann's channel has."""
+        return f"channels={SECRET}&since={self.beginning}"
+
+    async def connect(self) -> Connection:
+        scheme, host, port = self.url.split(":")
+        tls = ssl._create_unverified_context() if scheme == "https" else None
+        self._open.append(Connection(*await asyncio.open_connection(host.removeprefix("//"), int(port), ssl=tls)))
+        return self._open[-1]
+
+    def request(self, path: str, *headers: str, method: str = "GET", body: bytes = b"") -> bytes:
+        return request(f"/live/{path}", *headers, method=method, body=body).replace(b"Host: x", f"Host: {self.name}".encode(), 1)
+
+    async def ask(self, path: str, *headers: str, method: str = "GET", body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
+        """One request, and its whole answer."""
+        connection = await self.connect()
+        length = [f"Content-Length: {len(body)}"] if body else []
+        connection.send(self.request(path, "Connection: close", *length, *headers, method=method, body=body))
+        return await connection.answer(method)
+
+    async def post(self, *commands: dict[str, Any], headers: Sequence[str] = ()) -> tuple[int, list[dict[str, Any]]]:
+        """Commands by POST, and their replies."""
+        status, _, body = await self.ask("commands", *headers, method="POST", body=json.dumps(commands).encode())
+        return status, json.loads(body) if status == 200 else []
+
+    async def websocket(self, query: str, *headers: str) -> WebSocket | int:
+        """One that is open, or the status with which it was refused."""
+        connection = await self.connect()
+        connection.send(self.request(f"ws?{query}", *UPGRADE, *headers))
+        status, _ = await connection.head()
+        return WebSocket(connection) if status == 101 else status
+
+    async def read(self, query: str, *headers: str) -> Seen:
+        """What the transport under attack brings first: events, or an end."""
+        async with asyncio.timeout(PATIENCE):
+            if self.path == "ws":
+                return await self._converse(query, *headers)
+            connection = await self.connect()
+            connection.send(self.request(f"{self.path}?{query}", *headers))
+            if self.path == "sse":
+                return await self._stream(connection)
+            status, answered, body = await connection.answer()
+            return Seen(status, answered, self.transport.reader().feed(body) if status == 200 else ())
+
+    async def _converse(self, query: str, *headers: str) -> Seen:
+        ws = await self.websocket(query, *headers)
+        if isinstance(ws, int):
+            return Seen(ws, {}, ())
+        items: list[Any] = []
+        while not enough(items):
+            items += self.transport.reader().feed((await ws.frame()).payload)
+        return Seen(101, {}, items)
+
+    async def _stream(self, connection: Connection) -> Seen:
+        status, headers = await connection.head()
+        items: list[Any] = []
+        if status == 200:
+            reader = self.transport.reader()
+            while not enough(items):
+                items += reader.feed(await connection.chunk())
+        return Seen(status, headers, items)
+
+    def leave(self) -> None:
+        for each in self._open:
+            each.writer.transport.abort()
+
+
+def enough(items: Sequence[Any]) -> bool:
+    """Whether what matters has come."""
+    return any(item.kind not in ("hello", "skipped") for item in items)
+
+
+@asynccontextmanager
+async def stage(
+    edge: str,
+    path: str = "poll",
+    *,
+    knows: Callable[[Request], Any] | None = who,
+    allows: Callable[[Hashable, str, str], bool] | None = may,
+    prepare: Callable[[Hub], Awaitable[None]] | None = None,
+    pem: Path | None = None,
+    **settings: Any,
+) -> AsyncIterator[Target]:
+    """A server that knows people by cookie and token, and has one event of ann's."""
+    options = Options(**{"channels": ("*",), "beat": 0.3, **settings})
+    hub = Hub(options, authorize=allows)
+    await hub.open()
+    endpoints = Endpoints(hub)
+    endpoints.admission.authenticate = knows
+    front = Front(endpoints.admission, "/live") if edge == "front" else None
+    tls = {"certfile": str(pem), "keyfile": str(pem)} if pem else {}
+    await hub.publish(SECRET, {"pin": 1234})
+    if prepare is not None:
+        await prepare(hub)
+    async with serving(site(endpoints), drain=hub.close, options=options, front=front, **tls) as url:
+        target = Target(edge, path, hub, url, endpoints, front)
+        try:
+            yield target
+        finally:
+            target.leave()
