@@ -11,13 +11,16 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Final, NamedTuple, Protocol
 
+from .addresses import network
 from .errors import Code, Refusal
 from .feed import Feed
 from .figures import Figures
 from .journal import Journal
+from .limits import Limits, Said
+from .options import Options
 from .request import Request
 
 KEPT: Final = 100  # accounts that were closed
@@ -71,6 +74,7 @@ class Account:
         reader: who reads; when it has gone, nobody.
         items: that have gone to it alone, with `bytes`, as they are framed; see `sent` for all of them.
         commands: that have come from it.
+        counted: as whose it is counted: `who`, and the network of `address`.
         reason: why it was closed: the name of a code, or `went`.
         once: whether it reads one batch only, as a poll does.
     """
@@ -79,10 +83,12 @@ class Account:
         "_accounts",
         "_expiry",
         "_position",
+        "_said",
         "address",
         "bytes",
         "closed",
         "commands",
+        "counted",
         "expires",
         "items",
         "name",
@@ -108,6 +114,8 @@ class Account:
         self.items = self.bytes = self.commands = 0
         self.reason = ""
         self._accounts = accounts
+        self.counted = self.who, network(self.address)
+        self._said: Said | None = None  # made when something is said
         self._position = ""
         self._expiry: asyncio.TimerHandle | None = None
 
@@ -120,6 +128,22 @@ class Account:
         """How many items, and bytes as they are framed, have gone to it."""
         items, size = self.reader.in_step() if self.reader is not None else (0, 0)
         return self.items + items, self.bytes + size
+
+    def allow(self, commands: int, size: int) -> tuple[int, Refusal | None]:
+        """See `commands.Speaker.allow`."""
+        if self._said is None:
+            self._said = Said()
+        self.commands += commands
+        who, address = self.counted
+        now = asyncio.get_running_loop().time()
+        return self._accounts.limits.speak(self._said, who, address, commands, size, now)
+
+    def rename(self, who: Hashable) -> None:
+        """Somebody else is known to be there from now on."""
+        before, address = self.counted
+        if self.closed is None:
+            self._accounts.limits.rename(before, who)
+        self.who, self.counted = who, (who, address)
 
     def hold_until(self, expires: float | None) -> None:
         """The credentials hold until then, in seconds since 1970: the connection ends with 4401 unless they are renewed."""
@@ -161,11 +185,15 @@ class Accounts:
     Args:
         clock: seconds since 1970.
         journal: is told who comes and goes.
+        limits: how many there may be; the usual ones, if none are given.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time, journal: Journal | None = None) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.time, journal: Journal | None = None, limits: Limits | None = None
+    ) -> None:
         self.clock = clock
         self._journal = journal or Journal(Figures())
+        self.limits = limits or Limits(Options())
         self.closed: deque[Account] = deque(maxlen=KEPT)  # the last, the newest at the end
         self._open: dict[Account, None] = {}  # in the order in which they came
         self._names = _made_up()
@@ -183,8 +211,9 @@ class Accounts:
         return next(self._names)
 
     def open(self, transport: str, request: Request, reader: Reads, *, once: bool = False) -> Account:
-        """Somebody was let in, and reads. Raises: Refusal, who asks is not known."""
+        """Somebody was let in, and reads. Raises: Refusal, who asks is not known; 4429, there are too many."""
         account = Account(self, self.new_name(), transport, request, reader, self.clock(), once)
+        self.limits.connect(*account.counted, request.forwarded)
         self._open[account] = None
         if account.expires is not None:
             account.hold_until(account.expires)
@@ -195,6 +224,7 @@ class Accounts:
         """Called by `Account.close`."""
         account.closed = self.clock()
         del self._open[account]
+        self.limits.disconnect(*account.counted)
         self.closed.append(account)
         self._journal.closed(account)
 

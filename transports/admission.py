@@ -16,6 +16,7 @@ import msgspec
 
 from . import position
 from .accounts import Account, Alone
+from .addresses import Hops, hops, network
 from .attendance import LISTED
 from .errors import Code, ErrorBody, Refusal
 from .feed import Feed
@@ -23,6 +24,7 @@ from .figures import ALONE, IN_STEP, Outlet
 from .hub import Hub
 from .items import Batch, Encoded
 from .ladder import LADDER
+from .limits import Limits
 from .longpoll import parse_seconds
 from .origins import check_host, foreign_page, preflight, shown_to
 from .request import Identity, Request
@@ -70,6 +72,13 @@ class Posted(NamedTuple):
     """Who says commands by POST. See `commands.Speaker`."""
 
     who: Hashable
+    address: str
+    limits: Limits
+
+    def allow(self, commands: int, size: int) -> tuple[int, Refusal | None]:
+        """See `commands.Speaker.allow`."""
+        now = asyncio.get_running_loop().time()
+        return self.limits.speak(None, self.who, network(self.address), commands, size, now)
 
     def own(self) -> Feed:
         """Raises: Refusal 4400, whose channels are to change reads on another connection."""
@@ -98,11 +107,15 @@ class Admission:
     Args:
         hub: whose events are served. It has been opened whenever anything is asked here.
         transports: what is offered, best first.
+
+    Attributes:
+        believe: what of a request is believed about where it comes from.
     """
 
     def __init__(self, hub: Hub, transports: Sequence[Transport] = LADDER) -> None:
         self.hub, self.transports = hub, transports
         self.authenticate: Authenticate | None = None  # nobody is known without it
+        self.believe: Hops | None = hops(hub.options.trusted_hops, hub.options.trusted_header)
 
     def page(self, request: Request) -> Headers:
         """Whose page asks, before anything is found out about who does: the headers of any answer that it is to see.
@@ -145,7 +158,7 @@ class Admission:
         """Who says what comes in the body. Raises: Refusal."""
         request.check_json()
         request.check_version()
-        return Posted(request.who)
+        return Posted(request.who, request.address, self.hub.limits)
 
     def recall(self, question: str) -> Batch | None:
         """What anybody who asks `question` is answered with, if that is known already."""
@@ -235,12 +248,13 @@ class Admission:
 
     def _let_in(self, transport: Transport, request: Request, feed: Feed) -> Account:
         """Raises: Refusal; nobody reads then."""
-        self._count(transport, request)
         try:
-            return self.hub.accounts.open(transport.name, request, Alone(feed), once=not transport.many)
+            account = self.hub.accounts.open(transport.name, request, Alone(feed), once=not transport.many)
         except BaseException:
             feed.leave()
             raise
+        self._count(transport, request)
+        return account
 
     def _count(self, transport: Transport, request: Request) -> None:
         """A poller says `why` once, with its first poll: so each wire counts once."""

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from .addresses import Hops
 from .admission import (
     CLOSE_WAIT,
     JSON,
@@ -68,13 +69,14 @@ class Asked(Request):
 
     __slots__ = ("scope",)
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, believe: Hops | None = None) -> None:
         self.scope = scope
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         query = scope.get("query_string", b"").decode("latin-1")
         peer = scope.get("client") or ("",)
         secure = scope.get("scheme") in ("https", "wss")
-        super().__init__(scope.get("method", "GET"), path_below(scope).strip("/"), query, headers, peer[0], secure=secure)
+        below = path_below(scope).strip("/")
+        super().__init__(scope.get("method", "GET"), below, query, headers, peer[0], believe, secure=secure)
 
     def join_headers(self) -> None:
         """Put right what is said twice. Raises: Refusal 4400, what is to be said once."""
@@ -124,7 +126,7 @@ class Endpoints:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        request = Asked(scope)
+        request = Asked(scope, self.admission.believe)
         try:
             if scope["type"] == "websocket":
                 await self._websocket(request, scope.get("subprotocols", ()), receive, send)
@@ -288,9 +290,11 @@ class Endpoints:
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
         except TimeoutError:
-            raise Refusal(Code.SILENT, f"the body did not arrive within {options.body_timeout:g} s") from None
+            what = f"the body did not arrive within {options.body_timeout:g} s"
+            raise self.hub.limits.refuse("body_timeout", Code.SILENT, what) from None
         if len(body) > options.message_bytes:
-            raise Refusal(Code.TOO_LARGE, f"the body has more than {options.message_bytes} bytes")
+            what = f"the body has more than {options.message_bytes} bytes"
+            raise self.hub.limits.refuse("message_bytes", Code.TOO_LARGE, what)
         return bytes(body)
 
     async def _websocket(self, request: Asked, offered: Sequence[str], receive: Receive, send: Send) -> None:

@@ -18,6 +18,7 @@ from .brokers import Record, check_text
 from .errors import Code, Refusal
 from .feed import Feed
 from .items import encode_data
+from .limits import Limits
 from .options import Options
 from .position import Position
 from .presence import CONTROL, PREFIX, Control, Key, Lease, Member, Page, Part, Presence, control_of, record_of
@@ -62,6 +63,7 @@ class _Hub(Protocol):
     """What attendance needs of a hub."""
 
     options: Options
+    limits: Limits
 
     @property
     def log(self) -> _Log: ...
@@ -191,7 +193,8 @@ class Attendance:
         _check_words(name, lease, seconds)
         body = encode_data(data)
         if len(body) > options.presence_bytes:
-            raise Refusal(Code.TOO_LARGE, f"{len(body)} bytes of data, a member may have {options.presence_bytes}")
+            what = f"{len(body)} bytes of data, a member may have {options.presence_bytes}"
+            raise self._hub.limits.refuse("presence_bytes", Code.TOO_LARGE, what)
         self._hub.check_open()
         await self._hub.open()
         given_up = seconds == 0
@@ -274,7 +277,8 @@ class Attendance:
         if holds >= _LEASES:
             raise Refusal(Code.RATE_LIMITED, f"{name[:40]!r} holds {_LEASES} leases in {channel!r} already")
         if not holds and presence.present(channel) >= options.presence_members:
-            raise Refusal(Code.RATE_LIMITED, f"{options.presence_members} are in {channel!r} already, and that is the limit")
+            what = f"{options.presence_members} are in {channel!r} already, and that is the limit"
+            raise self._hub.limits.refuse("presence_members", Code.RATE_LIMITED, what)
         if not presence.present(channel) and presence.channels >= options.channels_max:
             raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {presence.channels} with members")
         log = self._hub.log

@@ -107,10 +107,19 @@ class _Presence(Protocol):
     ) -> float: ...
 
 
+class _Limits(Protocol):
+    """What commands need of the limits."""
+
+    def refuse(self, limit: str, code: Code, reason: str) -> Refusal: ...
+
+
 class _Hub(Protocol):
     """What commands need of a hub."""
 
     figures: Figures
+
+    @property
+    def limits(self) -> _Limits: ...
 
     @property
     def options(self) -> _Options: ...
@@ -139,6 +148,12 @@ class Speaker(Protocol):
     def own(self) -> _Feed:
         """What it reads on this connection. Raises: Refusal, nothing whose channels could change, or not any more."""
 
+    def allow(self, commands: int, size: int) -> tuple[int, Refusal | None]:
+        """How many of so many commands, which came in a message of `size` bytes, may be executed, and why not the rest.
+
+        Raises: Refusal 4429, it was told to wait and has not, once too often; 1001, it has gone.
+        """
+
 
 class Heard(NamedTuple):
     """What one message from a client came to."""
@@ -148,17 +163,24 @@ class Heard(NamedTuple):
 
 
 async def hear(message: bytes | str, hub: _Hub, speaker: Speaker) -> Heard:
-    """Execute the commands of a WebSocket message or of the body of a POST, in order.
+    """Execute the commands of a WebSocket message or of the body of a POST, in order. Those that are more than may come in a
+    time are refused, from the first of them on: who sends them again keeps their order.
 
     Raises:
-        Refusal: 4413 too large, 4400 not JSON or anything but objects.
+        Refusal: 4413 too large, 4400 not JSON or anything but objects, 4429 too much, without waiting, for too long.
     """
-    if len(message) > (limit := hub.options.message_bytes) or (isinstance(message, str) and len(message.encode()) > limit):
-        raise Refusal(Code.TOO_LARGE, f"a message of more than {limit} bytes")
-    commands = parse(message)
+    size = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
+    if size > (limit := hub.options.message_bytes):
+        raise hub.limits.refuse("message_bytes", Code.TOO_LARGE, f"a message of more than {limit} bytes")
+    try:
+        commands = parse(message)
+    except Refusal:
+        speaker.allow(1, size)  # what is not understood has been said all the same
+        raise
+    allowed, why = speaker.allow(len(commands), size)
     replies = []
-    for command in commands:
-        reply = await execute(command, hub, speaker)
+    for number, command in enumerate(commands):
+        reply = await execute(command, hub, speaker) if why is None or number < allowed else _refused(command, why)
         hub.figures.commands[type(command).__name__.lower(), reply.name or OK] += 1
         replies.append(encode(reply))
     return Heard(replies, any(isinstance(command, Ping) for command in commands))
@@ -212,7 +234,11 @@ async def execute(command: Command, hub: _Hub, speaker: Speaker) -> Reply:
             return Reply(command.ref, ok=True, lasts=lasts)
         return Reply(command.ref, ok=True, id=await _do(command, hub, speaker))
     except Refusal as refusal:
-        return Reply(command.ref, False, None, int(refusal.code), refusal.name, refusal.reason, refusal.retry)
+        return _refused(command, refusal)
+
+
+def _refused(command: Command, why: Refusal) -> Reply:
+    return Reply(command.ref, False, None, int(why.code), why.name, why.reason, why.retry)
 
 
 def _check_may(hub: _Hub, who: Hashable, action: str, channel: str) -> None:

@@ -281,6 +281,12 @@ class Reader:
             raise Refusal(Code.GOING_AWAY, "the connection has ended")
         return feed.asked.who
 
+    def allow(self, commands: int, size: int) -> tuple[int, Refusal | None]:
+        """See `commands.Speaker.allow`."""
+        if self.account is None:
+            raise Refusal(Code.GOING_AWAY, "the connection has ended")
+        return self.account.allow(commands, size)
+
     @property
     def position(self) -> str:
         """Where it stands; empty when it reads no more."""

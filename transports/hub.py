@@ -21,6 +21,7 @@ from .figures import OK, Figures
 from .items import Batch, Encoded, encode, encode_data, encode_event
 from .journal import Journal
 from .leaving import Departure, Slots
+from .limits import Limits
 from .log import Log
 from .options import Options
 from .peers import CHANNEL, OVER, TOLERANCE, Peers, Share
@@ -47,6 +48,7 @@ CONTROL = "$"  # begins the channels that hubs publish to each other in: nobody 
 _OURS = (CONTROL, PRESENCE)
 _PEERS = CHANNEL.removeprefix(CONTROL)
 _EVICT_EVERY = 1.0  # seconds; ages are told in minutes
+_TELL_EVERY = 60.0  # seconds until it is told again that the same limit is reached
 _log = logging.getLogger("transports")
 
 Authorize: TypeAlias = Callable[[Hashable, str, str], bool]
@@ -79,7 +81,8 @@ class Hub:
         self.counts = Counts()
         self.figures = Figures()
         self.journal = Journal(self.figures)
-        self.accounts = Accounts(journal=self.journal)
+        self.limits = Limits(options, self._tell_limit)
+        self.accounts = Accounts(journal=self.journal, limits=self.limits)
         self.authorize = authorize
         self.schemas = Schemas()  # what events look like, where somebody said so
         self._broker = broker or broker_from(options)
@@ -107,6 +110,7 @@ class Hub:
         self._closing: Code | None = None
         self._closed = asyncio.Event()
         self._evict_at = 0.0
+        self._limits_told: dict[str, float] = {}  # setting -> when somebody who reads the log was told of it
         self._quiet: asyncio.TimerHandle | None = None  # the end of a window in which events are collected
         self._quiet_until = 0.0  # on the loop's clock
         self._rung: set[str] = set()  # channels of the events collected
@@ -215,11 +219,13 @@ class Hub:
         check_text(key, about)
         body = encode_data(data)
         if len(body) > self.options.message_bytes:
-            raise Refusal(Code.TOO_LARGE, f"{len(body)} bytes of data, the limit is {self.options.message_bytes}")
+            what = f"{len(body)} bytes of data, the limit is {self.options.message_bytes}"
+            raise self.limits.refuse("message_bytes", Code.TOO_LARGE, what)
         if (schema := self.schemas.of(channel)) is not None:
             schema.check(body)
         if channel not in self.log and self.log.channels >= self.options.channels_max:
-            raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {self.log.channels}")
+            what = f"no room for another channel, there are {self.log.channels}"
+            raise self.limits.refuse("channels_max", Code.UNKNOWN_CHANNEL, what)
         self.check_open()
         if not self.opened:
             await self.open()
@@ -430,6 +436,13 @@ class Hub:
         if self.opened:  # what was said before was said to others
             self._peers.hear(record)
 
+    def _tell_limit(self, limit: str, what: str) -> None:
+        """Tell whoever reads the log, who may want to set something else, once a minute."""
+        now = time.monotonic()
+        if now >= self._limits_told.get(limit, 0.0) + _TELL_EVERY or limit not in self._limits_told:
+            self._limits_told[limit] = now
+            _log.warning("%s", what)
+
     def _word(self, departure: Departure) -> Encoded:
         self.counts.moved(departure.code)
         return encode(departure.bye(asyncio.get_running_loop().time()))
@@ -638,7 +651,8 @@ class Hub:
         most = self.options.matches_per_reader
         if (number := matched(asked, selection)) > most:
             what = ", ".join(selection.patterns)[:80]
-            raise Refusal(Code.TOO_LARGE, f"{what} matches {number} channels, a reader may follow {most} that it does not name")
+            why = f"{what} matches {number} channels, a reader may follow {most} that it does not name"
+            raise self.limits.refuse("matches_per_reader", Code.TOO_LARGE, why)
 
     def _readable(self, channel: str) -> bool:
         """Whether patterns may match it here: others who publish may allow more than we do."""
@@ -663,7 +677,8 @@ class Hub:
             return known
         names = tuple(dict.fromkeys(asked))
         if len(names) > self.options.channels_per_reader:
-            raise Refusal(Code.BAD_COMMAND, f"{len(names)} channels, a reader may follow {self.options.channels_per_reader}")
+            what = f"{len(names)} channels, a reader may follow {self.options.channels_per_reader}"
+            raise self.limits.refuse("channels_per_reader", Code.BAD_COMMAND, what)
         for name in names:
             if is_pattern(name):
                 self._check_pattern(name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,7 @@ from .errors import ConfigError
 PREFIX: Final = "LIVE_"
 
 _IDLE_LEAST: Final = 5.0
+_FAREWELL: Final = 5.0  # seconds for a client to take the last bytes
 
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]  # a day is for ever here
 _Age = Annotated[float, Meta(gt=0, le=366 * 86_400)]  # what is kept in a file may wait for who comes back next year
@@ -26,6 +27,7 @@ _Host = Annotated[str, Meta(pattern=r"^([a-z0-9._\-]+|\[[0-9a-f:.]+\])$")]
 _Count = Annotated[int, Meta(ge=1)]
 _Pause = Annotated[float, Meta(ge=0, le=3600)]
 _Window = Annotated[float, Meta(ge=0, le=10)]
+_Rate = Annotated[float, Meta(ge=0.01, le=1e9)]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +61,23 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     presence_delay: _Pause = 5.0  # seconds behind the last lease that is given up, in which who comes back never left: a reload
     presence_members: _Count = 10_000  # members of one channel
     presence_bytes: Annotated[int, Meta(ge=4, le=16_384)] = 1024  # of what a member says of itself; it travels with each renewal
-    send_timeout: _Seconds = 30.0  # seconds until a reader that takes nothing is given up (4430)
+    slow_readers: Literal["skip", "close"] = "skip"  # who falls behind what is kept is told `lost`, or is sent away with 4430
+    trusted_hops: Annotated[int, Meta(ge=0, le=16)] = 0  # proxies in front, each of which says where it was asked from
+    trusted_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"  # where they say it; the other is a client's word
+    connections_per_process: _Count = 50_000  # readers: idle they are 115 MB through the front, and a GB through Hypercorn
+    connections_per_address: _Count = 200  # readers: an office behind one address, but not one machine that wants all there are
+    connections_per_who: _Count = 100  # readers: somebody's devices and their tabs, some of them half open
+    commands_per_connection: _Rate = 100.0  # that come up in a second: ten times what a hand or a cursor does
+    commands_per_who: _Rate = 200.0  # a second, over all that somebody has open
+    commands_per_address: _Rate = 1000.0  # a second: some ten percent of what one core executes
+    bytes_per_connection: _Count = 1 << 20  # that come up in a second
+    bytes_per_who: _Count = 2 << 20  # a second
+    bytes_per_address: _Count = 8 << 20  # a second: a tenth of what one core parses
+    burst_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0  # whose commands and bytes may come at once after a pause
+    send_timeout: _Seconds = 20.0  # seconds until a reader that takes nothing is given up (4430); all is over within 30
     body_timeout: _Seconds = 10.0  # seconds for a request body to arrive (4408)
+    handshake_timeout: _Seconds = 10.0  # seconds for TLS: two round trips, from anywhere
+    first_command_timeout: _Seconds = 10.0  # seconds for a WebSocket that follows no channel to say something (4408)
     reconnects: _Count = 200  # readers a second that a process sends away: who takes them in has others to serve
     stays: Annotated[float, Meta(ge=0, le=3600)] = (
         25.0  # seconds at the most that a stopping process serves on while its readers go to others; killers come after 30
@@ -71,6 +88,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def frame_bytes(options: Options) -> int:
     """Bytes of a message that is not even read: we refuse it with 4413 long before, and this bounds the memory."""
     return 4 * options.message_bytes
+
+
+def unacknowledged_seconds(options: Options) -> float:
+    """Seconds for the system to hear of the other side, once it has sent something: longer than we are patient, who say why."""
+    return options.send_timeout + _FAREWELL
 
 
 def idle_seconds(options: Options) -> float:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from . import position
+from .addresses import Hops, client_address
 from .errors import Code, Refusal
 from .items import VERSION
 from .subscriptions import Policy, policies_of, read_lag
@@ -78,18 +79,37 @@ class Request:
         query: what is behind the question mark, still encoded.
         headers: names in lower case.
         peer: the address at the other end of the connection; empty for a Unix socket.
+        believe: what the proxies in front say; None: there are none.
         secure: it came over TLS as far as here.
     """
 
-    __slots__ = ("address", "found", "headers", "method", "path", "query", "secure")
+    __slots__ = ("_believe", "_peer", "found", "headers", "method", "path", "query", "secure")
 
     def __init__(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], peer: str = "", *, secure: bool = False
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        peer: str = "",
+        believe: Hops | None = None,
+        *,
+        secure: bool = False,
     ) -> None:
         self.method, self.path, self.headers, self.secure = method, path, headers, secure
         self.query = parameters(query)
-        self.address = peer  # of the client, as far as it is known
+        self._peer, self._believe = peer, believe
         self.found: Identity | Refusal = NOBODY  # who asks, once that has been found out; or why that cannot be had
+
+    @property
+    def address(self) -> str:
+        """Of the client, as far as it is known: never by a word of its own."""
+        return self._peer if self._believe is None else client_address(self._peer, self.headers, self._believe)
+
+    @property
+    def forwarded(self) -> bool:
+        """Whether it says that it came through proxies, of which nobody has told us."""
+        return self._believe is None and ("x-forwarded-for" in self.headers or "forwarded" in self.headers)
 
     @property
     def identity(self) -> Identity:

@@ -13,6 +13,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..addresses import Hops
 from ..admission import FLUSH, JSON, Headers, refusal_body
 from ..errors import Code, Refusal
 from ..figures import Outlet
@@ -48,10 +49,11 @@ class Again:
         shared: headers of the answer.
         whole: makes the answer.
         peer: the address at the other end.
+        believe: what the proxies in front say.
         outlet: where the answers are counted.
     """
 
-    __slots__ = ("_beginning", "_end", "_peer", "_request", "outlet", "shared", "transport", "whole")
+    __slots__ = ("_beginning", "_believe", "_end", "_peer", "_request", "outlet", "shared", "transport", "whole")
 
     def __init__(
         self,
@@ -62,10 +64,11 @@ class Again:
         shared: Headers,
         whole: Whole,
         peer: str,
+        believe: Hops | None,
         outlet: Outlet,
     ) -> None:
         self.transport, self.shared, self.whole, self.outlet = transport, shared, whole, outlet
-        self._request, self._peer = request, peer
+        self._request, self._peer, self._believe = request, peer, believe
         self._beginning = b"GET %b?" % target.partition(b"?")[0]
         self._end = b" HTTP/1.1\r\n%b\r\n" % lines
 
@@ -78,7 +81,7 @@ class Again:
 
     def request(self, query: str) -> Request:
         """The request with this query."""
-        return Request("GET", self._request.path, query, self._request.headers, self._peer)
+        return Request("GET", self._request.path, query, self._request.headers, self._peer, self._believe)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -385,7 +388,8 @@ class Connection(asyncio.BufferedProtocol):
         """Answer a request, or begin to."""
         path, _, query = head.target.decode("latin-1").partition("?")
         secure = self.transport.get_extra_info("sslcontext") is not None
-        request = Request(head.method, path[len(self.front.mount) + 1 :], query, head.headers, self._peer, secure=secure)
+        below, believe = path[len(self.front.mount) + 1 :], self.front.admission.believe
+        request = Request(head.method, below, query, head.headers, self._peer, believe, secure=secure)
         try:
             shared = self.front.admission.page(request)
         except Refusal as refusal:
@@ -441,8 +445,9 @@ class Connection(asyncio.BufferedProtocol):
                 self._keep and self._version == "1.1" and not head.body
             )  # a body that nobody wants has to be read all the same
             if plain and self._requests is not None and (lines := self._requests.repeated):
-                outlet = self.front.admission.outlet(transport)
-                self._again = Again(transport, request, head.target, lines, shared, answer, self._peer, outlet)
+                admission = self.front.admission
+                believe, outlet = admission.believe, admission.outlet(transport)
+                self._again = Again(transport, request, head.target, lines, shared, answer, self._peer, believe, outlet)
 
     def _poll_again(self, again: Again, query: str) -> None:
         """Answer a poll whose head is known to be sound, and all that follows from it but for the query.

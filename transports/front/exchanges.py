@@ -186,7 +186,8 @@ class Commands(Ended):
         self.line.refuse(refusal, headers=self._headers)
 
     def _too_large(self) -> Refusal:
-        return Refusal(Code.TOO_LARGE, f"the body has more than {self._limit} bytes")
+        what = f"the body has more than {self._limit} bytes"
+        return self.line.front.hub.limits.refuse("message_bytes", Code.TOO_LARGE, what)
 
     @property
     def _limit(self) -> int:
@@ -195,5 +196,6 @@ class Commands(Ended):
     def late(self) -> None:
         """See `Exchange`."""
         if self.reading:
-            seconds = self.line.front.hub.options.body_timeout
-            self._refuse(Refusal(Code.SILENT, f"the body did not arrive within {seconds:g} s"))
+            hub = self.line.front.hub
+            what = f"the body did not arrive within {hub.options.body_timeout:g} s"
+            self._refuse(hub.limits.refuse("body_timeout", Code.SILENT, what))
