@@ -70,6 +70,21 @@ def cli() -> None:
     help="Event loop.  [default: auto, which is uvloop where that is installed]",
 )
 @click.option(
+    "--set",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    envvar="EVERYWIRE_SET",
+    help="A setting of the stream, such as trusted_hops=1. EVERYWIRE_SET may hold several, with spaces between them.",
+)
+@click.option(
+    "--limits",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    help="Bound the connections and commands of each client, or not: for loads from one machine.",
+)
+@click.option(
     "--front", type=click.Choice(["on", "off"]), help="Serve streams before Hypercorn, or in it.  [default: on with hypercorn]"
 )
 def serve(
@@ -82,6 +97,8 @@ def serve(
     keyfile: str | None,
     server: str,
     loop: str,
+    given: tuple[str, ...],
+    limits: str,
     front: str | None,
 ) -> None:
     """Serve the page and the stream."""
@@ -89,6 +106,7 @@ def serve(
         raise click.UsageError("TLS needs both: --certfile and --keyfile")
     if front == "on" and server != "hypercorn":
         raise click.UsageError(f"--front on: the front is Hypercorn's, {server} serves all by itself")
+    from transports.options import UNBOUNDED, settings_from
     from transports.serve import address, configuration, listen, set_aside
     from transports.serve import serve as hypercorn
     from transports.servers import find_loop, find_server
@@ -103,7 +121,11 @@ def serve(
     except MissingExtraError as error:
         raise click.ClickException(str(error)) from error
     try:
-        app = create_app(channels=[*channels, "vitals"] if channels else ["*"], broker=broker)
+        settings = {**(UNBOUNDED if limits == "off" else {}), **settings_from(given)}
+    except ConfigError as error:
+        raise click.UsageError(f"--set: {error}") from error
+    try:
+        app = create_app(**{"channels": [*channels, "vitals"] if channels else ["*"], "broker": broker, **settings})
     except ConfigError as error:
         if not str(error).startswith("LIVE_CHANNELS"):
             raise click.UsageError(f"--broker: {error}") from error

@@ -98,6 +98,7 @@ def main(port: str, broker: str, workers: str, opened: str) -> None:
     from quart import Quart
 
     from transports.counts import Counts
+    from transports.options import UNBOUNDED
     from transports.quart import Live
 
     class Noted(Counts):
@@ -109,7 +110,8 @@ def main(port: str, broker: str, workers: str, opened: str) -> None:
 
     lines = os.open(opened, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     app = Quart(__name__)
-    live = Live(app, channels=["a"], broker=broker, history_count=KEPT, history_bytes=64 << 20, coalesce=COALESCE)
+    kept = {"history_count": KEPT, "history_bytes": 64 << 20}
+    live = Live(app, channels=["a"], broker=broker, coalesce=COALESCE, **kept, **UNBOUNDED)
     live.hub.counts = Noted()
     live.run(port=int(port), workers=int(workers))
 

@@ -6,7 +6,7 @@ In Quart's configuration they are called `LIVE_BEAT`, `LIVE_CHANNELS`, …; to `
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -85,6 +85,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     drain: _Seconds = 3.0  # seconds that a stopping server gives its readers to take their last `bye`
 
 
+UNBOUNDED: Final[Mapping[str, int]] = {
+    f"{what}_per_{whose}": 10**9
+    for whose in ("connection", "who", "address", "process")
+    for what in ("connections", "commands", "bytes")
+    if f"{what}_per_{whose}" in Options.__struct_fields__
+}
+"""Settings for loads that come from one machine, which no client in the wild may make."""
+
+
 def frame_bytes(options: Options) -> int:
     """Bytes of a message that is not even read: we refuse it with 4413 long before, and this bounds the memory."""
     return 4 * options.message_bytes
@@ -118,3 +127,30 @@ def options_from(settings: Mapping[str, Any], *, prefix: str = "") -> Options:
     except msgspec.ValidationError as error:
         field = str(error).rpartition("$.")[2].partition("`")[0].partition("[")[0]
         raise ConfigError(f"{next((n for n, f in known.items() if f == field), 'setting')}: {error}") from error
+
+
+def settings_from(texts: Iterable[str]) -> dict[str, Any]:
+    """Settings out of texts like `trusted_hops=1` and `origins=https://a.example,https://b.example`.
+
+    Raises:
+        ConfigError: one is none, its name is unknown, or its value does not fit.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"{text!r} is not NAME=VALUE, such as trusted_hops=1")
+        found[name] = value
+    read = options_from({name: _read(name, value) for name, value in found.items()})
+    return {name: getattr(read, name) for name in found}
+
+
+def _read(name: str, text: str) -> Any:
+    """`text` as a value of the type that the setting `name` has by default."""
+    default = next((each.default for each in msgspec.structs.fields(Options) if each.name == name), text)
+    if isinstance(default, tuple):
+        return [each for each in text.split(",") if each]
+    try:
+        return text if isinstance(default, str) else msgspec.convert(text, type(default), strict=False)
+    except msgspec.ValidationError:
+        return text  # which is told with the name of the setting

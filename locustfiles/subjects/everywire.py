@@ -8,7 +8,7 @@ from . import Subject
 SUBJECT = Subject(
     name="everywire",
     what="everywire's reference application: Quart on Hypercorn, one log for all transports",
-    command=("{python}", "-m", "quart_app", "serve", "--host", "{host}", "--port", "{port}"),
+    command=("{python}", "-m", "quart_app", "serve", "--host", "{host}", "--port", "{port}", "--limits", "off"),
     transports=(*TRANSPORTS, NEGOTIATED),
     status="/status",
 )

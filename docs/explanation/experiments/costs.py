@@ -24,6 +24,7 @@ import psutil
 
 from transports import Hub, Options
 from transports.asgi import Endpoints
+from transports.options import UNBOUNDED
 from transports.serve import address, configuration, listen, serve
 
 READERS, IDLE, SECONDS, GOOD = 200, 2000, 4.0, 0.25  # the last: seconds that p99 of the delay may reach
@@ -60,7 +61,7 @@ class Peer:
 
 async def run_server(kind: str, history: int) -> None:
     """Serve, and publish at the rate that a line on standard input asks for: `RATE SECONDS`."""
-    options = Options(channels=("*",), beat=3600.0, poll_wait=60.0, history_count=history)
+    options = Options(channels=("*",), beat=3600.0, poll_wait=60.0, history_count=history, **UNBOUNDED)
     hub = Hub(options)
     await hub.open()
     app: Any = Peer() if kind == "peer" else Endpoints(hub)

@@ -130,11 +130,12 @@ async def serve_until_told(front: bool, traced: bool) -> None:
     """Serve, and answer what a line on standard input asks for: `rss`, `traced` or `census`."""
     from quart import Quart
 
+    from transports.options import UNBOUNDED
     from transports.quart import Live
     from transports.serve import configuration, serve
 
     app = Quart("memory")
-    live = Live(app, channels=["*"], beat=BEAT, poll_wait_max=3600.0)
+    live = Live(app, channels=["*"], beat=BEAT, poll_wait_max=3600.0, **UNBOUNDED)
     listening = listen()
     config = configuration(listening.dup(), live.hub.options)
     stop = asyncio.Event()

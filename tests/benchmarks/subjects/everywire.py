@@ -15,6 +15,7 @@ from typing import Any
 
 from quart import Quart
 
+from transports.options import UNBOUNDED
 from transports.quart import Live
 from transports.serve import configuration, set_aside
 from transports.serve import serve as hypercorn
@@ -28,7 +29,7 @@ _HISTORY = 100_000  # events: at the highest rates, a second and more
 async def main(asked: argparse.Namespace) -> None:
     """Serve until standard input ends."""
     app = Quart("bench")
-    live = Live(app, channels=["*"], history_count=_HISTORY, beat=60.0)
+    live = Live(app, channels=["*"], history_count=_HISTORY, beat=60.0, **UNBOUNDED)
     hub = live.hub
     serve = partial(hypercorn, front=live.front) if asked.front == "on" else find_server(asked.server)
     set_aside()

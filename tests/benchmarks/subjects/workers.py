@@ -22,7 +22,7 @@ async def main(workers: int) -> None:
     """Serve until standard input ends."""
     with tempfile.TemporaryDirectory() as directory:
         broker = f"sqlite:///{directory}/log.db"
-        serve = ["serve", "--port", "0", "--workers", str(workers), "--broker", broker, "--channel", "bench"]
+        serve = ["serve", "--port", "0", "--workers", str(workers), "--broker", broker, "--channel", "bench", "--limits", "off"]
         server = await asyncio.create_subprocess_exec(sys.executable, "-m", "quart_app", *serve, stdout=asyncio.subprocess.PIPE)
         assert server.stdout is not None
         line = (await server.stdout.readline()).decode()
