@@ -26,6 +26,7 @@ from wsproto.frame_protocol import FrameProtocol, Opcode
 from transports import Hub, Options
 from transports.asgi import Endpoints
 from transports.front import Front
+from transports.options import UNBOUNDED
 from transports.testing import serving, until
 
 EDGES = ["front", "plain"]
@@ -1080,7 +1081,7 @@ async def test_one_that_is_not_listened_to_is_not_silent(edge: Edge) -> None:
 @pytest.mark.parametrize("asked", ["ping", "command"])
 @front_only("Hypercorn answers into its memory for as long as the time-out lasts")
 async def test_one_that_asks_over_websocket_and_takes_no_answer_fills_no_memory(edge: Edge, asked: str) -> None:
-    async with edge(send_timeout=1.0, beat=0.5) as place:
+    async with edge(send_timeout=1.0, beat=0.5, **UNBOUNDED) as place:
         websocket = await place.websocket()
         frames = websocket.frames
         one = frames.ping(b"x" * 125) if asked == "ping" else frames.send_data('{"do":"fly","ref":1}')
