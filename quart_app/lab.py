@@ -25,6 +25,8 @@ def pages(mount: str) -> Blueprint:
         response.headers["Content-Security-Policy"] = content_security_policy(request.host)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"  # a page that opened ours cannot reach into it
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         return response
 
     return lab
@@ -47,5 +49,7 @@ def content_security_policy(host: str) -> str:
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",  # what is no text may not be made of text: no `innerHTML`
+            "trusted-types 'none'",
         ]
     )
