@@ -20,7 +20,7 @@ from .addresses import Hops, hops, network
 from .attendance import LISTED
 from .errors import Code, ErrorBody, Refusal
 from .feed import Feed
-from .figures import ALONE, IN_STEP, Outlet
+from .figures import ALONE, Outlet
 from .hub import Hub
 from .items import Batch, Encoded
 from .ladder import LADDER
@@ -203,14 +203,11 @@ class Admission:
         """Where is counted what polls are answered with that do not wait."""
         return self.hub.figures.outlet(transport.name, ALONE)
 
-    def answered(self, transport: Transport, batch: Batch, size: int, account: Account | None = None) -> None:
-        """A poll was answered: at once, or having waited on `account`. `size`: bytes of the batch, as framed."""
-        outlet = self.hub.figures.outlet(transport.name, ALONE if account is None else IN_STEP)
+    def answered(self, transport: Transport, batch: Batch, size: int) -> None:
+        """A poll was answered at once. `size`: bytes of the batch, as framed."""
+        outlet = self.outlet(transport)
         outlet.wrote(batch.items, size, time.time())
-        if account is None:
-            outlet.at_once += 1
-        else:
-            account.items, account.bytes = account.items + len(batch.items), account.bytes + size
+        outlet.at_once += 1
 
     def refused(self, refusal: Refusal, request: Request | None = None, address: str = "") -> None:
         """Somebody is about to be told no. `address`: where nothing is known of a request."""

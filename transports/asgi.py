@@ -12,7 +12,7 @@ import asyncio
 import importlib.resources
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any, TypeAlias
@@ -32,14 +32,12 @@ from .admission import (
 )
 from .commands import hear
 from .errors import Code, Refusal
-from .feed import Feed
-from .figures import ANSWERED
 from .group import Framing, Groups
 from .hub import Hub
-from .items import VERSION, Batch, Encoded, bye_of, encode, encode_batch
+from .items import VERSION, bye_of, encode, encode_batch
 from .ladder import LADDER
 from .request import Request, fields
-from .sending import Sending, in_time
+from .sending import Sending, Waiting, in_time
 from .starlette import starlette_response
 from .transport import FOR_ALL, HEADERS, Frame, Transport
 from .websocket import WANTED
@@ -49,7 +47,11 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
-_Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[None]]
+_Lasting: TypeAlias = Coroutine[Any, Any, None]
+"""What goes on as long as the client is there. It is awaited at the very bottom: whatever waits above it costs each reader half a
+kilobyte.
+"""
+_Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[_Lasting | None]]
 
 # The browser client, the parts that it loads, and what goes beside it.
 _SCRIPTS = ("client.js", "outbox.js", "oneway.js", "presence.js", "tabs.js")
@@ -129,12 +131,14 @@ class Endpoints:
         request = Asked(scope, self.admission.believe)
         try:
             if scope["type"] == "websocket":
-                await self._websocket(request, scope.get("subprotocols", ()), receive, send)
-                return
-            request.join_headers()
-            if request.path not in _SCRIPTS and (shown := self.admission.page(request)):
-                send = _with(shown, send)
-            await self._http(request, receive, send)
+                lasting = await self._websocket(request, scope.get("subprotocols", ()), receive, send)
+            else:
+                request.join_headers()
+                if request.path not in _SCRIPTS and (shown := self.admission.page(request)):
+                    send = _with(shown, send)
+                lasting = await self._http(request, receive, send)
+            if lasting is not None:
+                await lasting
         except Refusal as refusal:
             await self._refuse(request, send, refusal)
         except OSError:  # a TimeoutError is one
@@ -147,7 +151,7 @@ class Endpoints:
         await self.hub.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _http(self, request: Asked, receive: Receive, send: Send) -> None:
+    async def _http(self, request: Asked, receive: Receive, send: Send) -> _Lasting | None:
         # The statuses here are not those of the code: that tells a client that this path, not its question, is wrong.
         method, serve = self._routes.get("presence/" if request.path.startswith("presence/") else request.path, ("", None))
         if serve is None:
@@ -161,7 +165,8 @@ class Endpoints:
             request.check_version()
             await self.hub.open()
             await self._find_out(request)
-            await serve(request, receive, send)
+            return await serve(request, receive, send)
+        return None
 
     async def _refuse(
         self, request: Request, send: Send, refusal: Refusal, status: int | None = None, *headers: tuple[bytes, bytes]
@@ -191,7 +196,7 @@ class Endpoints:
     async def _wants_upgrade(self, request: Asked, receive: Receive, send: Send) -> None:
         await self._refuse(request, send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, *WANTED)
 
-    async def _stream(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
+    async def _stream(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> _Lasting | None:
         headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
         if (respond := starlette_response(request.scope)) is not None:
             stream = self.admission.stream(transport, request)
@@ -200,15 +205,20 @@ class Endpoints:
                     await respond(self._chunks(transport, stream), headers, feed, request.scope, receive, self._in_time(send))
             finally:
                 stream.account.close()
-            return
+            return None
         start = {"type": "http.response.start", "status": 200, "headers": headers}
         reader = await self._begin(
             request.scope, self.admission.stream(transport, request), _as_part(transport.frame), send, start
         )
         request.let_go()
+        return self._streaming(reader, receive, send)
+
+    async def _streaming(self, reader: Sending, receive: Receive, send: Send) -> None:
+        """Wait until the client has gone, or has been told everything."""
         try:
             with reader:
-                await _gone(receive)
+                while (await receive())["type"] != "http.disconnect":
+                    pass
             if reader.over and not reader.broken:
                 await self._in_time(send)({"type": "http.response.body", "body": b""})
         finally:
@@ -239,29 +249,28 @@ class Endpoints:
             yield data
             self.admission.outlet(transport).wrote(batch.items, len(data), time.time())
 
-    async def _poll(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
+    async def _poll(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> _Lasting | None:
         asked = self.admission.poll(transport, request)
-        batch = await self._waited(transport, asked, receive) if isinstance(asked, Poll) else asked
-        if batch is None:
-            return
-        body = batch.framed(transport.frame)
-        if not isinstance(asked, Poll):
-            self.admission.answered(transport, batch, len(body))
-        await _answer(self._in_time(self._last(request, send)), 200, body, kind=transport.content_type.encode())
+        if isinstance(asked, Poll):
+            return self._waiting(Waiting(self._groups, asked, transport.frame), transport, request, receive, send)
+        body = asked.framed(transport.frame)
+        self.admission.answered(transport, asked, len(body))
+        await self._answer_poll(transport, request, send, body)
+        return None
 
-    async def _waited(self, transport: Transport, poll: Poll, receive: Receive) -> Batch | None:
-        """What a waiting poll is answered with; None when the client has gone."""
-        with poll.feed as feed:
-            watch = asyncio.create_task(_until_gone(receive, feed))
-            try:
-                batch = await feed.take(poll.wait)
-                if batch is not None:
-                    poll.account.reason = ANSWERED
-                    self.admission.answered(transport, batch, len(batch.framed(transport.frame)), poll.account)
-                return batch
-            finally:
-                watch.cancel()
-                poll.account.close()
+    async def _waiting(self, reader: Waiting, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
+        """Wait until there is an answer, or the client has gone."""
+        try:
+            with reader:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+        finally:
+            reader.leave()
+        if reader.answer is not None:
+            await self._answer_poll(transport, request, send, reader.answer)
+
+    async def _answer_poll(self, transport: Transport, request: Asked, send: Send, body: bytes) -> None:
+        await _answer(self._in_time(self._last(request, send)), 200, body, kind=transport.content_type.encode())
 
     async def _commands(self, request: Asked, receive: Receive, send: Send) -> None:
         speaker = self.admission.commands(request)
@@ -297,7 +306,7 @@ class Endpoints:
             raise self.hub.limits.refuse("message_bytes", Code.TOO_LARGE, what)
         return bytes(body)
 
-    async def _websocket(self, request: Asked, offered: Sequence[str], receive: Receive, send: Send) -> None:
+    async def _websocket(self, request: Asked, offered: Sequence[str], receive: Receive, send: Send) -> _Lasting | None:
         await receive()  # websocket.connect
         try:
             request.join_headers()
@@ -306,13 +315,11 @@ class Endpoints:
         except (Refusal, KeyError) as error:
             self.admission.refused(error if isinstance(error, Refusal) else _NOTHING_THERE, request)
             await send({"type": "websocket.close"})  # before accept: the server answers 403
-            return
-        if (reader := await self._let_in(transport, request, offered, receive, send)) is not None:
-            request.let_go()
-            try:
-                await _Talk(self.hub, transport.frame, reader, receive, send).run()
-            finally:
-                reader.leave()
+            return None
+        if (reader := await self._let_in(transport, request, offered, receive, send)) is None:
+            return None
+        request.let_go()
+        return _Talk(self.hub, transport.frame, reader, receive, send).run()
 
     async def _let_in(
         self, transport: Transport, request: Asked, offered: Sequence[str], receive: Receive, send: Send
@@ -370,22 +377,23 @@ class _Talk:
         """Talk until the client has gone or has been told everything."""
         reader = self.reader
         try:
-            with reader:
-                while (message := await self._message())["type"] != "websocket.disconnect":
-                    if replies := await self._answers(message):
-                        text = {"type": "websocket.send", "text": self.frame(replies).decode()}
-                        await in_time(self.send(text), self.hub.options.send_timeout)
-        except Refusal as refusal:
-            await reader.send_away(refusal)
-        except TimeoutError:  # it does not take its replies
-            reader.give_up(Refusal(Code.TOO_SLOW))
-        except OSError:  # uvicorn says so when the client has gone
-            return
-        except Exception:
-            _log.exception("a command over WebSocket failed")
-            await reader.send_away(Refusal(Code.INTERNAL))
-        if reader.why is not None:
-            await _close(reader.why.code, reader.why.name, self.receive, self.send)
+            try:
+                with reader:
+                    while (message := await self._message())["type"] != "websocket.disconnect":
+                        await self._answer(message)
+            except Refusal as refusal:
+                await reader.send_away(refusal)
+            except TimeoutError:  # it does not take its replies
+                reader.give_up(Refusal(Code.TOO_SLOW))
+            except OSError:  # uvicorn says so when the client has gone
+                return
+            except Exception:
+                _log.exception("a command over WebSocket failed")
+                await reader.send_away(Refusal(Code.INTERNAL))
+            if reader.why is not None:
+                await _close(reader.why.code, reader.why.name, self.receive, self.send)
+        finally:
+            reader.leave()
 
     def _message(self) -> Awaitable[Message]:
         return self.receive() if self._patience is None else self._in_patience(self._patience)
@@ -397,15 +405,17 @@ class _Talk:
         except TimeoutError:
             raise Refusal(Code.SILENT, f"no frame for {seconds:g} s, though there were pings before") from None
 
-    async def _answers(self, message: Message) -> list[Encoded]:
-        """The replies to the commands in one frame. Raises: Refusal, when the frame as a whole is none of ours."""
+    async def _answer(self, message: Message) -> None:
+        """Answer the commands in one frame. Raises: Refusal, when the frame as a whole is none of ours."""
         text = message.get("text")
         if text is None:
             raise Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken")
         replies, pinged = await hear(text, self.hub, self.reader)
         if pinged:
             self._patience = SILENT_BEATS * self.reader.silence
-        return replies
+        if replies:
+            answer = {"type": "websocket.send", "text": self.frame(replies).decode()}
+            await in_time(self.send(answer), self.hub.options.send_timeout)
 
 
 @cache
@@ -434,18 +444,6 @@ async def _close(code: Code, name: str, receive: Receive, send: Send) -> None:
             await send({"type": "websocket.close", "code": int(code), "reason": name})
             while (await receive())["type"] != "websocket.disconnect":
                 pass
-
-
-async def _gone(receive: Receive) -> None:
-    """Wait until the client has gone. An application that does not receive never learns of it."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _until_gone(receive: Receive, feed: Feed) -> None:
-    """End `feed` when the client has gone."""
-    await _gone(receive)
-    feed.end()
 
 
 async def _answer(

@@ -13,8 +13,11 @@ from collections.abc import Awaitable, Callable, Generator
 from types import CoroutineType
 from typing import Any
 
-from .admission import Stream
+from .accounts import Account
+from .admission import Poll, Stream
 from .errors import Code, Refusal
+from .feed import Feed
+from .figures import ANSWERED
 from .group import Framing, Groups, Reader
 
 _log = logging.getLogger("transports")
@@ -65,7 +68,87 @@ async def in_time(sent: Awaitable[Any], seconds: float) -> None:
             await rest
 
 
-class Sending(Reader):
+class Served(Reader):
+    """A reader whose server has the socket. The task that serves it listens to the client in a `with` block, which ends as soon
+    as it is over.
+    """
+
+    __slots__ = ("_listener", "over")
+
+    def __init__(self, groups: Groups, feed: Feed, frame: Framing, beat: float | None, account: Account) -> None:
+        super().__init__(groups, feed, frame, beat, account)
+        self.over = False
+        self._listener: asyncio.Future[Any] | None = None  # what to wake when it is over
+
+    def finish(self) -> None:
+        """It is over. Again does no harm."""
+        if not self.over:
+            self.over = True
+            if self._listener is not None:
+                self._listener.cancel()
+
+    def __enter__(self) -> None:
+        self._listener = asyncio.current_task()
+        if self.over and self._listener is not None:
+            self._listener.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        task, self._listener = self._listener, None
+        return kind is asyncio.CancelledError and self.over and isinstance(task, asyncio.Task) and not task.uncancel()
+
+
+class Waiting(Served):
+    """A poll that waits for something to happen.
+
+    Args:
+        groups: those of its hub.
+        poll: what it reads, and how long it waits.
+        frame: makes the answer.
+    """
+
+    __slots__ = ("_seconds", "_timer", "answer")
+
+    def __init__(self, groups: Groups, poll: Poll, frame: Framing) -> None:
+        super().__init__(groups, poll.feed, frame, None, poll.account)
+        self._seconds = poll.wait
+        self._timer: asyncio.TimerHandle | None = None
+        self.answer: bytes | None = None  # None when the client has gone before there was one
+
+    @property
+    def blocked(self) -> bool:
+        """See `Reader.blocked`. There is but one answer."""
+        return False
+
+    def write(self, data: bytes) -> None:
+        """This is the answer."""
+        self.answer = data
+        self.noted(ANSWERED)
+        self.leave()
+        self.finish()
+
+    def ended(self, why: Refusal | None) -> None:
+        """See `Reader.ended`. The last word was the answer; who was not told any is gone."""
+        self.leave()
+        self.finish()
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._late)
+        self.pump()
+
+    def _late(self) -> None:
+        """Nothing has happened in time."""
+        if not self.over:
+            self._write(self.own().beat())
+
+    def leave(self) -> None:
+        """See `Reader.leave`."""
+        super().leave()
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class Sending(Served):
     """A reader whose server sends for it.
 
     Args:
@@ -77,7 +160,7 @@ class Sending(Reader):
         at_once: whether `send` bears to be begun in one place and to be awaited in another, as far as is known.
     """
 
-    __slots__ = ("_at_once", "_listener", "_patience", "_send", "_task", "broken", "over", "silence", "why")
+    __slots__ = ("_at_once", "_patience", "_send", "_task", "broken", "silence", "why")
 
     def __init__(
         self,
@@ -93,8 +176,6 @@ class Sending(Reader):
         self._send, self._patience, self._at_once = send, patience, at_once
         self.silence = stream.beat  # seconds, the longest
         self._task: asyncio.Task[None] | None = None  # waits for the rest of a `send`
-        self._listener: asyncio.Future[Any] | None = None  # what to wake when it is over
-        self.over = False
         self.broken = False  # it ended without a last word
         self.why: Refusal | None = None
         self.pump()
@@ -149,19 +230,8 @@ class Sending(Reader):
 
     def ended(self, why: Refusal | None) -> None:
         """See `Reader.ended`. It leaves when the server has been told as well: until then somebody is there."""
-        self.over, self.why = True, why
-        if self._listener is not None:
-            self._listener.cancel()
-
-    def __enter__(self) -> None:
-        """While a task listens to the client: the block ends as soon as the last word has been said."""
-        self._listener = asyncio.current_task()
-        if self.over:
-            self.ended(self.why)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        task, self._listener = self._listener, None
-        return kind is asyncio.CancelledError and self.over and isinstance(task, asyncio.Task) and not task.uncancel()
+        self.why = why
+        self.finish()
 
     async def send_away(self, why: Refusal) -> None:
         """Tell why, after what is left to read, and wait until that has been said."""
