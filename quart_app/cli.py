@@ -169,7 +169,8 @@ def serve(
 @click.option("--every-line-at", "rate", type=click.FloatRange(min=0, min_open=True), help="Lines per second, for replays.")
 @click.option("--about", help="Which of the channel's things the lines tell of.")
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Trust this certificate authority.")
-def publish(url: str, channel: str, rate: float | None, about: str | None, ca: str | None) -> None:
+@click.option("--token", envvar="EVERYWIRE_TOKEN", help="Show this token. Better: set EVERYWIRE_TOKEN.")
+def publish(url: str, channel: str, **wanted: Any) -> None:
     """Publish each line of standard input to CHANNEL: JSON as what it says, anything else as text.
 
     \b
@@ -182,7 +183,7 @@ def publish(url: str, channel: str, rate: float | None, about: str | None, ca: s
     def work() -> Any:
         from .pipes import publish_lines
 
-        return publish_lines(url, channel, sys.stdin.buffer, rate=rate, about=about, ca=ca)
+        return publish_lines(url, channel, sys.stdin.buffer, **wanted)
 
     _run(work)
 
@@ -196,6 +197,7 @@ def publish(url: str, channel: str, rate: float | None, about: str | None, ca: s
 @click.option("--count", type=click.IntRange(1), help="Stop after so many events.")
 @click.option("--wire", is_flag=True, help="Print the bytes as they arrive on the wire instead.")
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Trust this certificate authority.")
+@click.option("--token", envvar="EVERYWIRE_TOKEN", help="Show this token. Better: set EVERYWIRE_TOKEN.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell of every change of state, and why.")
 def tail(url: str, channel: tuple[str, ...], **wanted: Any) -> None:
     """Print the events of CHANNEL... as they come, one JSON object a line. 'orders.*' are all that begin like this."""

@@ -22,12 +22,19 @@ _END = b""  # no line's JSON is empty
 
 
 async def publish_lines(
-    url: str, channel: str, lines: BinaryIO, *, rate: float | None = None, about: str | None = None, ca: str | None = None
+    url: str,
+    channel: str,
+    lines: BinaryIO,
+    *,
+    rate: float | None = None,
+    about: str | None = None,
+    ca: str | None = None,
+    token: str | None = None,
 ) -> None:
     """Publish every line that is not empty, `rate` a second or as fast as they come; say how many at the end."""
     count = 0
     try:
-        async with publisher(url, ca=ca) as publish:
+        async with publisher(url, ca=ca, token=token) as publish:
             async for bundle in _bundles(lines, rate):
                 await publish([(channel, msgspec.Raw(line), None, about) for line in bundle])
                 count += len(bundle)
@@ -80,6 +87,7 @@ async def print_events(
     count: int | None = None,
     wire: bool = False,
     ca: str | None = None,
+    token: str | None = None,
     verbose: bool = False,
 ) -> None:
     """Print events as JSON lines on standard output; on standard error what is lost and, if `verbose`, how things stand
@@ -104,6 +112,7 @@ async def print_events(
         since=since,
         transport=transport,
         ca=ca,
+        token=token,
         on_lost=on_lost,
         on_state=on_state,
         tap=tap,

@@ -16,6 +16,7 @@ class Together:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.followers: list[Follower] = []
+        self._keys: dict[tuple[str, str], int] = {}
 
     async def tail(self, follower: Follower) -> None:
         follower.begin("one")
@@ -23,7 +24,11 @@ class Together:
         self.followers.append(follower)
 
     async def publish(self, channel: str, data: bytes, key: str | None, about: str | None = None) -> int:
+        if key is not None and (known := self._keys.get((channel, key))) is not None:
+            return known
         self.records.append(Record(len(self.records) + 1, channel, time.time(), data, about))
+        if key is not None:
+            self._keys[channel, key] = len(self.records)
         for each in self.followers:
             each.take(self.records[-1:])
         return len(self.records)

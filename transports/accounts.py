@@ -8,22 +8,26 @@ and the status page.
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from .addresses import network
 from .errors import Code, Refusal
 from .feed import Feed
 from .figures import Figures
+from .items import Encoded, bye_of, encode
 from .journal import Journal
 from .limits import Limits, Said
 from .options import Options
-from .request import Request
+from .request import Identity, Request
 
 KEPT: Final = 100  # accounts that were closed
+NOTICE: Final = 20.0  # seconds before what was shown expires that a stream is told; half of what is left, if that is less,
+_NOTICE_LEAST = 0.5  # and nothing where nobody could use it
 WENT: Final = "went"  # why, if it is no code: the client went away without a word
 
 
@@ -37,8 +41,15 @@ class Reads(Protocol):
     def in_step(self) -> tuple[int, int]:
         """How many items, and bytes as framed, have gone to it together with others, since it is in step with them."""
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The channels and patterns that it asked for."""
+
     def end(self, why: Refusal) -> None:
         """Send it away, with a word."""
+
+    def tell(self, word: Encoded) -> None:
+        """Tell it something between two events, if it reads a stream."""
 
 
 class Alone(NamedTuple):
@@ -55,9 +66,19 @@ class Alone(NamedTuple):
         """See `Reads`."""
         return 0, 0
 
+    @property
+    def names(self) -> Sequence[str]:
+        """See `Reads`."""
+        return self.feed.asked.names
+
     def end(self, why: Refusal) -> None:
         """See `Reads`."""
         self.feed.end(why)
+
+    def tell(self, word: Encoded) -> None:
+        """See `Reads`."""
+        if not self.feed.once:
+            self.feed.tell(lambda: word)
 
 
 class Account:
@@ -146,14 +167,31 @@ class Account:
         self.who, self.counted = who, (who, address)
 
     def hold_until(self, expires: float | None) -> None:
-        """The credentials hold until then, in seconds since 1970: the connection ends with 4401 unless they are renewed."""
+        """The credentials hold until then, in seconds since 1970: the connection ends with 4401 unless they are renewed. Who
+        reads a stream is told before, and comes back on another connection without a gap.
+        """
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
         self.expires = expires
         if expires is not None:
             seconds = max(0.0, expires - self._accounts.clock())
-            self._expiry = asyncio.get_running_loop().call_later(seconds, self._expire)
+            notice = min(NOTICE, seconds / 2)
+            self._expiry = asyncio.get_running_loop().call_later(seconds - notice, self._warn, notice)
+
+    def _warn(self, notice: float) -> None:
+        """So many seconds are left. Who came together with others is not sent back together with them."""
+        if self.reader is not None and notice >= _NOTICE_LEAST:
+            soon = "what was shown expires: come back with something newer"
+            self.reader.tell(
+                encode(bye_of(Refusal(Code.UNAUTHORIZED, soon, retry=round(notice / 4 * random.random(), 3)), round(notice, 3)))
+            )
+        self._expiry = asyncio.get_running_loop().call_later(notice, self._expire)
+
+    def become(self, identity: Identity) -> None:
+        """What was shown is another from now on."""
+        self.rename(identity.who)
+        self.hold_until(identity.expires)
 
     def _expire(self) -> None:
         self.end(Refusal(Code.UNAUTHORIZED, "what was shown has expired: come back with something newer", retry=0.0))

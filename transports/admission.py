@@ -18,7 +18,7 @@ from . import position
 from .accounts import Account, Alone
 from .addresses import Hops, hops, network
 from .attendance import LISTED
-from .errors import Code, ErrorBody, Refusal
+from .errors import Code, ConfigError, ErrorBody, Refusal
 from .feed import Feed
 from .figures import ALONE, Outlet
 from .hub import Hub
@@ -29,6 +29,7 @@ from .longpoll import parse_seconds
 from .origins import check_host, foreign_page, preflight, shown_to
 from .request import Identity, Request
 from .subscriptions import PRESENCE
+from .tickets import Tickets
 from .transport import Transport
 from .websocket import choose_subprotocol
 
@@ -80,6 +81,10 @@ class Posted(NamedTuple):
         now = asyncio.get_running_loop().time()
         return self.limits.speak(None, self.who, network(self.address), commands, size, now)
 
+    async def renew(self, token: str) -> float | None:
+        """Raises: Refusal 4400, each request shows its own."""
+        raise Refusal(Code.BAD_COMMAND, "on this transport, each request shows who asks: there is nothing to renew")
+
     def own(self) -> Feed:
         """Raises: Refusal 4400, whose channels are to change reads on another connection."""
         raise Refusal(Code.BAD_COMMAND, "on this transport, open the stream again from the same position with other channels")
@@ -116,6 +121,8 @@ class Admission:
         self.hub, self.transports = hub, transports
         self.authenticate: Authenticate | None = None  # nobody is known without it
         self.believe: Hops | None = hops(hub.options.trusted_hops, hub.options.trusted_header)
+        self.tickets = Tickets(hub)
+        self._paths = frozenset(transport.path for transport in transports)  # where a ticket may be shown
 
     def page(self, request: Request) -> Headers:
         """Whose page asks, before anything is found out about who does: the headers of any answer that it is to see.
@@ -136,23 +143,63 @@ class Admission:
 
     def find_out(self, request: Request) -> Awaitable[None] | None:
         """Find out who asks, before anything else is asked of `request`. What to wait for, if it cannot be known at once."""
-        if self.authenticate is None:
+        if self.authenticate is None and "ticket" not in request.query:
             return None
         try:
-            found = self.authenticate(request)
+            found = self._ask(request)
             if inspect.isawaitable(found):
                 return self._find_out(request, found)
-            request.found = _identity(found)
+            request.found = self._identity(found)
         except Exception as error:
             request.found = _unknown(error)
         return None
 
+    def _ask(self, request: Request) -> Any:
+        """Who a ticket says, if there is one; else who `authenticate` says."""
+        if "ticket" in request.query and request.path in self._paths:
+            return self.tickets.redeem(request.query["ticket"], request.path)
+        return None if self.authenticate is None else self.authenticate(request)
+
     async def _find_out(self, request: Request, found: Awaitable[Any]) -> None:
+        begun = self.hub.rights.now
         try:
             async with asyncio.timeout(self.hub.options.body_timeout):
-                request.found = _identity(await found)
+                identity = self._identity(await found)
+            if self.hub.rights.revoked_since(identity.who, begun):
+                raise Refusal(Code.UNAUTHORIZED, "what was shown does not hold any more")
+            request.found = identity
         except Exception as error:
             request.found = _unknown(error)
+
+    async def identify(self, token: str, address: str) -> Identity:
+        """Who shows `token`, and nothing else. Raises: Refusal 4401, nobody in particular; 4500, that could not be found out."""
+        request = Request("GET", "", "", {"authorization": f"Bearer {token}"}, address)
+        if (finding_out := self.find_out(request)) is not None:
+            await finding_out
+        if request.who is None:
+            raise Refusal(Code.UNAUTHORIZED, "what was shown says nobody")
+        return request.identity
+
+    def _identity(self, found: Any) -> Identity:
+        """What `authenticate` told. Raises: Refusal 4401, it does not hold any more; TypeError, it is no answer."""
+        identity = found if isinstance(found, Identity) else Identity(found)
+        hash(identity.who)
+        if identity.expires is not None and not identity.expires > self.hub.accounts.clock():
+            raise Refusal(Code.UNAUTHORIZED, "what was shown has expired: come back with something newer")
+        return identity
+
+    def ticket(self, request: Request) -> dict[str, Any]:
+        """A ticket for who asks, on the transport that `for` names. Raises: Refusal."""
+        path = request.query.get("for", "")
+        if path not in self._paths:
+            there_are = ", ".join(sorted(self._paths))
+            raise Refusal(Code.BAD_COMMAND, f"a ticket for which transport? Say for=PATH, with one of {there_are}")
+        try:
+            shown, expires = self.tickets.give(request.identity, path)
+        except ConfigError as error:
+            _log.error("no tickets can be given: %s", error)
+            raise Refusal(Code.INTERNAL, "no tickets can be given here") from error
+        return {"ticket": shown, "expires": expires}
 
     def commands(self, request: Request) -> Posted:
         """Who says what comes in the body. Raises: Refusal."""
@@ -162,7 +209,7 @@ class Admission:
 
     def recall(self, question: str) -> Batch | None:
         """What anybody who asks `question` is answered with, if that is known already."""
-        return None if self.authenticate is not None else self.hub.recall(question)
+        return None if self.authenticate is not None or "ticket=" in question else self.hub.recall(question)
 
     def stream(self, transport: Transport, request: Request) -> Stream:
         """Raises: Refusal."""
@@ -265,13 +312,6 @@ class Admission:
         """
         usual = self.hub.options.beat
         return min(usual, max(_BEAT_LEAST, parse_seconds("beat", request.query.get("beat"), usual, usual)))
-
-
-def _identity(found: Any) -> Identity:
-    """What `authenticate` told."""
-    identity = found if isinstance(found, Identity) else Identity(found)
-    hash(identity.who)  # a TypeError is an answer that cannot be used
-    return identity
 
 
 def _unknown(error: Exception) -> Refusal:

@@ -106,11 +106,12 @@ class Endpoints:
         self.hub = hub
         self.transports = transports
         self.admission = Admission(hub, transports)
-        self._groups = Groups(hub)
+        self._groups = Groups(hub, self.admission.identify)
         self._routes: dict[str, tuple[str, _Serve]] = {
             "commands": ("POST", self._commands),
             "negotiate": ("GET", self._negotiate),
             "health": ("GET", self._health),
+            "ticket": ("POST", self._ticket),
             "presence/": ("GET", self._members),  # and a channel
             **{name: ("GET", partial(self._script, name)) for name in _SCRIPTS},
         }
@@ -188,6 +189,9 @@ class Endpoints:
         if (leaving := self.hub.leaving) is not None:
             raise leaving
         await _answer(send, 200, b'{"ready":true}', kind=b"application/json")
+
+    async def _ticket(self, request: Asked, receive: Receive, send: Send) -> None:
+        await _answer(send, 200, msgspec.json.encode(self.admission.ticket(request)))
 
     async def _script(self, name: str, request: Asked, receive: Receive, send: Send) -> None:
         # A script holds no secret, and a page that loads it over a proxy which rewrites `Host` seems foreign.

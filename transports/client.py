@@ -70,7 +70,8 @@ class Stream:
         tap: called with a transport's name and the bytes as they came from it.
         log: called with each step of the negotiator, `{"now", "luck", "fact"}`, for a replay.
         headers: to send with every request.
-        token: what to show as `Authorization: Bearer …`, or a function that gives it, which is asked again after a 4401.
+        token: what to show as `Authorization: Bearer …`, or a function that gives it, which is asked again before it expires, if
+            the server says when, and after a 4401.
         ca: path of a certificate authority to trust instead of the system's.
         connect_timeout: seconds for the `async with` to have a first item; afterwards it tries for ever.
         queue: publishes that may be under way at the same time, also while there is no connection.
@@ -320,6 +321,33 @@ class Stream:
             raise NotEverywireError(f"no list of members: {error}") from error
         except wires.BROKEN as error:
             raise ConnectionFailedError(f"who is in {channel} could not be asked: {error}") from error
+
+    async def renew(self) -> float | None:
+        """Ask the function `token` again, and show what it gives from now on: over a WebSocket at once and in place, over the
+        other transports with the next request. There is no need to, unless rights have changed: before a token expires the
+        function is asked again by itself.
+
+        Returns:
+            Until when it holds, in seconds since 1970, as far as the server said.
+
+        Raises:
+            ConfigError: `token` is no function.
+            Refusal: 4401, the server does not take it; 4403, with it this stream may not be read.
+        """
+        if self._driver is None:
+            raise RuntimeError("a stream is used as: async with connect(…) as stream")
+        if not self._token.renew():
+            raise ConfigError("there is nothing to ask for another token: let token= be a function")
+        token, wire = await self._token.get(), self._driver.in_charge
+        if wire is None or not wire.transport.commands_up:
+            return None
+        try:
+            async with asyncio.timeout(wires.PUBLISH_TRY):
+                reply = await wire.command({"do": "auth", "token": token})
+        except wires.BROKEN:
+            return None  # the next one shows it
+        accepted(reply)
+        return reply.expires
 
     def switch(self, transport: str) -> None:
         """Move to `transport` as soon as it is proven to work, for tests and for teaching.

@@ -50,11 +50,18 @@ class Present(msgspec.Struct, tag_field="do", tag="present"):
     """Take a lease on being present in a channel, renew it or, for 0 seconds, give it up."""
 
     channel: str
-    name: Annotated[str, Meta(min_length=1, max_length=128)] = msgspec.field(name="as")
+    name: Annotated[str, Meta(min_length=1, max_length=128)] | None = msgspec.field(default=None, name="as")
     ref: _Ref | None = None
     lease: Annotated[str, Meta(max_length=64)] = ""
     data: Any = None
     seconds: Annotated[float, Meta(ge=0)] | None = msgspec.field(default=None, name="for")
+
+
+class Auth(msgspec.Struct, tag_field="do", tag="auth"):
+    """Show something newer than what the connection was opened with, and go on reading with it."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=8192)]
+    ref: _Ref | None = None
 
 
 class Ping(msgspec.Struct, tag_field="do", tag="ping"):
@@ -70,14 +77,14 @@ class Malformed(msgspec.Struct):
     reason: str
 
 
-Command: TypeAlias = Publish | Subscribe | Unsubscribe | Present | Ping | Malformed
+Command: TypeAlias = Publish | Subscribe | Unsubscribe | Present | Auth | Ping | Malformed
 
 
 class _Numbered(msgspec.Struct):
     ref: _Ref | None = None
 
 
-_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Publish | Subscribe | Unsubscribe | Present | Ping)
+_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Publish | Subscribe | Unsubscribe | Present | Auth | Ping)
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _raw_decoder = msgspec.json.Decoder(msgspec.Raw)
 _ref_decoder = msgspec.json.Decoder(_Numbered)
@@ -154,6 +161,14 @@ class Speaker(Protocol):
         Raises: Refusal 4429, it was told to wait and has not, once too often; 1001, it has gone.
         """
 
+    async def renew(self, token: str) -> float | None:
+        """Show `token` from now on, and be who it says. Until when it holds, in seconds since 1970; None: for ever.
+
+        Raises:
+            Refusal: 4401 it says nobody, 4403 he may not read what this connection reads: then it stays as it was. 4400, each
+                request shows its own on this transport.
+        """
+
 
 class Heard(NamedTuple):
     """What one message from a client came to."""
@@ -226,10 +241,12 @@ async def execute(command: Command, hub: _Hub, speaker: Speaker) -> Reply:
         speaker: who says it.
     """
     try:
+        if isinstance(command, Auth):
+            return Reply(command.ref, ok=True, expires=await speaker.renew(command.token))
         if isinstance(command, Present):
-            # As whom: until there is authentication, as the client says. A name that is known by then goes in its place here.
-            as_whom, lease, seconds = command.name, command.lease, command.seconds
+            lease, seconds = command.lease, command.seconds
             _check_may(hub, speaker.who, "present", command.channel)
+            as_whom = _name(speaker.who, command.name)
             lasts = await hub.presence.present(command.channel, as_whom, lease=lease, data=command.data, seconds=seconds)
             return Reply(command.ref, ok=True, lasts=lasts)
         return Reply(command.ref, ok=True, id=await _do(command, hub, speaker))
@@ -239,6 +256,17 @@ async def execute(command: Command, hub: _Hub, speaker: Speaker) -> Reply:
 
 def _refused(command: Command, why: Refusal) -> Reply:
     return Reply(command.ref, False, None, int(why.code), why.name, why.reason, why.retry)
+
+
+def _name(who: Hashable, wanted: str | None) -> str:
+    """As whom `who` is present. Who is known is there under the name that is known, whatever the client says: nobody can be there
+    in the name of somebody else. Raises: Refusal 4400, nobody said.
+    """
+    if who is not None:
+        return str(who)
+    if wanted is None:
+        raise Refusal(Code.BAD_COMMAND, "present as whom? Say as=NAME: who asks is not known here")
+    return wanted
 
 
 def _check_may(hub: _Hub, who: Hashable, action: str, channel: str) -> None:

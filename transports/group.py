@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from .accounts import Account
@@ -18,6 +18,7 @@ from .feed import Feed
 from .figures import ALONE, IN_STEP, Outlet
 from .hub import Hub
 from .items import Batch, Encoded
+from .request import Identity
 from .subscriptions import Subscription
 from .watch import Watch
 
@@ -158,7 +159,7 @@ class Group:
     def _dissolve(self) -> None:
         """The feed has ended: everybody is told by itself, with a time to come back of its own."""
         for member in list(self._members):
-            own = self._hub.fork(self.feed)
+            own = self._hub.fork(self.feed, _who(member.account))
             self.remove(member)
             member.alone(own)
 
@@ -180,10 +181,15 @@ class Group:
 
 
 class Groups:
-    """All groups of a hub."""
+    """All groups of a hub.
 
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
+    Args:
+        hub: whose events they read.
+        identify: finds out who shows a token, and from which address; without it nobody is known. Raises: Refusal.
+    """
+
+    def __init__(self, hub: Hub, identify: Callable[[str, str], Awaitable[Identity]] | None = None) -> None:
+        self.hub, self.identify = hub, identify
         # Mostly one; those who ask for the same patterns may have been allowed different channels, at different times.
         self._groups: dict[_Key, list[Group]] = {}
 
@@ -192,10 +198,14 @@ class Groups:
 
         False when the group has more to write than one turn can: try again in the next.
         """
-        key = feed.asked, frame, beat
+        # Whoever they are: they may read the same, and if one of them may no longer, that one leaves. What a pattern comes to
+        # is another matter: each channel that comes up is asked about.
+        asked = feed.asked if feed.selection.patterns else feed.asked._replace(who=None)
+        key = asked, frame, beat
         groups = self._groups.setdefault(key, [])
         group = next((each for each in groups if each.feed.selection == feed.selection), None)
         if group is None:
+            feed.asked = asked
             outlet = self.hub.figures.outlet(transport_of(member.account), IN_STEP)
             group = Group(self.hub, feed, frame, beat, lambda: self._dissolve(key), outlet)
             groups.append(group)
@@ -266,7 +276,7 @@ class Reader:
     def own(self) -> Feed:
         """The feed that only this one reads, from now until it is in step again. Raises: Refusal 1001, there is none any more."""
         if self.group is not None:
-            feed = self.groups.hub.fork(self.group.feed)
+            feed = self.groups.hub.fork(self.group.feed, _who(self.account))
             self.group.remove(self)
             self.alone(feed)
         if self._feed is None:
@@ -276,10 +286,24 @@ class Reader:
     @property
     def who(self) -> Hashable:
         """Who reads. Raises: Refusal 1001, nobody does any more."""
-        feed = self._feed if self.group is None else self.group.feed
-        if feed is None:
+        if self._feed is None and self.group is None:
             raise Refusal(Code.GOING_AWAY, "the connection has ended")
-        return feed.asked.who
+        return _who(self.account)
+
+    async def renew(self, token: str) -> float | None:
+        """See `Speaker.renew`."""
+        if self.groups.identify is None or self.account is None:
+            raise Refusal(Code.UNAUTHORIZED, "nobody is known here: there is nothing to show")
+        identity = await self.groups.identify(token, self.account.address)
+        self.groups.hub.become(self.own(), identity.who)
+        self.account.become(identity)
+        return identity.expires
+
+    @property
+    def names(self) -> Sequence[str]:
+        """See `accounts.Reads.names`."""
+        feed = self._feed if self.group is None else self.group.feed
+        return () if feed is None else feed.asked.names
 
     def allow(self, commands: int, size: int) -> tuple[int, Refusal | None]:
         """See `commands.Speaker.allow`."""
@@ -301,6 +325,15 @@ class Reader:
         """Send away: tell why, after what is left to read."""
         if self._feed is not None or self.group is not None:
             self.own().end(why)
+
+    def tell(self, word: Encoded) -> None:
+        """Tell it something between two events; not one who waits for one batch."""
+        if self._beat is None:
+            return
+        if self.group is not None:
+            self.write(self._frame([word]))
+        elif self._feed is not None:
+            self._feed.tell(lambda: word)
 
     def step_out(self) -> None:
         """Be alone from now until it is in step again, if it still reads."""
@@ -367,6 +400,10 @@ class Reader:
 def transport_of(account: Account | None) -> str:
     """What it is told apart by in the figures."""
     return "none" if account is None else account.transport
+
+
+def _who(account: Account | None) -> Hashable:
+    return None if account is None else account.who
 
 
 def length(data: Any) -> int:

@@ -29,6 +29,8 @@ from .position import Position, parse
 from .presence import CONTROL as LEASES
 from .presence import PREFIX as PRESENCE
 from .pulse import Pulse
+from .rights import CONTROL as RIGHTS
+from .rights import May, Rights
 from .schemas import Document, Schema, Schemas, schema_of
 from .subscriptions import (
     Patterns,
@@ -99,6 +101,8 @@ class Hub:
         self._controls: dict[str, Callable[[Record], object]] = {}
         self.presence = Attendance(self)  # who is there
         self.on_control(LEASES, self.presence.take)
+        self.rights = Rights(self, options.recheck)  # who may still read
+        self.on_control(RIGHTS, self._take_right)
         self._ahead: set[Feed] = set()  # who has read more, from another process, than has come here
         self._asking: asyncio.Task[None] | None = None  # how much there is, for their sake
         self._empty = asyncio.Event()  # set while nobody reads
@@ -160,6 +164,7 @@ class Hub:
                 self.opened = self.broker_up = True
                 self.presence.start()
                 self.pulse.start()
+                self.rights.start()
 
     def channel(self, name: str, *, type: Any = None, schema: Document | None = None) -> None:  # noqa: A002 - it is one
         """Say what the events of a channel look like: whoever publishes something else there is refused.
@@ -288,9 +293,9 @@ class Hub:
             return None
         return self.log.recall(question)
 
-    def fork(self, feed: Feed) -> Feed:
-        """A feed of its own for one of those who share `feed`, at the same place."""
-        own = self._open_feed(feed.asked, feed.selection, None)
+    def fork(self, feed: Feed, who: Hashable = None) -> Feed:
+        """A feed of its own for `who`, one of those who share `feed`, at the same place."""
+        own = self._open_feed(feed.asked._replace(who=who), feed.selection, None)
         own.stand_like(feed)
         if feed.bye is not None:  # who leaves between the word and its telling is told as well, with a time of its own
             code, reason = feed.bye.code, feed.bye.reason
@@ -314,7 +319,38 @@ class Hub:
             Refusal: as `feed`; nothing has changed then.
         """
         asked = self._asked(channels, policies or {}, feed.asked.who)
-        selection = self._select(asked, feed.asked.names)
+        self._turn(feed, asked, self._select(asked, feed.asked.names))
+
+    def become(self, feed: Feed, who: Hashable) -> None:
+        """Let `feed` be read by `who` from now on. Raises: Refusal 4403, not for him; nothing has changed then."""
+        self._turn(feed, asked := feed.asked._replace(who=who), self._select(asked))
+
+    @property
+    def asks(self) -> bool:
+        """Whether not everybody may read everything."""
+        return self.authorize is not None
+
+    @property
+    def by_pattern(self) -> list[Feed]:
+        """Those who follow patterns."""
+        return [feed for feed in self._feeds if feed.selection.patterns]
+
+    def review(self, feed: Feed, may: May) -> None:
+        """Let `feed` follow what its patterns match and its reader may read by now. It is ended where that is not known, or is
+        too much.
+        """
+        if not feed.open:
+            return
+        asked = feed.asked
+        try:
+            selection = self._allowed(asked, self._everything(asked), may)
+            if selection != feed.selection:
+                self._bound(asked, selection)
+                self._turn(feed, asked, selection)
+        except Refusal as refusal:
+            feed.end(refusal)
+
+    def _turn(self, feed: Feed, asked: Subscription, selection: Selection) -> None:
         self._unhang(feed)
         feed.asked, feed.selection = asked, selection
         self._hang(feed)
@@ -443,6 +479,10 @@ class Hub:
             self._limits_told[limit] = now
             _log.warning("%s", what)
 
+    def _take_right(self, record: Record) -> None:
+        if self.opened:  # nobody read here before
+            self.rights.take(record)
+
     def _word(self, departure: Departure) -> Encoded:
         self.counts.moved(departure.code)
         return encode(departure.bye(asyncio.get_running_loop().time()))
@@ -470,6 +510,7 @@ class Hub:
             self._peers.close()
             if self._asking is not None:
                 self._asking.cancel()
+            await self.rights.stop()
             await self.presence.stop()
             await self._broker.close()
             if self._quiet is not None:  # nobody reads any more; another life may have another event loop
@@ -628,6 +669,17 @@ class Hub:
 
         Raises: Refusal 4403 a named channel that is not for `who`, 4413 too many.
         """
+        selection = self._everything(asked)
+        if self.authorize is not None:
+            for name in asked.names:
+                if not is_pattern(name) and name not in had and not self._may_read(asked.who, name):
+                    raise Refusal(Code.FORBIDDEN, f"{name} is not for you")
+            selection = self._allowed(asked, selection, self._may_read)
+        self._bound(asked, selection)
+        return selection
+
+    def _everything(self, asked: Subscription) -> Selection:
+        """What `asked` comes to for who may read everything."""
         everybody = asked if asked.who is None else asked._replace(who=None)
         if (selection := self._selections.get(everybody)) is None:
             selection = select(everybody, filter(self._readable, self.log.names))
@@ -635,17 +687,18 @@ class Hub:
                 if len(self._selections) >= _SELECTIONS:
                     self._selections.clear()
                 self._selections[everybody] = selection
-        if self.authorize is not None:
-            for name in asked.names:
-                if not is_pattern(name) and name not in had and not self.may(asked.who, "subscribe", name):
-                    raise Refusal(Code.FORBIDDEN, f"{name} is not for you")
-            if selection.patterns:
-                named = len(selection.channels) - matched(asked, selection)
-                found = [each for each in selection.channels[named:] if self.may(asked.who, "subscribe", each)]
-                if len(found) < matched(asked, selection):
-                    selection = select(asked, found)
-        self._bound(asked, selection)
         return selection
+
+    def _may_read(self, who: Hashable, channel: str) -> bool:
+        return self.may(who, "subscribe", channel)
+
+    def _allowed(self, asked: Subscription, everything: Selection, may: May) -> Selection:
+        """What is left of what the patterns of `asked` match, when its reader has been asked about. Raises: Refusal 4500."""
+        if not everything.patterns:
+            return everything
+        named = len(everything.channels) - matched(asked, everything)
+        found = [each for each in everything.channels[named:] if may(asked.who, each)]
+        return everything if len(found) == matched(asked, everything) else select(asked, found)
 
     def _bound(self, asked: Subscription, selection: Selection) -> None:
         most = self.options.matches_per_reader

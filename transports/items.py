@@ -90,6 +90,7 @@ class Reply(msgspec.Struct, tag_field="type", tag="reply", omit_defaults=True):
     reason: str = ""
     retry: float | None = None
     lasts: float | None = msgspec.field(default=None, name="for")  # seconds for which a lease was taken
+    expires: float | None = None  # seconds since 1970 until which what was shown holds
 
 
 class Bye(msgspec.Struct, tag_field="type", tag="bye", omit_defaults=True):

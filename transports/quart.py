@@ -11,13 +11,18 @@ Quart's queues. Everything else goes to Quart as before.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, overload
+from urllib.parse import urlencode
 
+import quart
 from quart import Quart
+from werkzeug.datastructures import Headers
 
+from .admission import Authenticate
 from .asgi import Endpoints, Receive, Scope, Send, path_below
 from .errors import ConfigError
 from .front import Front
@@ -25,6 +30,7 @@ from .hub import Authorize, Hub
 from .ladder import LADDER
 from .options import PREFIX, Options, options_from
 from .present import Present
+from .request import Identity, Request
 from .room import Room
 from .schemas import Document, Schema, schema_of
 from .serve import address, configuration, listen, serve, set_aside
@@ -33,6 +39,8 @@ from .systemd import inherited
 from .transport import Transport
 from .workers import keep, serve_at
 from .workers import place as find_place
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Live:
@@ -52,6 +60,7 @@ class Live:
         self._transports = transports
         self._endpoints: Endpoints | None = None
         self._authorize: Authorize | None = None
+        self._authenticate: tuple[Authenticate, bool] | None = None  # and whether it wants a context
         self._app: Quart | None = None
         self._schemas: dict[str, Schema] = {}
         options_from(settings)  # a wrong one is told where it was written
@@ -65,8 +74,8 @@ class Live:
         if "live" in app.extensions:
             raise ConfigError("this app has a Live already")
         wanted = {**app.config, **{PREFIX + name.upper(): value for name, value in self._settings.items()}}
-        endpoints = self._endpoints = self._make(options_from(wanted, prefix=PREFIX))
         self._app = app
+        endpoints = self._make(options_from(wanted, prefix=PREFIX))
         app.extensions["live"] = self
         app.before_serving(partial(endpoints.hub.open, anew=True))
         app.after_serving(endpoints.hub.close)
@@ -88,14 +97,29 @@ class Live:
         setting `mount` is for Quart.
         """
         if self._endpoints is None:
-            self._endpoints = self._make(options_from(self._settings))
+            return self._make(options_from(self._settings))
         return self._endpoints
 
     def _make(self, options: Options) -> Endpoints:
+        """Endpoints, with all that was said before there were any."""
         hub = Hub(options, authorize=self._authorize)
         for name, schema in self._schemas.items():
             hub.declare(name, schema)
-        return Endpoints(hub, transports=self._transports)
+        endpoints = self._endpoints = Endpoints(hub, transports=self._transports)
+        endpoints.admission.tickets.secret = self._secret
+        self._set_authenticate()
+        return endpoints
+
+    def _secret(self) -> str | bytes:
+        """What tickets are signed with. It is looked for when it is needed: Quart's may be set late."""
+        return self.hub.options.secret or (None if self._app is None else self._app.secret_key) or ""
+
+    def _set_authenticate(self) -> None:
+        if self._endpoints is not None and self._authenticate is not None:
+            function, context = self._authenticate
+            if context and self._app is not None:
+                function = partial(_within, self._app, self.hub.options.mount, function)
+            self._endpoints.admission.authenticate = function
 
     @property
     def hub(self) -> Hub:
@@ -138,9 +162,38 @@ class Live:
         with asyncio.Runner(loop_factory=find_loop()) as runner:
             runner.run(serve_at(place, run, self._app, config, self.hub, lambda: _say(f"serving {told}")))
 
+    @overload
+    def authenticate(self, function: _Function, /) -> _Function: ...
+
+    @overload
+    def authenticate(self, function: None = None, /, *, context: bool = True) -> Callable[[_Function], _Function]: ...
+
+    def authenticate(self, function: Callable[..., Any] | None = None, /, *, context: bool = True) -> Callable[..., Any]:
+        """Decorate a function that tells who asks: given a `transports.request.Request`, it returns anything hashable, an
+        `Identity` that also says until when, or None for nobody in particular. It may be a coroutine function, and may raise
+        `Refusal(Code.UNAUTHORIZED)`. It is asked before every connection, poll and POST, and by the command `auth`.
+
+        @live.authenticate
+        def who(request):
+            return quart.session.get("user")
+
+        Args:
+            function: if there is nothing else to say.
+            context: whether it is called within a context of Quart's, so that `quart.session` and `quart.request` are there;
+                what it changes in the session is not kept. Without one it costs less.
+        """
+        if function is None:
+            return partial(self._authenticated, context)
+        return self._authenticated(context, function)
+
+    def _authenticated(self, context: bool, function: _Function) -> _Function:
+        self._authenticate = function, context
+        self._set_authenticate()
+        return function
+
     def authorize(self, function: Authorize) -> Authorize:
         """Decorate a function that says whether `who` may do this (`publish`, `subscribe` or `present`) with that channel; see
-        `Hub`.
+        `Hub`. It is asked again while somebody reads.
 
         @live.authorize
         def may(who, action, channel):
@@ -164,6 +217,26 @@ class Live:
             raise ConfigError(f"channel {name!r} has a schema already")
         self._schemas[name] = wanted
 
+    async def revoke(self, who: Hashable) -> None:
+        """End all connections of `who`, in all processes; see `Rights.revoke`. `authenticate` must not find them any more."""
+        await self.hub.rights.revoke(who)
+
+    async def recheck(self, who: Hashable = None) -> None:
+        """Have `authorize` asked again about `who`, or about everybody, now and in all processes; see `Rights.recheck`."""
+        await self.hub.rights.recheck(who)
+
+    async def ticket(self, who: Hashable, path: str, *, expires: float | None = None) -> str:
+        """A ticket for `who`, to be shown once within 30 s as `ticket=…` in a URL of the transport at `path` (`ws`, `sse`,
+        `poll`); see `Tickets.give`.
+
+        Args:
+            who: as `authorize` will know them.
+            path: of the transport.
+            expires: seconds since 1970 until which the connection may last; None: no end.
+        """
+        await self.hub.open()
+        return self.asgi.admission.tickets.give(Identity(who, expires), path)[0]
+
     async def publish(self, channel: str, data: Any, *, key: str | None = None, about: str | None = None) -> str:
         """Publish `data` (anything that JSON can say) to `channel` and return the event's id; see `Hub.publish`."""
         return await self.hub.publish(channel, data, key=key, about=about)
@@ -175,6 +248,33 @@ class Live:
     def present(self, channel: str, *, as_: str, data: Any = None) -> Present:
         """Have a member of the server's own in `channel`, for the length of an `async with` block; see `Room.present`."""
         return self.room(channel).present(as_=as_, data=data)
+
+
+async def _within(app: Quart, mount: str, function: Authenticate, request: Request) -> Any:
+    """What `function` says of `request` within a context of Quart's for it."""
+    context = app.request_context(_as_quarts(app, mount, request))
+    await context.push()
+    try:
+        found = function(request)
+        return await found if inspect.isawaitable(found) else found
+    finally:
+        await context.pop(None)
+
+
+def _as_quarts(app: Quart, mount: str, request: Request) -> quart.Request:
+    """`request` as Quart has requests: path, query, headers and address, but no body, which has not been read."""
+    headers = Headers({"Remote-Addr": request.address or "<local>"})
+    for name, value in request.headers.items():
+        headers.add(name.title(), value)
+    query, path = urlencode(request.query).encode(), f"{mount}/{request.path}"
+    client = (request.address, 0) if request.address else None
+    scope: Any = {"type": "http", "method": request.method, "path": path, "query_string": query, "client": client}
+    scope |= {"scheme": "http", "http_version": "1.1", "root_path": "", "headers": []}
+    return app.request_class(request.method, "http", path, query, headers, "", "1.1", scope, send_push_promise=_no_push)
+
+
+async def _no_push(path: str, headers: Headers) -> None:
+    """Nothing is pushed."""
 
 
 def _say(line: str) -> None:

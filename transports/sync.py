@@ -111,6 +111,10 @@ class Stream:
         """See `transports.client.Stream.members`."""
         return self._run(self._stream.members(channel))
 
+    def renew(self) -> float | None:
+        """See `transports.client.Stream.renew`."""
+        return self._run(self._stream.renew())
+
     def switch(self, transport: str) -> None:
         """See `transports.client.Stream.switch`."""
 

@@ -279,6 +279,8 @@ class Wire:
         for bye in byes:
             if not _stays(bye):
                 raise _SaidError(bye)
+            if bye.code == Code.UNAUTHORIZED:  # the next connection shows another
+                self._target.renew()
             self._tell(facts.Leaving(self.number, _sensible(bye.retry) or 0.0))
 
     async def _behind(self) -> bool:

@@ -40,7 +40,7 @@ class Front:
     def __init__(self, admission: Admission, mount: str) -> None:
         self.admission, self.mount = admission, mount
         self.hub = admission.hub
-        self.groups = Groups(admission.hub)
+        self.groups = Groups(admission.hub, admission.identify)
         self.connections: set[Connection] = set()
         self.leaving = False  # no answer is to be the first of two any more
         self._empty: asyncio.Event | None = None  # set when the last of them has ended, once the server stops
