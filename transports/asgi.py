@@ -89,10 +89,6 @@ class Asked(Request):
             except ValueError as error:
                 raise Refusal(Code.BAD_COMMAND, f"two headers {error}") from None
 
-    def let_go(self) -> None:
-        """All has been asked: a connection that lasts need not keep it."""
-        self.headers = self.query = {}
-
 
 class Endpoints:
     """The ASGI application.
@@ -129,21 +125,25 @@ class Endpoints:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
+        try:
+            if (lasting := await self._begun(scope, receive, send)) is not None:
+                await lasting
+        except OSError:  # a TimeoutError is one
+            _log.info("a client took nothing for too long, or went away in the middle of an answer")
+
+    async def _begun(self, scope: Scope, receive: Receive, send: Send) -> _Lasting | None:
+        """Answer, or begin to. Raises: OSError."""
         request = Asked(scope, self.admission.believe)
         try:
             if scope["type"] == "websocket":
-                lasting = await self._websocket(request, scope.get("subprotocols", ()), receive, send)
-            else:
-                request.join_headers()
-                if request.path not in _SCRIPTS and (shown := self.admission.page(request)):
-                    send = _with(shown, send)
-                lasting = await self._http(request, receive, send)
-            if lasting is not None:
-                await lasting
+                return await self._websocket(request, scope.get("subprotocols", ()), receive, send)
+            request.join_headers()
+            if request.path not in _SCRIPTS and (shown := self.admission.page(request)):
+                send = _with(shown, send)
+            return await self._http(request, receive, send)
         except Refusal as refusal:
             await self._refuse(request, send, refusal)
-        except OSError:  # a TimeoutError is one
-            _log.info("a client took nothing for too long, or went away in the middle of an answer")
+            return None
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while (await receive())["type"] == "lifespan.startup":
@@ -214,7 +214,6 @@ class Endpoints:
         reader = await self._begin(
             request.scope, self.admission.stream(transport, request), _as_part(transport.frame), send, start
         )
-        request.let_go()
         return self._streaming(reader, receive, send)
 
     async def _streaming(self, reader: Sending, receive: Receive, send: Send) -> None:
@@ -256,13 +255,13 @@ class Endpoints:
     async def _poll(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> _Lasting | None:
         asked = self.admission.poll(transport, request)
         if isinstance(asked, Poll):
-            return self._waiting(Waiting(self._groups, asked, transport.frame), transport, request, receive, send)
+            return self._waiting(Waiting(self._groups, asked, transport.frame), transport, request.scope, receive, send)
         body = asked.framed(transport.frame)
         self.admission.answered(transport, asked, len(body))
-        await self._answer_poll(transport, request, send, body)
+        await self._answer_poll(transport, request.scope, send, body)
         return None
 
-    async def _waiting(self, reader: Waiting, transport: Transport, request: Asked, receive: Receive, send: Send) -> None:
+    async def _waiting(self, reader: Waiting, transport: Transport, scope: Scope, receive: Receive, send: Send) -> None:
         """Wait until there is an answer, or the client has gone."""
         try:
             with reader:
@@ -271,19 +270,19 @@ class Endpoints:
         finally:
             reader.leave()
         if reader.answer is not None:
-            await self._answer_poll(transport, request, send, reader.answer)
+            await self._answer_poll(transport, scope, send, reader.answer)
 
-    async def _answer_poll(self, transport: Transport, request: Asked, send: Send, body: bytes) -> None:
-        await _answer(self._in_time(self._last(request, send)), 200, body, kind=transport.content_type.encode())
+    async def _answer_poll(self, transport: Transport, scope: Scope, send: Send, body: bytes) -> None:
+        await _answer(self._in_time(self._last(scope, send)), 200, body, kind=transport.content_type.encode())
 
     async def _commands(self, request: Asked, receive: Receive, send: Send) -> None:
         speaker = self.admission.commands(request)
         replies, _ = await hear(await self._body(receive), self.hub, speaker)
-        await _answer(self._last(request, send), 200, encode_batch(replies))
+        await _answer(self._last(request.scope, send), 200, encode_batch(replies))
 
-    def _last(self, request: Asked, send: Send) -> Send:
+    def _last(self, scope: Scope, send: Send) -> Send:
         """`send`, which ends the connection while readers are sent to other processes: whatever comes next belongs there."""
-        leaving = self.hub.leaving is not None and request.scope.get("http_version", "1.1") < "2"
+        leaving = self.hub.leaving is not None and scope.get("http_version", "1.1") < "2"
         return _with(((b"connection", b"close"),), send) if leaving else send
 
     async def _members(self, request: Asked, receive: Receive, send: Send) -> None:
@@ -322,7 +321,6 @@ class Endpoints:
             return None
         if (reader := await self._let_in(transport, request, offered, receive, send)) is None:
             return None
-        request.let_go()
         return _Talk(self.hub, transport.frame, reader, receive, send).run()
 
     async def _let_in(
