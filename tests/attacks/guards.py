@@ -5,15 +5,17 @@ An attack that fails is only worth something if it succeeds as soon as the guard
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from transports import Hub, Request, asgi
+from tests.attacks import stage
+from transports import Hub, Request, asgi, position
 from transports import admission as admissions
 from transports.admission import Admission
-from transports.front import connection, framing
+from transports.front import connection, framing, heads
 from transports.origins import Page
 
 
@@ -58,6 +60,11 @@ def without(*names: str) -> Iterator[None]:
         for name in names:
             stack.enter_context(GUARDS[name].removed())
         yield
+
+
+def setting(name: str, **unbounded: Any) -> None:
+    """A guard that is a setting, or several, and is taken away by settings that bound nothing."""
+    guard(name, f"transports/options.py: {', '.join(unbounded)}")(lambda: patch.dict(stage.UNBOUNDED, unbounded))
 
 
 # --- whose page asks
@@ -176,3 +183,55 @@ def _() -> Any:
         patch.object(Admission, "poll", poll),
         patch.object(Admission, "recall", lambda self, question: self.hub.log.recall(question)),
     ]
+
+
+# --- bytes
+
+
+@guard("a body has one length", "transports/front/heads.py: _length")
+def _() -> Any:
+    def either(headers: Mapping[str, str]) -> int | None:
+        return real({name: value for name, value in headers.items() if name != "content-length"})
+
+    real = heads._length
+    return patch.object(heads, "_length", either)
+
+
+@guard("a header ends where its line ends", "transports/front/heads.py: check_lines")
+def _() -> Any:
+    return patch.object(heads, "check_lines", lambda data: None)
+
+
+@guard("a position is one", "transports/position.py: _FORM")
+def _() -> Any:
+    return [patch("transports.position._FORM", re.compile(r"(?s)(.*)\.(0|[1-9][0-9]{0,15})")), _parsed_anew()]
+
+
+@contextmanager
+def _parsed_anew() -> Iterator[None]:
+    position.parse.cache_clear()
+    yield
+    position.parse.cache_clear()
+
+
+@guard("a channel has a name", "transports/hub.py: _CHANNEL")
+def _() -> Any:
+    return patch("transports.hub._CHANNEL", re.compile(r"(?s).*"))
+
+
+# --- loads
+
+_DAY = 86_400
+_MANY = 10**6
+setting("the size of a message", message_bytes=4 << 20)
+setting("the time for a head or a body", body_timeout=_DAY)
+setting("the time to take what was sent", send_timeout=_DAY)
+setting("connections of one address", connections_per_address=_MANY)
+setting("connections of one who", connections_per_who=_MANY)
+setting("connections of all", connections_per_process=_MANY)
+setting("commands of one connection", commands_per_connection=_MANY)
+setting("commands of one who", commands_per_who=_MANY)
+setting("commands of one address", commands_per_address=_MANY)
+setting("addresses are what our proxies say", trusted_hops=1)
+setting("channels of one reader", channels_per_reader=_MANY)
+setting("channels of all", channels_max=_MANY)

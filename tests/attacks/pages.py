@@ -64,7 +64,7 @@ async def _(target: Target) -> bool:
 
 
 @attack(
-    "reading by <script>",
+    "reading as a script",
     "pages that name no origin are foreign too",
     "nosniff",
     "resource policy",

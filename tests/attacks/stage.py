@@ -22,6 +22,7 @@ SECRET = "secret.ann"  # a channel that only ann may read
 OURS = "Cookie: who=ann"  # what ann's browser adds to whatever is asked of us
 EVIL = "https://evil.example"  # where a page comes from that ann looks at
 PATIENCE = 10.0  # seconds for what has to come
+UNBOUNDED: dict[str, Any] = {}  # settings of guards that are taken away; they go before those of an attack
 
 
 def who(request: Request) -> Hashable:
@@ -61,6 +62,9 @@ class Target:
         self.edge, self.path, self.hub, self.url = edge, path, hub, url
         self.endpoints, self.front = endpoints, front
         self.name = "x"  # by which it is asked for
+        self.patience = (
+            1.0 if UNBOUNDED else PATIENCE
+        )  # seconds for an end; where nothing brings it, it need not be waited for long
         self._open: list[Connection] = []
 
     @property
@@ -85,6 +89,10 @@ class Target:
 
     def request(self, path: str, *headers: str, method: str = "GET", body: bytes = b"") -> bytes:
         return request(f"/live/{path}", *headers, method=method, body=body).replace(b"Host: x", f"Host: {self.name}".encode(), 1)
+
+    def opening(self, query: str, *headers: str) -> bytes:
+        """What opens the transport under attack."""
+        return self.request(f"{self.path}?{query}", *(UPGRADE if self.path == "ws" else ()), *headers)
 
     async def ask(self, path: str, *headers: str, method: str = "GET", body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         """One request, and its whole answer."""
@@ -111,7 +119,7 @@ class Target:
             if self.path == "ws":
                 return await self._converse(query, *headers)
             connection = await self.connect()
-            connection.send(self.request(f"{self.path}?{query}", *headers))
+            connection.send(self.opening(query, *headers))
             if self.path == "sse":
                 return await self._stream(connection)
             status, answered, body = await connection.answer()
@@ -135,6 +143,18 @@ class Target:
                 items += reader.feed(await connection.chunk())
         return Seen(status, headers, items)
 
+    async def ends(self, connection: Connection) -> bool:
+        """Whether the connection comes to an end, with or without a word. Who attacks goes on sending what it had begun."""
+        try:
+            async with asyncio.timeout(self.patience):
+                while await connection.reader.read(65_536):
+                    pass
+        except TimeoutError:
+            return False
+        except OSError:
+            pass
+        return True
+
     def leave(self) -> None:
         for each in self._open:
             each.writer.transport.abort()
@@ -157,7 +177,7 @@ async def stage(
     **settings: Any,
 ) -> AsyncIterator[Target]:
     """A server that knows people by cookie and token, and has one event of ann's."""
-    options = Options(**{"channels": ("*",), "beat": 0.3, **settings})
+    options = Options(**{"channels": ("*",), "beat": 0.3, **settings, **UNBOUNDED})
     hub = Hub(options, authorize=allows)
     await hub.open()
     endpoints = Endpoints(hub)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 import trustme
 
-from . import pages, rights  # noqa: F401 - they fill the table
-from .guards import GUARDS, without
+from tests.documents import ROOT
+
+from .everything import ATTACKS, PAGE, page
+from .guards import GUARDS, Guard, without
 from .stage import stage
-from .table import ATTACKS, Attack
+from .table import Attack
 
 CASES = [
     pytest.param(each, edge, path, id=f"{each.name}-{edge}-{path}".replace(" ", "_"))
@@ -50,3 +53,14 @@ async def test_an_attack_fails_and_succeeds_without_its_guard(attack: Attack, ed
 
 def test_each_guard_stops_something() -> None:
     assert {name for each in ATTACKS.values() for name in each.guards} == set(GUARDS)
+
+
+def test_the_security_model_tells_of_each_attack_and_of_no_other() -> None:
+    assert PAGE.read_text() == page(), "python -m tests.attacks.everything writes the tables"
+
+
+@pytest.mark.parametrize("guard", GUARDS.values(), ids=GUARDS)
+def test_each_guard_is_where_it_is_said_to_be(guard: Guard) -> None:
+    text = (ROOT / guard.code).read_text()
+    for name in guard.name.split(", "):
+        assert re.search(rf"^ *(async )?(def |class )?{name.rpartition('.')[2]}\b", text, re.MULTILINE), name

@@ -1,0 +1,142 @@
+"""Attacks with too much: too large, too many, too slow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from contextlib import suppress
+
+from wsproto.frame_protocol import Opcode
+
+from transports.testing import until
+
+from .stage import OURS, Target
+from .table import ALL, ONCE, STREAMS, attack
+
+FEW = 3
+PINGS = [{"do": "ping", "ref": n} for n in range(50)]
+SLOW = {f"commands_per_{whose}": 1.0 for whose in ("connection", "who", "address")} | {"burst_seconds": 1.0}
+LARGE = json.dumps([{"do": "ping", "ref": 1, "x": "x" * 100_000}]).encode()
+
+
+@attack("a body that is too large", "the size of a message", message_bytes=1000)
+async def _(target: Target) -> bool:
+    """A hundred kilobytes where one is allowed."""
+    return (await target.ask("commands", OURS, method="POST", body=LARGE))[0] == 200
+
+
+@attack("a message that is too large", "the size of a message", over=["ws"], message_bytes=1000)
+async def _(target: Target) -> bool:
+    """The same over WebSocket."""
+    ws = await target.websocket("", OURS)
+    await ws.items()
+    ws.connection.send(ws.frames.send_data(LARGE.decode()))
+    frame = await ws.frame()
+    return frame is not None and frame.opcode == Opcode.TEXT and '"ok":true' in frame.payload
+
+
+@attack("a head that never ends", "the time for a head or a body", edges=["front"], body_timeout=0.3)
+async def _(target: Target) -> bool:
+    """Slow loris: a header now and then, and never the last."""
+    connection = await target.connect()
+    connection.send(target.request("poll?channels=open.news")[:-2])
+    return not await target.ends(connection)
+
+
+@attack("a body that never ends", "the time for a head or a body", body_timeout=0.3)
+async def _(target: Target) -> bool:
+    """A POST of which the rest does not come."""
+    connection = await target.connect()
+    connection.send(target.request("commands", OURS, "Content-Length: 100", method="POST", body=b"{"))
+    return not await target.ends(connection)
+
+
+@attack("a reader who takes nothing", "the time to take what was sent", over=STREAMS, send_timeout=0.5, batch_bytes=65_536)
+async def _(target: Target) -> bool:
+    """It asks for everything and reads no byte of it."""
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.setblocking(False)
+    host, _, port = target.url.removeprefix("http://").rpartition(":")
+    loop = asyncio.get_running_loop()
+    with slow:
+        await loop.sock_connect(slow, (host, int(port)))
+        await loop.sock_sendall(slow, target.opening("channels=open.news", OURS))
+        await until(lambda: target.hub.readers)
+        for _ in range(200):
+            await target.hub.publish("open.news", "x" * 60_000)
+        with suppress(TimeoutError):
+            await until(lambda: not len(target.hub.accounts), target.patience)
+        return len(target.hub.accounts) > 0
+
+
+async def opened(target: Target, *headers: str) -> int:
+    """How many of some streams or waiting polls are let in at the same time."""
+    hub = target.hub
+    query, many = f"channels=open.news&since={hub.log.epoch}.{hub.log.head}&wait=20", 3 * FEW
+    for n in range(many):
+        connection = await target.connect()
+        connection.send(target.opening(query, *(line.format(n=n) for line in headers)))
+    await until(lambda: len(hub.accounts) + hub.limits.refused.total() == many)
+    return len(hub.accounts)
+
+
+@attack("a flood of connections from one address", "connections of one address", over=ALL, connections_per_address=FEW)
+async def _(target: Target) -> bool:
+    """As many as it can get, each as somebody else."""
+    return await opened(target, "Cookie: who={n}") > FEW
+
+
+@attack("a flood of connections of one who", "connections of one who", over=ALL, connections_per_who=FEW)
+async def _(target: Target) -> bool:
+    """From wherever: who it is does not change."""
+    return await opened(target, OURS) > FEW
+
+
+@attack("a flood of connections from everywhere", "connections of all", over=ALL, connections_per_process=FEW)
+async def _(target: Target) -> bool:
+    """More than the process has memory for."""
+    return await opened(target, "Cookie: who={n}") > FEW
+
+
+@attack("addresses that are made up", "addresses are what our proxies say", connections_per_address=FEW)
+async def _(target: Target) -> bool:
+    """Each connection says that it comes from somewhere else."""
+    return await opened(target, "X-Forwarded-For: 192.0.2.{n}") > FEW
+
+
+RATES = ("commands of one connection", "commands of one who", "commands of one address")
+
+
+@attack("more commands than anybody has", *RATES, over=["ws"], **SLOW)
+async def _(target: Target) -> bool:
+    """Fifty at once on one connection."""
+    ws = await target.websocket("", OURS)
+    await ws.items()
+    ws.say(*PINGS)
+    return all(reply["ok"] for reply in await ws.items())
+
+
+@attack("more commands than anybody has, by POST", *RATES[1:], over=ONCE, **SLOW)
+async def _(target: Target) -> bool:
+    """Fifty at once, in a request for which no connection is needed before or after."""
+    _, replies = await target.post(*PINGS, headers=[OURS])
+    return all(reply["ok"] for reply in replies)
+
+
+@attack("more channels than anybody reads", "channels of one reader", over=ALL, channels_per_reader=FEW)
+async def _(target: Target) -> bool:
+    """A reader costs as much as its channels."""
+    names = ",".join(f"open.{n}" for n in range(10))
+    return bool(
+        [each for each in (await target.read(f"channels={names}&beat=1&wait=0", OURS)).items if each.kind in ("hello", "beat")]
+    )
+
+
+@attack("more channels than there is memory for", "channels of all", channels_max=FEW)
+async def _(target: Target) -> bool:
+    """Where any name will do, each event is the first of a new channel."""
+    commands = [{"do": "publish", "ref": n, "channel": f"open.{n}", "data": 1} for n in range(10)]
+    _, replies = await target.post(*commands, headers=[OURS])
+    return all(reply["ok"] for reply in replies)
