@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from . import position
+from . import codings, position
 from .accounts import Account, Alone
 from .addresses import Hops, hops, network
 from .attendance import LISTED
@@ -31,7 +31,7 @@ from .request import Identity, Request
 from .subscriptions import PRESENCE
 from .tickets import Tickets
 from .transport import Transport
-from .websocket import choose_subprotocol
+from .websocket import check_subprotocol
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 Authenticate: TypeAlias = Callable[[Request], Any]
@@ -99,13 +99,6 @@ class Listing(NamedTuple):
     limit: int
 
 
-class Conversation(NamedTuple):
-    """A WebSocket that was let in, with the subprotocol to accept, if the client offered any."""
-
-    stream: Stream
-    subprotocol: str | None
-
-
 class Admission:
     """Who asks for what, and gets it or not.
 
@@ -119,6 +112,8 @@ class Admission:
 
     def __init__(self, hub: Hub, transports: Sequence[Transport] = LADDER) -> None:
         self.hub, self.transports = hub, transports
+        for name in hub.options.encodings:
+            codings.coding(name)  # a library that is missing is told where it was asked for
         self.authenticate: Authenticate | None = None  # nobody is known without it
         self.believe: Hops | None = hops(hub.options.trusted_hops, hub.options.trusted_header)
         self.tickets = Tickets(hub)
@@ -201,10 +196,19 @@ class Admission:
             raise Refusal(Code.INTERNAL, "no tickets can be given here") from error
         return {"ticket": shown, "expires": expires}
 
+    def spoken(self, transport: Transport, request: Request, offered: Sequence[str] = ()) -> Transport:
+        """How `transport` is spoken with who asks, whether it is let in or not; `offered`: the subprotocols of a WebSocket."""
+        if transport.commands_up:
+            return transport.spoken(offered) or transport
+        return codings.spoken(transport, request.headers.get("accept-encoding", ""), self.hub.options.encodings)
+
     def commands(self, request: Request) -> Posted:
         """Who says what comes in the body. Raises: Refusal."""
         request.check_json()
         request.check_version()
+        coding = request.headers.get("content-encoding", codings.IDENTITY)
+        if coding.lower() != codings.IDENTITY:
+            raise Refusal(Code.BAD_COMMAND, f"a body in {coding[:20]}: send it as it is", status=415)
         return Posted(request.who, request.address, self.hub.limits)
 
     def recall(self, question: str) -> Batch | None:
@@ -264,14 +268,14 @@ class Admission:
     def _beginning(self, request: Request, feed: Feed) -> Batch:
         return Batch([feed.hello(self.hub.accounts.new_name(), self.hub.options.beat, request.identity.expires)])
 
-    def conversation(self, transport: Transport, request: Request, offered: Sequence[str]) -> Conversation:
-        """Raises: Refusal, which a page cannot see in a refused upgrade: accept, tell and close."""
-        subprotocol = choose_subprotocol(offered, transport.content_type)
+    def conversation(self, transport: Transport, request: Request, offered: Sequence[str]) -> Stream:
+        """What goes down a WebSocket. Raises: Refusal, which a page cannot see in a refused upgrade: accept, tell and close."""
+        check_subprotocol(offered, transport)
         channels, since, beat = request.channels(), request.since(), self._beat(request)
         if since is not None and not channels:
             raise Refusal(Code.BAD_COMMAND, "since says where to read channels on from: say channels=a,b too")
         feed = self.hub.feed(channels, since, policies=request.policies(), who=request.who)
-        return Conversation(Stream(feed, beat, self._let_in(transport, request, feed)), subprotocol)
+        return Stream(feed, beat, self._let_in(transport, request, feed))
 
     def listing(self, request: Request) -> Listing:
         """What `presence/<channel>` is asked for. Raises: Refusal 4400, 4403 not for who asks."""
@@ -324,5 +328,7 @@ def _unknown(error: Exception) -> Refusal:
 
 def refusal_body(refusal: Refusal) -> tuple[bytes, Headers]:
     """The body of an HTTP error with its numbered reason, and the headers that belong to it."""
-    headers = () if refusal.retry is None else ((b"retry-after", b"%d" % math.ceil(refusal.retry)),)
+    headers: Headers = () if refusal.retry is None else ((b"retry-after", b"%d" % math.ceil(refusal.retry)),)
+    if refusal.status == 415:
+        headers = (*headers, (b"accept-encoding", codings.IDENTITY.encode()))  # what would be taken (RFC 9110 15.5.16)
     return msgspec.json.encode(ErrorBody.of(refusal)), headers

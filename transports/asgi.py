@@ -40,7 +40,7 @@ from .request import Request, fields
 from .sending import Sending, Waiting, in_time
 from .starlette import starlette_response
 from .transport import FOR_ALL, HEADERS, Frame, Transport
-from .websocket import WANTED
+from .websocket import WANTED, strange
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -200,8 +200,9 @@ class Endpoints:
     async def _wants_upgrade(self, request: Asked, receive: Receive, send: Send) -> None:
         await self._refuse(request, send, Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, *WANTED)
 
-    async def _stream(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> _Lasting | None:
-        headers = [(b"content-type", transport.content_type.encode()), *HEADERS]
+    async def _stream(self, offered: Transport, request: Asked, receive: Receive, send: Send) -> _Lasting | None:
+        transport = self.admission.spoken(offered, request)
+        headers = [(b"content-type", transport.content_type.encode()), *HEADERS, *transport.headers]
         if (respond := starlette_response(request.scope)) is not None:
             stream = self.admission.stream(transport, request)
             try:
@@ -211,9 +212,8 @@ class Endpoints:
                 stream.account.close()
             return None
         start = {"type": "http.response.start", "status": 200, "headers": headers}
-        reader = await self._begin(
-            request.scope, self.admission.stream(transport, request), _as_part(transport.frame), send, start
-        )
+        stream, frame = self.admission.stream(transport, request), _as_part(transport.frame)
+        reader = await self._begin(request.scope, stream, frame, send, start, transport.opening)
         return self._streaming(reader, receive, send)
 
     async def _streaming(self, reader: Sending, receive: Receive, send: Send) -> None:
@@ -229,11 +229,15 @@ class Endpoints:
         if reader.broken:
             _log.info("a reader took nothing for too long, or went away in the middle: its stream is cut")
 
-    async def _begin(self, scope: Scope, stream: Stream, frame: Framing, send: Send, start: Message) -> Sending:
-        """Say `start` and `hello`, and let a reader go on. What it began with is let go of, feed and all: it may last."""
+    async def _begin(
+        self, scope: Scope, stream: Stream, frame: Framing, send: Send, start: Message, opening: bytes = b""
+    ) -> Sending:
+        """Say `start`, `opening` and `hello`, and let a reader go on. What it began with is let go of, feed and all."""
         patience = self.hub.options.send_timeout
         try:
             await in_time(send(start), patience)
+            if opening:
+                await in_time(send({"type": "http.response.body", "body": opening, "more_body": True}), patience)
             await in_time(send(frame([stream.hello()])), patience)
         except BaseException:
             stream.account.close()
@@ -244,7 +248,7 @@ class Endpoints:
 
     async def _chunks(self, transport: Transport, stream: Stream) -> AsyncIterator[bytes]:
         """The body of a stream: the first byte at once, then batches and beats until the `bye`."""
-        yield transport.frame([stream.hello()])
+        yield transport.opening + transport.frame([stream.hello()])
         while (batch := await stream.feed.take(stream.beat)) is not None:
             data = batch.framed(transport.frame)
             stream.account.items += len(batch.items)
@@ -252,7 +256,8 @@ class Endpoints:
             yield data
             self.admission.outlet(transport).wrote(batch.items, len(data), time.time())
 
-    async def _poll(self, transport: Transport, request: Asked, receive: Receive, send: Send) -> _Lasting | None:
+    async def _poll(self, offered: Transport, request: Asked, receive: Receive, send: Send) -> _Lasting | None:
+        transport = self.admission.spoken(offered, request)
         asked = self.admission.poll(transport, request)
         if isinstance(asked, Poll):
             return self._waiting(Waiting(self._groups, asked, transport.frame), transport, request.scope, receive, send)
@@ -273,7 +278,8 @@ class Endpoints:
             await self._answer_poll(transport, scope, send, reader.answer)
 
     async def _answer_poll(self, transport: Transport, scope: Scope, send: Send, body: bytes) -> None:
-        await _answer(self._in_time(self._last(scope, send)), 200, body, kind=transport.content_type.encode())
+        kind = transport.content_type.encode()
+        await _answer(self._in_time(self._last(scope, send)), 200, body, *transport.headers, kind=kind)
 
     async def _commands(self, request: Asked, receive: Receive, send: Send) -> None:
         speaker = self.admission.commands(request)
@@ -314,33 +320,35 @@ class Endpoints:
         try:
             request.join_headers()
             self.admission.page(request)
-            transport = self._sockets[request.path]
+            transport = self.admission.spoken(self._sockets[request.path], request, offered)
         except (Refusal, KeyError) as error:
             self.admission.refused(error if isinstance(error, Refusal) else _NOTHING_THERE, request)
             await send({"type": "websocket.close"})  # before accept: the server answers 403
             return None
         if (reader := await self._let_in(transport, request, offered, receive, send)) is None:
             return None
-        return _Talk(self.hub, transport.frame, reader, receive, send).run()
+        return _Talk(self.hub, transport, reader, receive, send).run()
 
     async def _let_in(
         self, transport: Transport, request: Asked, offered: Sequence[str], receive: Receive, send: Send
     ) -> Sending | None:
+        frame = _as_message(transport.frame, transport.binary)
+        subprotocol = transport.content_type if transport.content_type in offered else None
+        accept = {"type": "websocket.accept", "subprotocol": subprotocol}
         try:
             request.check_version()
             await self.hub.open()
             await self._find_out(request)
-            talk = self.admission.conversation(transport, request, offered)
+            stream = self.admission.conversation(transport, request, offered)
         except Refusal as refusal:
             self.admission.refused(refusal, request)
             # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
             in_time = self._in_time(send)
-            await in_time({"type": "websocket.accept"})
-            await _text(in_time, transport.frame([encode(bye_of(refusal))]))
+            await in_time(accept)
+            await in_time(frame([encode(bye_of(refusal))]))
             await _close(refusal.code, refusal.name, receive, in_time)
             return None
-        accept = {"type": "websocket.accept", "subprotocol": talk.subprotocol}
-        return await self._begin(request.scope, talk.stream, _as_text(transport.frame), send, accept)
+        return await self._begin(request.scope, stream, frame, send, accept)
 
     async def _negotiate(self, request: Asked, receive: Receive, send: Send) -> None:
         options = self.hub.options
@@ -369,10 +377,10 @@ class Endpoints:
 class _Talk:
     """What comes up on one WebSocket, while batches go down."""
 
-    __slots__ = ("_patience", "frame", "hub", "reader", "receive", "send")
+    __slots__ = ("_patience", "hub", "reader", "receive", "send", "transport")
 
-    def __init__(self, hub: Hub, frame: Frame, reader: Sending, receive: Receive, send: Send) -> None:
-        self.hub, self.frame, self.reader, self.receive, self.send = hub, frame, reader, receive, send
+    def __init__(self, hub: Hub, transport: Transport, reader: Sending, receive: Receive, send: Send) -> None:
+        self.hub, self.transport, self.reader, self.receive, self.send = hub, transport, reader, receive, send
         self._patience: float | None = None  # seconds until a client that promised to go on is silent
 
     async def run(self) -> None:
@@ -409,31 +417,29 @@ class _Talk:
 
     async def _answer(self, message: Message) -> None:
         """Answer the commands in one frame. Raises: Refusal, when the frame as a whole is none of ours."""
-        text = message.get("text")
-        if text is None:
-            raise Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken")
-        replies, pinged = await hear(text, self.hub, self.reader)
+        said = message.get("bytes" if self.transport.binary else "text")
+        if said is None:
+            raise strange(self.transport)
+        replies, pinged = await hear(said, self.hub, self.reader, self.transport.heard)
         if pinged:
             self._patience = SILENT_BEATS * self.reader.silence
         if replies:
-            answer = {"type": "websocket.send", "text": self.frame(replies).decode()}
+            answer = _as_message(self.transport.frame, self.transport.binary)(replies)
             await in_time(self.send(answer), self.hub.options.send_timeout)
 
 
 @cache
-def _as_text(frame: Frame) -> Framing:
+def _as_message(frame: Frame, binary: bool) -> Framing:
     """What `frame` makes, as the message that ASGI wants to be sent: made once for all readers at the same place."""
+    if binary:
+        return lambda items: {"type": "websocket.send", "bytes": frame(items)}
     return lambda items: {"type": "websocket.send", "text": frame(items).decode()}
 
 
 @cache
 def _as_part(frame: Frame) -> Framing:
-    """See `_as_text`."""
+    """See `_as_message`."""
     return lambda items: {"type": "http.response.body", "body": frame(items), "more_body": True}
-
-
-async def _text(send: Send, body: bytes) -> None:
-    await send({"type": "websocket.send", "text": body.decode()})
 
 
 async def _close(code: Code, name: str, receive: Receive, send: Send) -> None:

@@ -16,7 +16,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 import msgspec
 
@@ -39,6 +39,8 @@ from .wires import Tap
 State: TypeAlias = Literal["idle", "connecting", "open", "reconnecting", "offline", "closed", "failed"]
 Url: TypeAlias = str | Callable[[], Awaitable[str]]
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]] | None
+
+Codec: TypeAlias = Literal["json", "msgpack"]
 
 _QUEUE: Final = 100  # publishes under way
 _FRAME: Final = 32_768  # bytes of commands that may go over a WebSocket, below the server's default limit of 64 KiB
@@ -63,6 +65,8 @@ class Stream:
         since: the position to read on from; the present by default.
         transport: `auto`, or the name of the only one to use.
         transports: what there is to use, best first.
+        codec: `json`, or `msgpack` for MessagePack over WebSocket, from a server that speaks it: less to decode. The other
+            transports, and other servers, speak JSON all the same.
         on_lost: called with a `Lost` for what is gone for good. Without it, `EventsLostError` is raised from the iteration,
             which may then be continued: loss is never silent.
         on_skipped: called with a `Skipped` for what was left out because of `latest` and `lag`.
@@ -93,6 +97,7 @@ class Stream:
         since: str | None = None,
         transport: str = "auto",
         transports: Sequence[Transport] = LADDER,
+        codec: Codec = "json",
         on_lost: Callable[[Lost], None] | None = None,
         on_skipped: Callable[[Skipped], None] | None = None,
         on_state: Callable[[State], None] | None = None,
@@ -119,7 +124,9 @@ class Stream:
         given = {"latest": ",".join(latest), "lag": write_lag(lag or {})}
         self._policies = {name: text for name, text in given.items() if text}
         self._on_skipped = on_skipped
-        self._rungs = [each for each in transports if transport in ("auto", each.name)]
+        if codec not in get_args(Codec):
+            raise ValueError(f"codec={codec!r}: there is {', '.join(get_args(Codec))}")
+        self._rungs = [_wanting(codec, each) for each in transports if transport in ("auto", each.name)]
         if not self._rungs:
             raise ValueError(f"transport={transport!r}: there is auto, {', '.join(each.name for each in transports)}")
         self._url = wires.mount_url(url) if isinstance(url, str) else url
@@ -411,6 +418,13 @@ class Stream:
         if len(set(last.values())) == 1:
             return f"{', '.join(last)}: {next(iter(last.values()))}{wires.hint(str(last))}"
         return "; ".join(f"{name}: {outcome}" for name, outcome in last.items()) + wires.hint(str(last))
+
+
+def _wanting(codec: Codec, transport: Transport) -> Transport:
+    """`transport`, as it is asked for: in what is wanted, or else as it is spoken everywhere."""
+    wanted = [each for each in transport.also if codec == "msgpack" and each.content_type.endswith(f".{codec}")]
+    plain = msgspec.structs.replace(transport, also=())
+    return msgspec.structs.replace(wanted[0], also=(plain,)) if wanted else plain
 
 
 class _Token:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -177,17 +177,24 @@ class Heard(NamedTuple):
     pinged: bool  # who pings goes on doing so, and is silent when it stops
 
 
-async def hear(message: bytes | str, hub: _Hub, speaker: Speaker) -> Heard:
+async def hear(message: bytes | str, hub: _Hub, speaker: Speaker, heard: Callable[[bytes], bytes] | None = None) -> Heard:
     """Execute the commands of a WebSocket message or of the body of a POST, in order. Those that are more than may come in a
     time are refused, from the first of them on: who sends them again keeps their order.
+
+    Args:
+        message: as it came.
+        hub: where to do it.
+        speaker: who says it.
+        heard: makes JSON of it, where it is not; see `Transport.heard`.
 
     Raises:
         Refusal: 4413 too large, 4400 not JSON or anything but objects, 4429 too much, without waiting, for too long.
     """
-    size = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
-    if size > (limit := hub.options.message_bytes):
-        raise hub.limits.refuse("message_bytes", Code.TOO_LARGE, f"a message of more than {limit} bytes")
+    size = _checked_size(message, hub)
     try:
+        if heard is not None and isinstance(message, bytes):
+            message = heard(message)
+            _checked_size(message, hub)  # the limit is of JSON, whichever is spoken
         commands = parse(message)
     except Refusal:
         speaker.allow(1, size)  # what is not understood has been said all the same
@@ -199,6 +206,14 @@ async def hear(message: bytes | str, hub: _Hub, speaker: Speaker) -> Heard:
         hub.figures.commands[type(command).__name__.lower(), reply.name or OK] += 1
         replies.append(encode(reply))
     return Heard(replies, any(isinstance(command, Ping) for command in commands))
+
+
+def _checked_size(message: bytes | str, hub: _Hub) -> int:
+    """The bytes of a message. Raises: Refusal 4413."""
+    size = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
+    if size > (limit := hub.options.message_bytes):
+        raise hub.limits.refuse("message_bytes", Code.TOO_LARGE, f"a message of more than {limit} bytes")
+    return size
 
 
 def parse(body: bytes | str) -> list[Command]:

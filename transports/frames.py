@@ -1,7 +1,7 @@
 """Frames: the WebSocket framing of RFC 6455, server side: bytes to messages, and messages to bytes.
 
-No extension is ever agreed on, so a set reserved bit is an error, and no message is compressed. Whatever breaks the
-rules ends the connection with the close code that section 7.4.1 has for it.
+A reserved bit is an error, but for the one of a compressed message where compression was agreed on; what it holds is the
+matter of `deflate.py`. Whatever breaks the rules ends the connection with the close code that section 7.4.1 has for it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _Bytes: TypeAlias = bytes | bytearray
 
 _FINAL: Final = 0x80
 _RESERVED: Final = 0x70
+_PACKED: Final = 0x40  # RSV1, of the first frame of a compressed message (RFC 7692 6)
 _MASKED: Final = 0x80
 _CONTROL_MAX: Final = 125  # bytes of a control frame's payload (5.5)
 _MASK: Final = 4  # bytes
@@ -60,6 +61,12 @@ class Frame(NamedTuple):
 
     opcode: int
     payload: bytes
+
+
+class Packed(Frame):
+    """A message that is compressed. That text is text shows only when it has been inflated."""
+
+    __slots__ = ()
 
 
 def check_key(key: str) -> bool:
@@ -99,7 +106,7 @@ def parse_close(payload: bytes) -> tuple[int, str]:
     code = int.from_bytes(payload[:2], "big")
     if len(payload) == 1 or code not in _CODES:
         raise FrameError(PROTOCOL_ERROR, "a close frame without a code that may be sent")
-    return code, _text(payload[2:])
+    return code, check_text(payload[2:])
 
 
 class Frames:
@@ -109,15 +116,16 @@ class Frames:
 
     Args:
         limit: bytes that a message may have, over all its frames.
+        packed: bytes that a compressed one may have; 0: compression was not agreed on.
     """
 
-    __slots__ = ("_ended", "_limit", "_message", "_opcode", "_rest")
+    __slots__ = ("_ended", "_limit", "_message", "_opcode", "_packed", "_rest")
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, packed: int = 0) -> None:
+        self._limit, self._packed = limit, packed
         self._rest: bytearray | None = None  # the beginning of a frame
         self._message: bytearray | None = None  # the beginning of a message
-        self._opcode = 0  # of that message
+        self._opcode = 0  # of that message; with RSV1, if it is compressed
         self._ended = False
 
     def feed(self, data: bytes | memoryview) -> list[Frame]:
@@ -160,8 +168,8 @@ class Frames:
                 if len(data) < masked:
                     break
                 size = _long(data[start + 2 : masked])
-            if size + len(self._message or b"") > self._limit and not first & 0x8:
-                raise FrameError(TOO_BIG, f"a message of more than {self._limit} bytes")
+            if not first & 0x8 and size + len(self._message or b"") > (most := self._most(first)):
+                raise FrameError(TOO_BIG, f"a message of more than {most} bytes")
             body = masked + _MASK
             if len(data) < body + size:
                 break
@@ -169,20 +177,27 @@ class Frames:
             self._take(first, _unmasked(data[body:start], data[masked:body]), come)
         return start
 
+    def _most(self, first: int) -> int:
+        """Bytes that the message may have which begins or goes on with `first`."""
+        return self._packed if (first if self._message is None else self._opcode) & _PACKED else self._limit
+
     def _check(self, first: int, second: int) -> None:
         """Raises: FrameError 1002, when a frame may not begin with these two bytes here."""
         if first in _CONTROLS:
             if second & 0x7F > _CONTROL_MAX:
                 raise FrameError(PROTOCOL_ERROR, f"a control frame of more than {_CONTROL_MAX} bytes")
-        elif first not in (_BEGINS if self._message is None else _CONTINUES):
+        elif first not in (_BEGINS if self._message is None else _CONTINUES) and not self._begins_packed(first):
             raise FrameError(PROTOCOL_ERROR, self._wrong(first))
         if not second & _MASKED:
             raise FrameError(PROTOCOL_ERROR, "a frame of a client that is not masked")
 
+    def _begins_packed(self, first: int) -> bool:
+        return bool(self._packed) and self._message is None and bool(first & _PACKED) and first ^ _PACKED in _BEGINS
+
     def _wrong(self, first: int) -> str:
         """What is wrong with the first byte of a frame."""
         if first & _RESERVED:
-            return "a reserved bit is set, and no extension was agreed on"
+            return "a reserved bit is set, and nothing that was agreed on has it there"
         if first | _FINAL in _CONTROLS:
             return "a control frame in fragments"
         if first in _BEGINS:
@@ -199,13 +214,17 @@ class Frames:
             if self._message is not None:
                 self._message += payload
             elif not first & _FINAL:
-                self._opcode, self._message = opcode, bytearray(payload)
+                self._opcode, self._message = first, bytearray(payload)
             if not first & _FINAL:
                 return
             if self._message is not None:
-                opcode, payload, self._message = self._opcode, bytes(self._message), None
+                first, payload, self._message = self._opcode, bytes(self._message), None
+                opcode = first & 0xF
+            if first & _PACKED:
+                come.append(Packed(opcode, payload))
+                return
             if opcode == TEXT:
-                _text(payload)
+                check_text(payload)
         come.append(Frame(opcode, payload))
 
     def _end(self) -> None:
@@ -227,8 +246,8 @@ def _unmasked(payload: _Bytes, mask: _Bytes) -> bytes:
     return (int.from_bytes(payload, "little") ^ int.from_bytes(long_mask, "little")).to_bytes(size, "little")
 
 
-def _text(payload: bytes) -> str:
-    """Raises: FrameError 1007, not UTF-8 (section 8.1)."""
+def check_text(payload: bytes) -> str:
+    """The text. Raises: FrameError 1007, not UTF-8 (section 8.1)."""
     try:
         return payload.decode()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Items: everything that is ever sent down a wire, and the one place where it is turned into JSON.
+"""Items: everything that is ever sent down a wire, and the one place where it is turned into JSON; `msgpack.py` starts from that.
 
 `hello` opens, `event` is what it is all for, `beat` fills a silence, `lost` says what is gone, `skipped` what was not wanted,
 `reply` answers a command, `bye` ends. The `id` of all but `bye` and `reply` is the position *after* it: a client keeps exactly
@@ -124,6 +124,7 @@ class Encoded(msgspec.Struct, frozen=True, gc=False):
     channel: str = ""
     at: float = 0.0
     about: str | None = None
+    packed: bytes = b""  # the same in MessagePack, made for the first who reads it so
 
 
 class Batch:
@@ -160,10 +161,6 @@ class _Kind(msgspec.Struct):
 
 
 _encoder = msgspec.json.Encoder()
-_batch_decoder = msgspec.json.Decoder(list[Item])
-_item_decoder: msgspec.json.Decoder[Item] = msgspec.json.Decoder(Item)
-_raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
-_kind_decoder = msgspec.json.Decoder(_Kind)
 _KINDS = frozenset({"hello", "event", "beat", "lost", "skipped", "reply", "bye"})
 
 
@@ -210,23 +207,58 @@ def _too_deep(body: bytes) -> bool:
     return True
 
 
+class Decoding:
+    """The way back.
+
+    Args:
+        decoder: makes a decoder of a type: msgspec's for JSON, or another that says the same.
+    """
+
+    def __init__(self, decoder: Callable[[Any], Any]) -> None:
+        self._batch, self._item = decoder(list[Item]), decoder(Item)
+        self._raws, self._kind = decoder(list[msgspec.Raw]), decoder(_Kind)
+
+    def batch(self, body: bytes | str) -> list[Item]:
+        """See `decode_batch`."""
+        try:
+            found: list[Item] = self._batch.decode(body)
+            return found
+        except msgspec.ValidationError:
+            pass  # perhaps only an item of a later version: look at each
+        except _BROKEN as error:
+            raise _not_ours(body) from error
+        try:
+            raws = self._raws.decode(body)
+        except _BROKEN as error:
+            raise _not_ours(body) from error
+        return [item for raw in raws if (item := self.item(raw)) is not None]
+
+    def item(self, body: bytes | str | msgspec.Raw) -> Item | None:
+        """See `decode_item`."""
+        try:
+            found: Item = self._item.decode(body)
+            return found
+        except _BROKEN as error:
+            try:
+                kind = self._kind.decode(body).type
+            except _BROKEN:
+                kind = None
+            if kind is None or kind in _KINDS:
+                raise _not_ours(bytes(body) if isinstance(body, msgspec.Raw) else body) from error
+            return None
+
+
+_BROKEN: Final = (ValueError, RecursionError)  # a DecodeError and a UnicodeDecodeError are ValueErrors
+_from_json = Decoding(msgspec.json.Decoder)
+
+
 def decode_batch(body: bytes | str) -> list[Item]:
     """The items of a JSON array; items of a type that this version does not know are left out.
 
     Raises:
         NotEverywireError: it is not a JSON array of items.
     """
-    try:
-        return _batch_decoder.decode(body)
-    except msgspec.ValidationError:
-        pass  # perhaps only an item of a later version: look at each
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _not_ours(body) from error
-    try:
-        raws = _raws_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _not_ours(body) from error
-    return [item for raw in raws if (item := decode_item(raw)) is not None]
+    return _from_json.batch(body)
 
 
 def decode_item(body: bytes | str | msgspec.Raw) -> Item | None:
@@ -235,16 +267,7 @@ def decode_item(body: bytes | str | msgspec.Raw) -> Item | None:
     Raises:
         NotEverywireError: it is not an item.
     """
-    try:
-        return _item_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        try:
-            kind = _kind_decoder.decode(body).type
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            kind = None
-        if kind is None or kind in _KINDS:
-            raise _not_ours(bytes(body) if isinstance(body, msgspec.Raw) else body) from error
-        return None
+    return _from_json.item(body)
 
 
 def _not_ours(body: bytes | str) -> NotEverywireError:

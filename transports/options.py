@@ -54,6 +54,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     batch_bytes: _Count = 262_144  # that go down in one write; also about what a reader who stands still costs
     recheck: _Seconds = 4.0  # seconds until `authorize` is asked again about who reads: a right that is gone ends within 5
     secret: str = ""  # what tickets are signed with, the same in all processes; made up where there is but one
+    deflate: bool = False  # compress WebSocket messages for clients that offer it: bytes for CPU, and not beside secrets
+    encodings: tuple[Literal["gzip", "zstd"], ...] = ()  # codings of polls and SSE for clients that take them, best first
     channels_max: _Count = 10_000  # channels that ever hold events; an open pattern must not fill the memory
     channels_per_reader: _Count = 100  # names and patterns that one reader may ask for
     matches_per_reader: _Count = 1000  # channels that its patterns may match: a read costs a look at each of them

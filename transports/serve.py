@@ -68,6 +68,7 @@ def address(listening: socket.socket) -> str:
 class Settings(Config):
     """Hypercorn's configuration, and what we add to it."""
 
+    deflate: int = 0  # bytes of a client's message that was compressed, when it is inflated; 0: no WebSocket is compressed
     send_timeout: float = 30.0  # seconds until a client that takes nothing is cut off
     body_timeout: float = 10.0  # seconds for a head or a body to come
     connections: set[Connection]  # those that are open
@@ -237,6 +238,7 @@ def configuration(
     config.graceful_timeout = 2 * GRACE
     config.send_timeout, config.body_timeout = options.send_timeout, options.body_timeout
     config.websocket_max_message_size = frame_bytes(options)
+    config.deflate = options.message_bytes if options.deflate else 0
     config.include_server_header = False
     config.loglevel = "WARNING"  # who starts it says where it serves
     return config

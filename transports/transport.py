@@ -5,8 +5,8 @@ A new one is a file with such a value and a line in `ladder.py`; see `docs/how-t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -29,6 +29,8 @@ FOR_ALL = (*_ALWAYS, (b"access-control-allow-origin", b"*"), (b"cross-origin-res
 
 
 Frame: TypeAlias = Callable[[Sequence[Encoded]], bytes]
+Write: TypeAlias = Callable[[Any], bytes]
+JSON: Final[Write] = msgspec.json.Encoder().encode
 
 
 class Reader(Protocol):
@@ -43,7 +45,11 @@ class Reader(Protocol):
 
 
 class Transport(msgspec.Struct, frozen=True, kw_only=True):
-    """How batches are framed on one wire."""
+    """How batches are framed on one wire.
+
+    One that is spoken in several ways has a value for each: the others of a WebSocket are in `also`, and `codings.py` makes those
+    of HTTP. Whoever serves asks which of them it is with this client, and need not know what it means.
+    """
 
     name: str
     path: str  # below the mount
@@ -52,3 +58,14 @@ class Transport(msgspec.Struct, frozen=True, kw_only=True):
     reader: Callable[[], Reader]
     many: bool  # one exchange carries many batches, with a beat in each silence; else one, and may wait for it
     commands_up: bool = False  # commands travel up the same wire; it is a WebSocket then
+    binary: bool = False  # of a WebSocket: its messages are binary, not text
+    write: Write = JSON  # what travels up in the same way: a command, or several
+    heard: Callable[[bytes], bytes] | None = None  # JSON of what has come up, where it is not. Raises: Refusal 4400
+    also: tuple[Transport, ...] = ()  # the same wire, spoken otherwise: with clients that ask for it
+    headers: tuple[tuple[bytes, bytes], ...] = ()  # of an answer, beside `HEADERS`
+    opening: bytes = b""  # of a stream, before its first item
+
+    def spoken(self, offered: Iterable[str | None]) -> Transport | None:
+        """What to speak with who offers these subprotocols, the most wanted first; None: nothing that is known."""
+        known = {each.content_type: each for each in (self, *self.also)}
+        return next((known[each] for each in offered if each in known), None)

@@ -1,6 +1,8 @@
-"""WebSockets of Hypercorn's, on either version of HTTP: what a client sends before it can know that it was let in is heard.
+"""WebSockets of Hypercorn's, on either version of HTTP: what a client sends before it can know that it was let in is heard, and
+messages are compressed only if that is wished.
 
-Hypercorn refuses it, and lets the application accept meanwhile.
+Hypercorn refuses what comes early, and lets the application accept meanwhile. It agrees to whatever compression is offered, with
+an extension that inflates without a bound.
 """
 
 from __future__ import annotations
@@ -9,6 +11,10 @@ from typing import Any, Final
 
 from hypercorn.protocol.events import Body, Data, Event
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
+from wsproto.connection import Connection, ConnectionType
+
+from .deflate import agree
+from .extension import Deflate
 
 _EARLY_MOST: Final = 65_536  # bytes that may come before the application has decided
 
@@ -33,6 +39,17 @@ class Upgrade(WSStream):
                 await self._send_error_response(400)
 
     async def _accept(self, message: Any) -> None:
+        handshake, most = self.handshake, getattr(self.config, "deflate", 0)
+        offers, handshake.extensions = handshake.extensions, None
+        if most and (agreed := agree(offers or ())) is not None:
+            headers = [*message.get("headers", ()), (b"sec-websocket-extensions", agreed.encode())]
+            message, plainly = {**message, "headers": headers}, handshake.accept
+
+            def accept(*said: Any) -> Any:
+                status, answered, _ = plainly(*said)
+                return status, answered, Connection(ConnectionType.SERVER, [Deflate(most)])
+
+            handshake.accept = accept  # type: ignore[assignment, method-assign]
         await super()._accept(message)
         if self._early:
             self._hearing = True

@@ -1,10 +1,13 @@
-"""WebSocket (RFC 6455): a text frame is a JSON array of items, both ways on one connection."""
+"""WebSocket (RFC 6455): a text frame is a JSON array of items, both ways on one connection. Who asks for it gets MessagePack in
+binary frames instead: `msgpack.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
+from . import msgpack
 from .errors import Code, Refusal
 from .items import Item, decode_batch, encode_batch
 from .transport import Transport
@@ -21,15 +24,21 @@ class MessageReader:
         return decode_batch(data)
 
 
-def choose_subprotocol(offered: Sequence[str], spoken: str) -> str | None:
-    """The subprotocol to accept; None for a client that offers none, which is taken to speak ours.
+def check_subprotocol(offered: Sequence[str], spoken: Transport) -> None:
+    """A client that offers none is taken to speak JSON.
 
     Raises:
         Refusal: 4426, when only unknown ones are offered.
     """
-    if offered and spoken not in offered:
-        raise Refusal(Code.VERSION, f"there is {spoken}, not {', '.join(offered)[:80]}")
-    return spoken if offered else None
+    if offered and spoken.content_type not in offered:
+        known = " and ".join([each.content_type for each in (spoken, *spoken.also)])
+        raise Refusal(Code.VERSION, f"there is {known}, not {', '.join(offered)[:80]}")
+
+
+def strange(spoken: Transport) -> Refusal:
+    """What is said of a message of the other kind."""
+    came, wanted = ("a text frame", "binary ones are") if spoken.binary else ("a binary frame", "text is")
+    return Refusal(Code.BAD_COMMAND, f"{came}, where {wanted} spoken: {spoken.content_type}")
 
 
 TRANSPORT: Final = Transport(
@@ -40,4 +49,5 @@ TRANSPORT: Final = Transport(
     reader=MessageReader,
     many=True,
     commands_up=True,
+    also=(msgpack.TRANSPORT,),
 )

@@ -46,6 +46,7 @@ Http: TypeAlias = aiohttp.ClientSession
 Tap: TypeAlias = Callable[[str, bytes], None]
 Take: TypeAlias = Callable[["Wire | None", Sequence[Item]], None]
 Room: TypeAlias = Callable[["Wire"], Awaitable[None]]
+Say: TypeAlias = Callable[["aiohttp.ClientWebSocketResponse", dict[str, Any]], Awaitable[None]]
 
 _BACKOFF_BASE, _BACKOFF_CAP = 0.5, 20.0  # seconds
 _TELL_EVERY: Final = 1.0  # seconds; the negotiator wants to know that items come, not of each
@@ -133,6 +134,7 @@ class Wire:
         self._told = float("-inf")
         self._moved = asyncio.Event()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._spoken = transport  # which of its ways the server took
         self._refs = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}  # ref -> whose reply it will be
 
@@ -171,24 +173,30 @@ class Wire:
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[ref] = reply
         try:
-            await socket.send_str(msgspec.json.encode({**command, "ref": ref}).decode())
+            await self._say(socket, {**command, "ref": ref})
             return await reply
         finally:
             self._waiting.pop(ref, None)
 
+    async def _say(self, socket: aiohttp.ClientWebSocketResponse, command: dict[str, Any]) -> None:
+        message = self._spoken.write(command)
+        await (socket.send_bytes(message) if self._spoken.binary else socket.send_str(message.decode()))
+
     # ------------------------------------------------------------------------------------------------------- the three
 
     async def _websocket(self) -> None:
-        reader, pinging = self.transport.reader(), None
+        pinging = None
         extra = {} if self._quiet is None else {"beat": f"{self._quiet:g}"}
         socket = await self._target.http.ws_connect(
             await self._url({**extra, **self._query}),
-            protocols=[self.transport.content_type],
+            protocols=[each.content_type for each in (self.transport, *self.transport.also)],
             max_msg_size=_MESSAGE_MAX,
             timeout=_WS_CLOSE,
             headers=await _authorization(self._target),
         )
         self._socket = socket
+        spoken = self._spoken = self.transport.spoken([socket.protocol]) or self.transport
+        reader = spoken.reader()
         self._tell(facts.Opened(self.number))
         try:
             while True:
@@ -199,7 +207,7 @@ class Wire:
                 self._target.tap(self.transport.name, body)
                 items = reader.feed(body)
                 if pinging is None and (beat := _beat(items)):
-                    pinging = asyncio.create_task(_ping(socket, beat))
+                    pinging = asyncio.create_task(_ping(socket, beat, self._say))
                 await self._bring(items)
         finally:
             self._socket = None
@@ -374,12 +382,12 @@ def backoff(attempt: int, luck: float) -> float:
     return luck * float(min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** min(attempt, 10)))
 
 
-async def _ping(socket: aiohttp.ClientWebSocketResponse, beat: float) -> None:
+async def _ping(socket: aiohttp.ClientWebSocketResponse, beat: float, say: Say) -> None:
     """Show, once a beat, that we are there; a server gives up a client that stops doing so."""
     with suppress(OSError, aiohttp.ClientError):
         while not socket.closed:
             await asyncio.sleep(beat)
-            await socket.send_str('{"do":"ping"}')
+            await say(socket, {"do": "ping"})
 
 
 async def post(target: Target, commands: Sequence[dict[str, Any]]) -> list[Reply]:

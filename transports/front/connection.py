@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..addresses import Hops
 from ..admission import FLUSH, JSON, Headers, refusal_body
+from ..deflate import agree
 from ..errors import Code, Refusal
 from ..figures import Outlet
 from ..frames import accept
@@ -26,7 +27,7 @@ from ..websocket import WANTED
 from .exchanges import Commands, Ended, Exchange, Lingering, Pending
 from .framing import Whole, chunked, date, stream_head, switch_head, whole
 from .readers import Streaming, Talk, Waiting
-from .requests import LAST_CHUNK, Head, Part, RequestError, Requests, answer
+from .requests import LAST_CHUNK, Head, Part, RequestError, Requests, answer, chunk
 
 if TYPE_CHECKING:
     from . import Front, HandOver
@@ -432,6 +433,7 @@ class Connection(asyncio.BufferedProtocol):
             self._talk(transport, request, head)
             return
         request.check_version()
+        transport = self.front.admission.spoken(transport, request)
         if transport.commands_up:
             self.refuse(Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, (*WANTED, *shared), request)
         elif transport.many:
@@ -439,15 +441,16 @@ class Connection(asyncio.BufferedProtocol):
         else:
             if head.upgrade:  # to nothing that could be had here; what is behind it is not read as requests
                 self._keep = False
-            answer = whole(transport.frame, transport.content_type, tuple(shared), self._keep, self._version)
+            lines = (*transport.headers, *shared)
+            answer = whole(transport.frame, transport.content_type, lines, self._keep, self._version)
             self._poll(transport, request, answer)
             plain = (
                 self._keep and self._version == "1.1" and not head.body
             )  # a body that nobody wants has to be read all the same
-            if plain and self._requests is not None and (lines := self._requests.repeated):
+            if plain and self._requests is not None and (block := self._requests.repeated):
                 admission = self.front.admission
                 believe, outlet = admission.believe, admission.outlet(transport)
-                self._again = Again(transport, request, head.target, lines, shared, answer, self._peer, believe, outlet)
+                self._again = Again(transport, request, head.target, block, shared, answer, self._peer, believe, outlet)
 
     def _poll_again(self, again: Again, query: str) -> None:
         """Answer a poll whose head is known to be sound, and all that follows from it but for the query.
@@ -499,28 +502,34 @@ class Connection(asyncio.BufferedProtocol):
         self.watch.stop()
         self._requests, self._parts = None, None  # there is no answer after one that has no end
         self.exchange = streaming = Streaming(self, stream, frame, LAST_CHUNK if chunks else b"")
-        streaming.begin(stream_head(transport.content_type, tuple(shared), chunks), stream)
+        head_lines = stream_head(transport.content_type, (*transport.headers, *shared), chunks)
+        opening = chunk(transport.opening) if chunks else transport.opening
+        streaming.begin(head_lines + opening, stream)
 
     def _talk(self, transport: Transport, request: Request, head: Head) -> None:
         assert self._requests is not None  # noqa: S101 - they have read the head
         rest, self._requests, self._parts = self._requests.rest + self._let_go(), None, None
         lines = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
         lines.append((b"sec-websocket-accept", accept(head.headers["sec-websocket-key"])))
-        offered = [each.strip() for each in head.headers.get("sec-websocket-protocol", "").split(",") if each.strip()]
+        offered = _listed(head, "sec-websocket-protocol")
+        transport = self.front.admission.spoken(transport, request, offered)
+        if transport.content_type in offered:
+            lines.append((b"sec-websocket-protocol", transport.content_type.encode()))
         try:
             request.check_version()
-            talk = self.front.admission.conversation(transport, request, offered)
+            stream = self.front.admission.conversation(transport, request, offered)
         except Refusal as refusal:
             # A page cannot see the status of a refused upgrade, so it is accepted, told why and closed.
             self.front.admission.refused(refusal, request)
             self.exchange = refused = Talk(self, transport, None)
             refused.refuse(switch_head(lines), refusal)
             return
-        if talk.subprotocol is not None:
-            lines.append((b"sec-websocket-protocol", talk.subprotocol.encode()))
+        packed = agree(_listed(head, "sec-websocket-extensions")) if self.front.hub.options.deflate else None
+        if packed is not None:
+            lines.append((b"sec-websocket-extensions", packed.encode()))
         self.watch.stop()
-        self.exchange = talking = Talk(self, transport, talk.stream)
-        talking.begin(switch_head(lines), talk.stream)
+        self.exchange = talking = Talk(self, transport, stream, packed is not None)
+        talking.begin(switch_head(lines), stream)
         if rest:
             talking.came(rest)
 
@@ -543,3 +552,8 @@ class Connection(asyncio.BufferedProtocol):
             self.exchange.too_slow()
         else:
             self.abort()
+
+
+def _listed(head: Head, name: str) -> list[str]:
+    """The elements of a header that is a list."""
+    return [each.strip() for each in head.headers.get(name, "").split(",") if each.strip()]

@@ -11,6 +11,8 @@ from functools import cache, lru_cache
 from typing import TypeAlias
 
 from ..admission import Headers
+from ..deflate import packed_frame
+from ..frames import TEXT
 from ..frames import frame as ws_frame
 from ..items import Encoded
 from ..transport import HEADERS, Frame
@@ -20,9 +22,10 @@ Framing: TypeAlias = Callable[[Sequence[Encoded]], bytes]
 
 
 @cache
-def framed(frame: Frame) -> Framing:
-    """A WebSocket message, of a transport's framing."""
-    return lambda items: ws_frame(frame(items))
+def framed(frame: Frame, opcode: int = TEXT, packed: bool = False) -> Framing:
+    """A WebSocket message, of a transport's framing; `packed`: compressed, where that makes it smaller."""
+    write = packed_frame if packed else ws_frame
+    return lambda items: write(frame(items), opcode)
 
 
 @cache

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from ..accounts import Account
 from ..admission import CLOSE_WAIT, SILENT_BEATS, Poll, Stream
 from ..commands import hear
+from ..deflate import SLACK, inflate
 from ..errors import Code, Refusal
 from ..feed import Feed
 from ..figures import ANSWERED
-from ..frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, FrameError, Frames, parse_close
+from ..frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, FrameError, Frames, Packed, check_text, parse_close
 from ..frames import close as close_frame
 from ..frames import frame as ws_frame
 from ..group import Framing, Reader
 from ..items import bye_of, encode
 from ..options import frame_bytes
 from ..transport import Transport
+from ..websocket import strange
 from .exchanges import Lingering
 from .framing import Whole, framed
 
@@ -76,7 +78,7 @@ class Streaming(OnLine):
         self._last = last
 
     def begin(self, head: bytes, stream: Stream) -> None:
-        """Write the head of the answer, the first item, and what there is."""
+        """Write the head of the answer with what opens its body, the first item, and what there is."""
         self.write(head + self._frame([stream.hello()]))
         self.pump()
 
@@ -146,12 +148,14 @@ class Waiting(OnLine):
 class Talk(OnLine):
     """A WebSocket: batches go down, commands come up."""
 
-    __slots__ = ("_closing", "_frames", "_pinged", "_task", "_transport", "_waiting")
+    __slots__ = ("_closing", "_frames", "_pinged", "_said", "_task", "_transport", "_waiting")
 
-    def __init__(self, line: Connection, transport: Transport, stream: Stream | None) -> None:
-        super().__init__(line, stream and stream.feed, framed(transport.frame), stream and stream.beat, stream and stream.account)
-        self._transport = transport
-        self._frames = Frames(frame_bytes(line.front.hub.options))
+    def __init__(self, line: Connection, transport: Transport, stream: Stream | None, packed: bool = False) -> None:
+        self._said = BINARY if transport.binary else TEXT  # what messages are
+        frame = framed(transport.frame, self._said, packed)
+        super().__init__(line, stream and stream.feed, frame, stream and stream.beat, stream and stream.account)
+        self._transport, options = transport, line.front.hub.options
+        self._frames = Frames(frame_bytes(options), options.message_bytes + SLACK if packed else 0)
         self._pinged = False  # by a command: a client that does so goes on doing it
         self._closing = False  # we have sent a close frame
         self._waiting: list[Frame | FrameError] = []  # behind the one that is being answered
@@ -201,26 +205,29 @@ class Talk(OnLine):
             self._closed(*parse_close(frame.payload))
         elif self._closing:
             return  # what comes before the answer to our close is of no use to anybody
-        elif frame.opcode == TEXT:
+        elif frame.opcode == self._said:
             if self._pinged:
                 self.line.watch.begin(self._patience)
             self.line.pause()
             self._waiting.append(frame)
             self._task = self.line.loop.create_task(self._answer())
-        elif frame.opcode == BINARY:
-            self.end(Refusal(Code.BAD_COMMAND, "a binary frame, where text is spoken"))
+        else:
+            self.end(strange(self._transport))
 
     async def _answer(self) -> None:
         """Answer all that has come, one after the other; nothing more is read before."""
         try:
-            while self._waiting and _has(frame := self._waiting[0], TEXT) and not self._closing:
+            while self._waiting and _has(frame := self._waiting[0], self._said) and not self._closing:
                 del self._waiting[0]
-                replies, pinged = await hear(frame.payload.decode(), self.line.front.hub, self)
+                replies, pinged = await hear(self._message(frame), self.line.front.hub, self, self._transport.heard)
                 self._pinged |= pinged
                 if replies and not self._closing:
-                    self.line.write(ws_frame(self._transport.frame(replies)))
+                    self.line.write(ws_frame(self._transport.frame(replies), self._said))
         except Refusal as refusal:
             self.end(refusal)
+        except FrameError as error:
+            self._waiting.clear()
+            self._fail(error)
         except Exception:
             _log.exception("a command over WebSocket failed")
             self.end(Refusal(Code.INTERNAL))
@@ -230,10 +237,23 @@ class Talk(OnLine):
                 self.line.go_on()
         left, self._waiting = self._waiting, []
         for frame in left:
-            if not _has(frame, TEXT):  # a command behind what has ended it is none any more
+            if not _has(frame, self._said):  # a command behind what has ended it is none any more
                 self._take(frame)
         if self._pinged and not self._closing:
             self.line.watch.begin(self._patience)
+
+    def _message(self, frame: Frame) -> bytes:
+        """What a frame says. Raises: FrameError 1007, it is not deflate, or no text in it; Refusal 4413, far too much is."""
+        if not isinstance(frame, Packed):
+            return frame.payload
+        hub = self.line.front.hub
+        message = inflate(frame.payload, most := hub.options.message_bytes)
+        if message is None:
+            what = f"a message of more than {most} bytes, when it is inflated"
+            raise hub.limits.refuse("message_bytes", Code.TOO_LARGE, what)
+        if frame.opcode == TEXT:
+            check_text(message)
+        return message
 
     def ended(self, why: Refusal | None) -> None:
         """The last word has been said."""
