@@ -356,6 +356,7 @@ class Endpoints:
             "versions": [VERSION],
             "transports": [{"name": each.name, "path": each.path, "many": each.many} for each in self.transports],
             "commands": "commands",
+            "ticket": "ticket",
             "beat": options.beat,
             "limits": {
                 "message_bytes": options.message_bytes,

@@ -668,6 +668,29 @@ describe("a server that goes and stays a while", () => {
     assert.equal(asked.filter(({ pathname }) => pathname === "/live/sse").length, 3);
   });
 
+  test("what was shown expires: the page shows another on a connection beside this one, and has no gap", async () => {
+    const shown = [];
+    let first;
+    const { mount } = await serve({
+      "/live/sse": (request, response, url) => {
+        shown.push(request.headers.authorization);
+        stream(response).write(block(hello(+(url.searchParams.get("since") ?? "e.0").split(".")[1], { resumed: "exact" })));
+        if (!first) (first = response).write([event(1), bye({ code: 4401, name: "unauthorized" }), event(2)].map(block).join(""));
+        else response.write([event(2), event(3)].map(block).join(""));
+      },
+      "/live/poll": (_, response, url) => json(response, [{ type: "beat", id: url.searchParams.get("since"), at: 1 }]),
+    });
+    let asked = 0;
+    const { heard, until } = follow(mount, { transport: "sse", token: () => (shown.length ? `new${++asked}` : "old") });
+    await until((h) => h.events.length === 3);
+    await once(first, "close");
+    assert.deepEqual(heard.events, ["e.1", "e.2", "e.3"]);
+    assert.deepEqual(new Set(heard.states), new Set(["connecting", "open"]));
+    assert.equal(shown[0], "Bearer old");
+    assert.match(shown[1], /^Bearer new/);
+    assert.equal(shown.length, 2);
+  });
+
   for (const stays of [undefined, null, 0, -1, "for ever", [], {}])
     test(`no number of seconds, ${JSON.stringify(stays)}: that was the last item`, async () => {
       const WebSocket = fakeWebSocket((socket, visit) => {

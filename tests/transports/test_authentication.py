@@ -16,7 +16,7 @@ import quart
 from quart import Quart
 
 from tests.together import Together
-from transports import LADDER, Code, Hub, Refusal, Transport
+from transports import LADDER, Code, ConfigError, Hub, Refusal, Transport
 from transports.client import connect
 from transports.items import Bye, Item
 from transports.quart import Live
@@ -329,6 +329,42 @@ async def test_over_websocket_a_token_is_renewed_in_place(edge: str) -> None:
             (reply,) = await response.json()
         assert (reply["ok"], reply["code"]) == (False, 4400)
         reading.task.cancel()
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse", "longpoll"])
+async def test_a_client_shows_another_token_when_it_is_told_to(edge: str, transport: str) -> None:
+    app, live = an_app()
+    live.authenticate(lambda request: Identity(request.token, 2_000_000_000))
+    live.authorize(lambda who, action, channel: who.startswith(("ann", "bob")))
+    tokens = iter(["ann", "bob", "eve"])
+    async with (
+        served(app, live, edge) as url,
+        connect(url, ["a"], transport=transport, token=lambda: next(tokens)) as stream,
+    ):
+        await until(lambda: stream.state == "open")
+        assert await stream.renew() == (2_000_000_000 if transport == "websocket" else None)
+        if transport == "websocket":
+            assert [account.who for account in live.hub.accounts] == ["bob"]
+            with pytest.raises(Refusal, match="4403"):
+                await stream.renew()
+            assert [account.who for account in live.hub.accounts] == ["bob"]
+        await live.publish("a", 1)
+        assert (await anext(stream)).data == 1
+
+
+async def test_who_has_one_token_has_nothing_to_renew() -> None:
+    app, live = an_app()
+    async with served(app, live, "front") as url, connect(url, ["a"], token="t-ann") as stream:
+        with pytest.raises(ConfigError, match="function"):
+            await stream.renew()
+
+
+async def test_nobody_is_known_where_nobody_is_asked_about() -> None:
+    app, live = an_app()
+    async with served(app, live, "front") as url, connect(url, ["a"], transport="websocket", token=lambda: "x") as stream:
+        await until(lambda: stream.state == "open")
+        with pytest.raises(Refusal, match="4401"):
+            await stream.renew()
 
 
 # --------------------------------------------------------------------------------------------------------------- revocation
