@@ -147,7 +147,7 @@ def test_a_text_that_makes_a_pattern_look_back_for_ever_is_refused_in_time() -> 
         {"type": Order, "schema": ORDER},
         {"type": object()},
         {"type": Hub},
-        {"type": list["Nowhere"]},
+        {"type": list["Nowhere"]},  # noqa: F821
         {"type": Annotated[int, msgspec.Meta(pattern="a")]},
         {"schema": {"type": "objekt"}},
         {"schema": {"pattern": "("}},
