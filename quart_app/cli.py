@@ -319,6 +319,43 @@ def doctor(url: str, channels: tuple[str, ...], headers: tuple[str, ...], quick:
         raise
 
 
+@cli.command()
+@click.argument("url", required=False)
+@click.option("--channel", default="everywire-conformance", show_default=True, help="A channel to read and publish in.")
+@click.option("--only", multiple=True, help="Checks by name, 'resume', 'resume/sse' or '*/sse'.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--quiet", "-q", is_flag=True, help="Print what fails, and the sum.")
+@click.option("--list", "wanted", is_flag=True, help="Show the checks that there are.")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Trust this certificate authority.")
+@click.option("--header", "headers", multiple=True, help="Send this 'Name: value' with every request.")
+@click.option("--token", envvar="EVERYWIRE_TOKEN", help="Show this token. Better: set EVERYWIRE_TOKEN.")
+def conformance(url: str | None, wanted: bool, only: tuple[str, ...], headers: tuple[str, ...], **settings: Any) -> None:
+    """Check that the server with its mount at URL speaks the protocol, over all three transports.
+
+    It publishes in a channel, so take one that nobody minds. Exit code: 0 it does, 1 it does not.
+    """
+    if wanted:
+        from transports.conformance import chosen
+
+        from .conformance import table
+
+        try:
+            click.echo(table(chosen(only)))
+        except ConfigError as error:
+            raise click.UsageError(str(error)) from error
+        return
+    if url is None:
+        raise click.UsageError("which server? Say http://127.0.0.1:8000/live")
+    named = [_header(text) for text in headers]
+
+    def work() -> Any:
+        from .conformance import look
+
+        return look(url, only=only, headers=named, **settings)
+
+    raise SystemExit(_run(work))
+
+
 def _header(text: str) -> tuple[str, str]:
     """The name and the value of a header. Raises: click.UsageError."""
     name, colon, value = text.partition(":")

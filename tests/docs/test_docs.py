@@ -44,6 +44,7 @@ from transports.present import Members
 from transports.testing import until
 
 DOCS = ROOT / "docs"
+CONTRACT = runpy.run_path(str(DOCS / "contract_pages.py"))
 PROTOCOL = DOCS / "reference" / "protocol.md"
 QUART = DOCS / "how-to" / "add-to-a-quart-app.md"
 STARLETTE = DOCS / "how-to" / "mount-in-starlette.md"
@@ -146,6 +147,11 @@ def test_the_layers_name_every_file() -> None:
 def test_the_page_of_networks_is_made_of_the_table_and_of_what_was_recorded() -> None:
     made = runpy.run_path(str(DOCS / "networks_page.py"))
     assert made["PAGE"].read_text() == made["page"](), "run `make networks`, or `python docs/networks_page.py`"
+
+
+@pytest.mark.parametrize("path", sorted(CONTRACT["pages"]()), ids=lambda path: path.name)
+def test_the_contract_is_that_of_the_code(path: Path) -> None:
+    assert path.read_text() == CONTRACT["pages"]()[path], "run `python docs/contract_pages.py`"
 
 
 # --- the examples of the protocol
