@@ -1,4 +1,4 @@
-"""All attacks, in the order and under the titles of the security model: `python -m tests.attacks.everything` writes them there."""
+"""All attacks, in the order and under the titles of the security model: `python -m tests.attacks.everything` writes it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from . import lines, loads, pages, rights
+from . import credentials, lines, loads, pages, rights
 from .guards import GUARDS
 from .table import ATTACKS, ONCE, Attack
 
 TITLES: Final[dict[ModuleType, str]] = {
     pages: "By pages of others",
     rights: "By those who may be here",
+    credentials: "With what is shown",
     lines: "With bytes",
     loads: "With too much",
 }

@@ -11,12 +11,17 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+from itsdangerous import URLSafeSerializer
+
 from tests.attacks import stage
-from transports import Hub, Request, asgi, position
+from transports import Hub, Identity, Request, asgi, position
 from transports import admission as admissions
+from transports.accounts import Account
 from transports.admission import Admission
 from transports.front import connection, framing, heads
 from transports.origins import Page
+from transports.rights import Rights
+from transports.tickets import Tickets
 
 
 class Guard(NamedTuple):
@@ -31,6 +36,8 @@ class Guard(NamedTuple):
 
 
 GUARDS: dict[str, Guard] = {}
+_DAY = 86_400
+_MANY = 10**6
 
 
 def guard(name: str, code: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
@@ -185,6 +192,66 @@ def _() -> Any:
     ]
 
 
+# --- what is shown
+
+
+@guard("a ticket is good once", "transports/tickets.py: Tickets._remember")
+def _() -> Any:
+    return patch.object(Tickets, "_remember", lambda self, ticket, now: None)
+
+
+@guard("a ticket is good once in all processes", "transports/tickets.py: Tickets._claim")
+def _() -> Any:
+    async def claim(self: Tickets, number: str, identity: Identity) -> Identity:
+        return identity
+
+    return patch.object(Tickets, "_claim", claim)
+
+
+@guard("a ticket is good for 30 s", "transports/tickets.py: LIFE")
+def _() -> Any:
+    return patch("transports.tickets.LIFE", _DAY)
+
+
+@guard("a ticket is for one transport", "transports/tickets.py: Tickets.redeem")
+def _() -> Any:
+    real = Tickets.redeem
+    return patch.object(Tickets, "redeem", lambda self, shown, path: real(self, shown, self._read(shown).path))
+
+
+@guard("tickets are signed", "transports/tickets.py: Tickets._read")
+def _() -> Any:
+    return patch.object(URLSafeSerializer, "loads", lambda self, shown: self.load_payload(shown.rpartition(".")[0].encode()))
+
+
+@guard("tickets are signed as tickets", "transports/tickets.py: _SALT")
+def _() -> Any:
+    return patch("transports.tickets._SALT", "cookie-session")
+
+
+@guard("credentials end", "transports/accounts.py: Account.hold_until")
+def _() -> Any:
+    return patch.object(Account, "hold_until", lambda self, expires: None)
+
+
+@guard("revoke ends what is there", "transports/rights.py: Rights._end")
+def _() -> Any:
+    return patch.object(Rights, "_end", lambda self, who: None)
+
+
+@guard("renewal asks about each channel", "transports/hub.py: Hub.become")
+def _() -> Any:
+    return patch.object(Hub, "become", lambda self, feed, who: self._turn(feed, feed.asked._replace(who=who), feed.selection))
+
+
+@guard("present is who asks", "transports/commands.py: _name")
+def _() -> Any:
+    return patch("transports.commands._name", lambda who, wanted: wanted)
+
+
+setting("authorize is asked again", recheck=_DAY)
+
+
 # --- bytes
 
 
@@ -220,9 +287,6 @@ def _() -> Any:
 
 
 # --- loads
-
-_DAY = 86_400
-_MANY = 10**6
 setting("the size of a message", message_bytes=4 << 20)
 setting("the time for a head or a body", body_timeout=_DAY)
 setting("the time to take what was sent", send_timeout=_DAY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tests.transports.test_edge import UPGRADE, Connection, WebSocket, request, site
 from transports import LADDER, Hub, Options, Request, Transport
 from transports.asgi import Endpoints
+from transports.brokers import Broker
 from transports.front import Front
 from transports.testing import serving
 
@@ -56,15 +57,14 @@ class Target:
         path: that of the transport over which it is attacked.
         hub: what is behind it.
         url: where it is.
+        endpoints: as an ASGI application.
+        patience: seconds for an end that is to come; where nothing brings it, that need not be waited for long.
     """
 
-    def __init__(self, edge: str, path: str, hub: Hub, url: str, endpoints: Endpoints, front: Front | None) -> None:
+    def __init__(self, edge: str, path: str, hub: Hub, url: str, endpoints: Endpoints, patience: float) -> None:
         self.edge, self.path, self.hub, self.url = edge, path, hub, url
-        self.endpoints, self.front = endpoints, front
+        self.endpoints, self.patience = endpoints, patience
         self.name = "x"  # by which it is asked for
-        self.patience = (
-            1.0 if UNBOUNDED else PATIENCE
-        )  # seconds for an end; where nothing brings it, it need not be waited for long
         self._open: list[Connection] = []
 
     @property
@@ -162,7 +162,7 @@ class Target:
 
 def enough(items: Sequence[Any]) -> bool:
     """Whether what matters has come."""
-    return any(item.kind not in ("hello", "skipped") for item in items)
+    return any(item.kind not in ("hello", "skipped") and not getattr(item, "stays", None) for item in items)
 
 
 @asynccontextmanager
@@ -172,23 +172,22 @@ async def stage(
     *,
     knows: Callable[[Request], Any] | None = who,
     allows: Callable[[Hashable, str, str], bool] | None = may,
-    prepare: Callable[[Hub], Awaitable[None]] | None = None,
+    broker: Callable[[], Broker] | None = None,
+    patience: float = PATIENCE,
     pem: Path | None = None,
     **settings: Any,
 ) -> AsyncIterator[Target]:
     """A server that knows people by cookie and token, and has one event of ann's."""
     options = Options(**{"channels": ("*",), "beat": 0.3, **settings, **UNBOUNDED})
-    hub = Hub(options, authorize=allows)
+    hub = Hub(options, broker=broker and broker(), authorize=allows)
     await hub.open()
     endpoints = Endpoints(hub)
     endpoints.admission.authenticate = knows
     front = Front(endpoints.admission, "/live") if edge == "front" else None
     tls = {"certfile": str(pem), "keyfile": str(pem)} if pem else {}
     await hub.publish(SECRET, {"pin": 1234})
-    if prepare is not None:
-        await prepare(hub)
     async with serving(site(endpoints), drain=hub.close, options=options, front=front, **tls) as url:
-        target = Target(edge, path, hub, url, endpoints, front)
+        target = Target(edge, path, hub, url, endpoints, patience)
         try:
             yield target
         finally:

@@ -13,7 +13,7 @@ from tests.documents import ROOT
 
 from .everything import ATTACKS, PAGE, page
 from .guards import GUARDS, Guard, without
-from .stage import stage
+from .stage import PATIENCE, stage
 from .table import Attack
 
 CASES = [
@@ -39,7 +39,8 @@ async def succeeds(attack: Attack, edge: str, path: str, pem: Path, *removed: st
         settings["pem"] = pem
     with without(*removed):
         async with AsyncExitStack() as stack:
-            return await attack.run(await stack.enter_async_context(stage(edge, path, **settings)))
+            patience = 1.0 if set(removed) == set(attack.guards) else PATIENCE
+            return await attack.run(await stack.enter_async_context(stage(edge, path, patience=patience, **settings)))
 
 
 @pytest.mark.parametrize(("attack", "edge", "path"), CASES)
