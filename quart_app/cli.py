@@ -153,7 +153,8 @@ def serve(
         sys.exit(keep(listening, workers, hub.options.stays + hub.options.drain, partial(click.echo, line)))
     try:
         loads = None if place is None else place.loads
-        config = configuration(listening, hub.options, certfile=certfile, keyfile=keyfile, loads=loads, others=hub.shared)
+        more = {"loads": loads, "others": hub.shared, "limits": hub.limits}
+        config = configuration(listening, hub.options, certfile=certfile, keyfile=keyfile, **more)
         set_aside()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(serve_at(place, run, app, config, hub, partial(click.echo, line)))

@@ -318,6 +318,12 @@ class Admission:
         return min(usual, max(_BEAT_LEAST, parse_seconds("beat", request.query.get("beat"), usual, usual)))
 
 
+def silent_refusal(hub: Hub) -> Refusal:
+    """What is said to who opened a WebSocket, follows no channel and says nothing."""
+    what = f"no channel is followed, and no command came within {hub.options.first_command_timeout:g} s"
+    return hub.limits.refuse("first_command_timeout", Code.SILENT, what)
+
+
 def _unknown(error: Exception) -> Refusal:
     """What is said where `authenticate` found nobody."""
     if isinstance(error, Refusal):

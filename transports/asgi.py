@@ -29,6 +29,7 @@ from .admission import (
     Poll,
     Stream,
     refusal_body,
+    silent_refusal,
 )
 from .commands import hear
 from .errors import Code, Refusal
@@ -36,7 +37,7 @@ from .group import Framing, Groups
 from .hub import Hub
 from .items import VERSION, bye_of, encode, encode_batch
 from .ladder import LADDER
-from .request import Request, fields
+from .request import HEAD_BYTES, LINE_BYTES, Request, fields
 from .sending import Sending, Waiting, in_time
 from .starlette import starlette_response
 from .transport import FOR_ALL, HEADERS, Frame, Transport
@@ -81,8 +82,12 @@ class Asked(Request):
         super().__init__(scope.get("method", "GET"), below, query, headers, peer[0], believe, secure=secure)
 
     def join_headers(self) -> None:
-        """Put right what is said twice. Raises: Refusal 4400, what is to be said once."""
-        lines = self.scope["headers"]
+        """Put right what is said twice. Raises: Refusal 4400, what is to be said once; 4413, it is too much."""
+        lines, line = self.scope["headers"], len(self.scope["path"]) + len(self.scope.get("query_string", b""))
+        if line > LINE_BYTES:
+            raise Refusal(Code.TOO_LARGE, f"a URL of more than {LINE_BYTES} bytes", status=414)
+        if line + sum(len(name) + len(value) for name, value in lines) > HEAD_BYTES:
+            raise Refusal(Code.TOO_LARGE, f"a head of more than {HEAD_BYTES} bytes", status=431)
         if len(self.headers) < len(lines):
             try:
                 self.headers = fields((name.decode("latin-1"), value.decode("latin-1")) for name, value in lines)
@@ -378,11 +383,12 @@ class Endpoints:
 class _Talk:
     """What comes up on one WebSocket, while batches go down."""
 
-    __slots__ = ("_patience", "hub", "reader", "receive", "send", "transport")
+    __slots__ = ("_mute", "_patience", "hub", "reader", "receive", "send", "transport")
 
     def __init__(self, hub: Hub, transport: Transport, reader: Sending, receive: Receive, send: Send) -> None:
         self.hub, self.transport, self.reader, self.receive, self.send = hub, transport, reader, receive, send
-        self._patience: float | None = None  # seconds until a client that promised to go on is silent
+        self._mute = not reader.follows  # and has said nothing
+        self._patience: float | None = hub.options.first_command_timeout if self._mute else None  # seconds until it is silent
 
     async def run(self) -> None:
         """Talk until the client has gone or has been told everything."""
@@ -395,7 +401,7 @@ class _Talk:
             except Refusal as refusal:
                 await reader.send_away(refusal)
             except TimeoutError:  # it does not take its replies
-                reader.give_up(Refusal(Code.TOO_SLOW))
+                reader.give_up(reader.too_slow())
             except OSError:  # uvicorn says so when the client has gone
                 return
             except Exception:
@@ -414,6 +420,8 @@ class _Talk:
             async with asyncio.timeout(seconds):
                 return await self.receive()
         except TimeoutError:
+            if self._mute:
+                raise silent_refusal(self.hub) from None
             raise Refusal(Code.SILENT, f"no frame for {seconds:g} s, though there were pings before") from None
 
     async def _answer(self, message: Message) -> None:
@@ -421,6 +429,8 @@ class _Talk:
         said = message.get("bytes" if self.transport.binary else "text")
         if said is None:
             raise strange(self.transport)
+        if self._mute:
+            self._mute, self._patience = False, None
         replies, pinged = await hear(said, self.hub, self.reader, self.transport.heard)
         if pinged:
             self._patience = SILENT_BEATS * self.reader.silence

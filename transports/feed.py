@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .errors import Refusal
+from .errors import Code, Refusal
 from .items import VERSION, Batch, Beat, Encoded, Hello, Lost, bye_of, encode
 from .log import Gap, Log
 from .position import Position
@@ -57,12 +57,15 @@ class Feed:
         "asked",
         "bell",
         "bye",
+        "cut",
+        "fresh",
         "offset",
         "once",
         "open",
         "readers",
         "resumed",
         "selection",
+        "strict",
         "told",
         "word",
     )  # fmt: skip
@@ -93,6 +96,9 @@ class Feed:
         self.bell: Callable[[], object] | None = None  # rung when there may be something to read, or it has ended; reads later
         self.readers = 1  # who read it: in step with the log, any number may share one
         self.once = False  # it reads one batch only
+        self.strict = False  # whoever falls behind while it reads ends, before anything is lost that was kept when it came
+        self.fresh = True  # it has just begun, or begun to follow more: that it is behind what is kept is not its fault
+        self.cut = False  # it was strict, and has fallen behind
         self.bye: Refusal | None = None  # why it was ended, if it was ended with a word
         self.word: Callable[[], Encoded] | None = None  # makes what a reader is to be told besides,
         self.told = 0  # and how many of the readers are
@@ -119,7 +125,7 @@ class Feed:
     def stand_like(self, other: Feed) -> None:
         """Read on from where `other` stands, who reads the same of the same log."""
         self.offset, self._told, self._untold, self._came_with = other.offset, other._told, other._untold, other._came_with
-        self.once = other.once
+        self.once, self.fresh = other.once, other.fresh
         if other.told:  # what has not been said yet is said to each
             self.word, self.told = other.word, 1
             other.told -= 1
@@ -148,7 +154,7 @@ class Feed:
         it is ahead of the log.
         """
         log = self._log
-        self._told, self._untold, self._came_with = {}, [], None
+        self._told, self._untold, self._came_with, self.fresh = {}, [], None, True
         if since.epoch == log.epoch and (patient or since.offset <= log.head):
             self.offset = since.offset
             self.resumed = "lost" if log.gaps(self.offset, self.selection) else "exact"
@@ -188,12 +194,21 @@ class Feed:
     def ready(self) -> Batch | None:
         """What can be read at once; None when there is nothing."""
         gaps, batch, offset = self._log.after(self.offset, self.selection, self._limit, self._told)
+        if gaps and self.strict and not (self.fresh or self.once or self.cut):
+            self._fall_behind()
+            return None
+        self.fresh = False
         if gaps or self._untold:
             batch = self._tell(gaps, batch, offset)
         self.offset = offset
         if self.told:
             batch = self._with_word(batch)
         return batch if batch.items else None
+
+    def _fall_behind(self) -> None:
+        """It ends where it stands: who comes back from there is told what is lost."""
+        self.cut = True
+        self.end(Refusal(Code.TOO_SLOW, "what comes next is not kept any more: come back, and be told what is lost"))
 
     def _with_word(self, batch: Batch) -> Batch:
         word, self.word, self.told = self.word, None, 0
@@ -231,7 +246,7 @@ class Feed:
         self._watch.begin(wait)
         try:
             while self.open and (batch := self.ready()) is None:
-                if not await self._rung():
+                if self.open and not await self._rung():
                     return self.beat()
         finally:
             self._watch.end()
@@ -246,7 +261,7 @@ class Feed:
         bye, self._unsaid = self._unsaid, None
         if bye is None:
             return None
-        left = self.ready()
+        left = None if self.cut else self.ready()
         return Batch([*(left.items if left else ()), encode(bye_of(bye))])
 
     async def _rung(self) -> bool:

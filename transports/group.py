@@ -83,6 +83,7 @@ class Group:
         self._due = False
         self._watch = Watch(self._silence)
         feed.readers = 0
+        feed.strict = False  # those in step are not slow: what they lose went faster than anybody could read
         feed.bell = self._ring
         self._begin_silence()
 
@@ -305,6 +306,12 @@ class Reader:
         feed = self._feed if self.group is None else self.group.feed
         return () if feed is None else feed.asked.names
 
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """The names and patterns that it follows."""
+        feed = self._feed if self.group is None else self.group.feed
+        return () if feed is None else feed.asked.names
+
     def allow(self, commands: int, size: int) -> tuple[int, Refusal | None]:
         """See `commands.Speaker.allow`."""
         if self.account is None:
@@ -366,7 +373,7 @@ class Reader:
         elif (batch := feed.ready()) is not None:
             self._write(batch)
             self._soon()
-        elif feed.ahead:
+        elif feed.ahead or not feed.open:
             return  # the bell rings when that has come here
         elif self.groups.join(self, feed, self._frame, self._beat):
             self._feed = None

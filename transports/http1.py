@@ -16,7 +16,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protoco
 from hypercorn.protocol.http_stream import HTTPStream
 
 from .admission import JSON, refusal_body
-from .errors import Code, Refusal
+from .errors import Refusal
 from .frames import check_key
 from .front.requests import Head, RequestError, Requests
 from .transport import HEADERS
@@ -145,8 +145,8 @@ class Http1(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         """As the front says it."""
         refused = getattr(self.connection, "refused", None)
-        reason = "not an HTTP/1.1 request that is understood" if refused is None else refused.reason
-        body, ours = refusal_body(Refusal(Code.BAD_COMMAND, reason))
+        known = RequestError(status_code, "not an HTTP/1.1 request that is understood") if refused is None else refused
+        body, ours = refusal_body(Refusal(known.code, known.reason))
         lines = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), (b"connection", b"close"), *HEADERS, *ours]
         lines += self.config.response_headers("h11")
         for event in (h11.Response(headers=lines, status_code=status_code), h11.Data(data=body), h11.EndOfMessage()):

@@ -305,6 +305,7 @@ class Hub:
     def _open_feed(self, asked: Subscription, selection: Selection, since: Position | None) -> Feed:
         limit, patient = self.options.batch_bytes, self._broker.shared
         feed = Feed(self.log, asked, selection, since, limit=limit, leave=self._leave, patient=patient)
+        feed.strict = self.options.slow_readers == "close"
         if feed.ahead:
             self._wait_for(feed)
         self._feeds.add(feed)
@@ -352,7 +353,7 @@ class Hub:
 
     def _turn(self, feed: Feed, asked: Subscription, selection: Selection) -> None:
         self._unhang(feed)
-        feed.asked, feed.selection = asked, selection
+        feed.asked, feed.selection, feed.fresh = asked, selection, True
         self._hang(feed)
         feed.ring()
 
@@ -751,6 +752,8 @@ class Hub:
 
     def _leave(self, feed: Feed) -> None:
         feed.end()
+        if feed.cut:
+            self.limits.refused["slow_readers"] += 1
         self._unhang(feed)
         self._feeds.discard(feed)
         self._ahead.discard(feed)

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from .errors import ConnectionFailedError, QueueFullError, Refusal, refusal_from
+from .errors import Code, ConnectionFailedError, QueueFullError, Refusal, refusal_from
 from .items import Reply
 from .wires import BROKEN, Target, backoff, hint, post
 
@@ -112,7 +112,7 @@ class Outbox:
                 for letter in bundle:
                     self._end(letter, error)
             if pause:
-                await self._rest(pause)
+                await self._rest(pause, firm=any(_too_much(letter.trouble) for letter in bundle))
 
     def _bundle(self) -> list[_Letter]:
         """What goes together in one request: the oldest, as many as fit."""
@@ -151,7 +151,11 @@ class Outbox:
         for letter in bundle:
             letter.trouble = error
 
-    async def _rest(self, seconds: float) -> None:
+    async def _rest(self, seconds: float, *, firm: bool) -> None:
+        """Wait; unless it is `firm`, no longer than until there is a connection again."""
+        if firm:
+            await asyncio.sleep(seconds)
+            return
         self._hurry.clear()
         try:
             async with asyncio.timeout(seconds):
@@ -166,12 +170,15 @@ async def publish(target: Target, events: Sequence[Publication], timeout: float)
     Raises: Refusal, when the server says no for good; ConnectionFailedError, when no answer came.
     """
     commands = [publication(*event) for event in events]
+    ids: list[str] = []
     last: Exception | None = None
     try:
         async with asyncio.timeout(timeout):
             for attempt in itertools.count():
                 try:
-                    return [accepted(reply) for reply in await post(target, commands)]
+                    for reply in await post(target, commands[len(ids) :]):  # what is through already counts as said again
+                        ids.append(accepted(reply))  # noqa: PERF401 - those before one that is refused stay
+                    return ids
                 except Refusal as refusal:
                     if refusal.retry is None:
                         raise
@@ -183,6 +190,11 @@ async def publish(target: Target, events: Sequence[Publication], timeout: float)
     except TimeoutError:
         pass
     raise ConnectionFailedError(f"not acknowledged within {timeout:g} s: {last}{hint(str(last))}") from last
+
+
+def _too_much(trouble: Exception | None) -> bool:
+    """Whether too much was said: a new connection does not change that."""
+    return isinstance(trouble, Refusal) and trouble.code is Code.RATE_LIMITED
 
 
 def publication(channel: str, data: Any, key: str | None, about: str | None = None) -> dict[str, Any]:

@@ -156,7 +156,8 @@ class Live:
         told = f"{address(listening)}/  ({'' if workers is None else f'workers: {workers}, '}Ctrl-C stops)"
         if place is None and workers is not None:
             sys.exit(keep(listening, workers, options.stays + options.drain, lambda: _say(f"serving {told}")))
-        config = configuration(listening, options, loads=None if place is None else place.loads, others=self.hub.shared)
+        loads = None if place is None else place.loads
+        config = configuration(listening, options, loads=loads, others=self.hub.shared, limits=self.hub.limits)
         set_aside()
         run = partial(serve, front=self.front if front else None)
         with asyncio.Runner(loop_factory=find_loop()) as runner:

@@ -49,6 +49,8 @@ _LISTS: Final = frozenset(
     }
 )  # headers of which two are one longer list (RFC 9110 5.3)
 _JOINTS: Final = {**dict.fromkeys(_LISTS, ", "), "cookie": "; "}  # HTTP/2 may have one for each cookie (RFC 9113 8.2.3)
+LINE_BYTES: Final = 8192  # of a request line; RFC 9112 3 wants 8,000 at least
+HEAD_BYTES: Final = 16_384  # of a request line and all headers: cookies of 4 KB, and a token
 _SPOKEN: Final = str(VERSION)
 _JSON: Final = "application/json"
 _SHORT = 256  # characters of channels that are kept as they were read

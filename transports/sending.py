@@ -218,7 +218,11 @@ class Sending(Served):
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, OSError):  # servers say so when the client has gone; a TimeoutError is one
             _log.error("a batch could not be sent", exc_info=error)
-        self.give_up(Refusal(Code.TOO_SLOW) if isinstance(error, TimeoutError) else None)
+        self.give_up(self.too_slow() if isinstance(error, TimeoutError) else None)
+
+    def too_slow(self) -> Refusal:
+        """Why it ends, if it has taken nothing for too long."""
+        return self.groups.hub.limits.refuse("send_timeout", Code.TOO_SLOW, Code.TOO_SLOW.meaning)
 
     def give_up(self, why: Refusal | None) -> None:
         """It is over, without a last word."""

@@ -30,10 +30,13 @@ from hypercorn.utils import wrap_app
 from hyperframe.frame import GoAwayFrame
 
 from .accepting import Accepting, Loads
+from .addresses import network
 from .admission import FLUSH
 from .errors import ConfigError
 from .front import Front
-from .options import Options, frame_bytes, idle_seconds
+from .front.framing import turned_away
+from .limits import Limits
+from .options import Options, frame_bytes, idle_seconds, unacknowledged_seconds
 from .protocols import Speaking
 from .watch import Watch
 
@@ -69,9 +72,10 @@ class Settings(Config):
     """Hypercorn's configuration, and what we add to it."""
 
     deflate: int = 0  # bytes of a client's message that was compressed, when it is inflated; 0: no WebSocket is compressed
-    send_timeout: float = 30.0  # seconds until a client that takes nothing is cut off
+    send_timeout: float = 20.0  # seconds until a client that takes nothing is cut off
     body_timeout: float = 10.0  # seconds for a head or a body to come
     connections: set[Connection]  # those that are open
+    limits: Limits  # how many there may be
     loads: Loads | None = None  # of the processes that share the socket, if others do
     others: bool = False  # serve the same elsewhere, so that who comes when we leave is better off there
     leaving: bool = False
@@ -129,6 +133,9 @@ class Connection(TCPServer):
             await self.protocol.initiate()
             await self.idle_task.restart(tasks, self._idle_timeout)
             await self._read_data()
+            await (
+                self.idle_task.stop()
+            )  # nobody is idle there any more: else it would be kept, and counted, as long as that lasts
 
     async def protocol_send(self, event: Event) -> None:
         """Send what the protocol has for the client."""
@@ -204,6 +211,11 @@ def _address(name: Any) -> tuple[str, int] | None:
     return (name[0], name[1]) if isinstance(name, tuple) else None
 
 
+def _host(writer: asyncio.StreamWriter) -> str:
+    name = _address(writer.get_extra_info("peername"))
+    return "" if name is None else name[0]
+
+
 def configuration(
     listening: socket.socket,
     options: Options,
@@ -212,6 +224,7 @@ def configuration(
     keyfile: str | None = None,
     loads: Loads | None = None,
     others: bool = False,
+    limits: Limits | None = None,
 ) -> Settings:
     """The configuration for `serve`. It takes `listening` over and will close it.
 
@@ -222,13 +235,17 @@ def configuration(
         keyfile: its key.
         loads: for a socket that other processes take connections from, too; see `transports.workers`.
         others: whether other processes serve the same; `Hub.shared`.
+        limits: where connections are counted, if not by themselves; `Hub.limits`.
 
     Raises:
         ConfigError: a certificate without its key, or a key alone.
     """
     if (certfile is None) != (keyfile is None):
         raise ConfigError("TLS needs both: a certificate and its key")
+    _bound_silence(listening, options)
     config = Settings()
+    config.limits = limits or Limits(options)
+    config.ssl_handshake_timeout = options.handshake_timeout
     config.bind = [f"fd://{listening.detach()}"]
     config.certfile, config.keyfile, config.loads = certfile, keyfile, loads
     config.backlog = _BACKLOG
@@ -242,6 +259,15 @@ def configuration(
     config.include_server_header = False
     config.loglevel = "WARNING"  # who starts it says where it serves
     return config
+
+
+def _bound_silence(listening: socket.socket, options: Options) -> None:
+    """Have the system end connections whose other side acknowledges nothing: a beat to somebody who is gone would be sent
+    again for a quarter of an hour. What is accepted has it from who listens.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT") and listening.family in (socket.AF_INET, socket.AF_INET6):
+        ms = round(1000 * unacknowledged_seconds(options))
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ms)
 
 
 def taken_over(config: Settings) -> socket.socket:
@@ -296,6 +322,7 @@ class Worker:
 
     def __init__(self, app: Any, config: Settings, front: Front | None) -> None:
         self._app = wrap_app(app, config.wsgi_max_body_size, "asgi")
+        self._limits = config.limits if front is None else front.hub.limits
         self._config, self._front = config, front
         self._loop = asyncio.get_running_loop()
         self._context = WorkerContext(None)
@@ -360,7 +387,15 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         hypercorns = (self._app, self._loop, self._config, self._context, self._state, reader, writer)
-        await Connection(*hypercorns, give_back=None if self._front is None else self._back)
+        peer = network(_host(writer))
+        if not self._limits.knock(peer):
+            writer.write(turned_away())
+            writer.close()
+            return
+        try:
+            await Connection(*hypercorns, give_back=None if self._front is None else self._back)
+        finally:
+            self._limits.hang_up(peer)
 
     def _back(self, writer: asyncio.StreamWriter, data: bytes) -> bool:
         """Give a connection to the front again, if a request for it has come; see `GiveBack`."""

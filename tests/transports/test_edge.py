@@ -24,6 +24,7 @@ import trustme
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from transports import Hub, Options
+from transports.admission import Admission
 from transports.asgi import Endpoints
 from transports.front import Front
 from transports.options import UNBOUNDED
@@ -149,8 +150,8 @@ class WebSocket:
 class Place:
     """Where an edge serves, and the hub behind it."""
 
-    def __init__(self, hub: Hub, url: str, front: Front | None) -> None:
-        self.hub, self.url, self.front = hub, url, front
+    def __init__(self, hub: Hub, url: str, front: Front | None, admission: Admission | None = None) -> None:
+        self.hub, self.url, self.front, self.admission = hub, url, front, admission
         self._open: list[Connection] = []
 
     async def connect(self) -> Connection:
@@ -204,7 +205,7 @@ async def served(kind: str, *, pem: Path | None = None, **settings: object) -> A
     front = Front(endpoints.admission, "/live") if kind == "front" else None
     tls = {"certfile": str(pem), "keyfile": str(pem)} if pem else {}
     async with serving(site(endpoints), drain=hub.close, options=options, front=front, **tls) as url:
-        place = Place(hub, url, front)
+        place = Place(hub, url, front, endpoints.admission)
         try:
             yield place
         finally:

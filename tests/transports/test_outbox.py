@@ -55,6 +55,42 @@ async def test_it_is_sent_again_until_it_is_acknowledged() -> None:
     assert server.requests == [[1], [1], [1]]
 
 
+class Bounded(Server):
+    """Executes so many of the commands of each request, and wants the others later."""
+
+    def __init__(self, *most: int, retry: float) -> None:
+        super().__init__()
+        self.most, self.retry = list(most), retry
+        self.executed: list[Any] = []
+
+    async def __call__(self, commands: Sequence[dict[str, Any]]) -> list[Reply]:
+        replies = await super().__call__(commands)
+        most = self.most.pop(0) if self.most else len(commands)
+        self.executed += [command["key"] for command in commands[:most]]
+        late = Reply(None, False, code=4429, name="rate_limited", reason="too much", retry=self.retry)
+        return [*replies[:most], *[late] * (len(commands) - most)]
+
+
+async def test_what_was_too_much_comes_again_in_order_under_the_same_keys() -> None:
+    server = Bounded(7, 0, 3, 20, retry=0.0)
+    outbox = Outbox(server, 100)
+    ids = await asyncio.gather(*[outbox.publish(command(n), 20.0) for n in range(60)])
+    assert ids == [f"e.{n}" for n in range(60)]
+    assert server.executed == [str(n) for n in range(60)]
+
+
+async def test_a_new_connection_does_not_make_it_hurry_when_too_much_was_said() -> None:
+    server = Bounded(0, retry=1.0)
+    outbox = Outbox(server, 100)
+    publishing = asyncio.create_task(outbox.publish(command(1), 20.0))
+    for _ in range(100):
+        await asyncio.sleep(0)
+        outbox.hurry()
+    assert len(server.requests) == 1
+    assert await publishing == "e.1"
+    assert server.requests == [[1], [1]]
+
+
 async def test_a_no_for_good_is_told_and_those_behind_go_on() -> None:
     server = Server(Refusal(Code.TOO_LARGE))
     outbox = Outbox(server, 100)

@@ -13,6 +13,7 @@ from h2.connection import H2Connection
 from tests.transports.conftest import TRANSPORTS, live, request_head
 from transports import Transport
 from transports.client import connect
+from transports.options import UNBOUNDED
 from transports.serve import address, listen
 from transports.testing import until
 
@@ -39,7 +40,7 @@ async def test_five_hundred_readers_are_told_bye_and_nothing_is_left(transport: 
             byes += got.count(b'"type":"bye","code":4503')
 
         before = asyncio.all_tasks()
-        async with live() as (hub, url):
+        async with live(**UNBOUNDED) as (hub, url):
             readers = [asyncio.create_task(read(url, hub.log.epoch)) for _ in range(500)]
             await until(lambda: hub.readers == 500)
         async with asyncio.timeout(30):

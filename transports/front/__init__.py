@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeAlias
 
+from ..addresses import network
 from ..admission import Admission
 from ..group import Groups
 from ..options import idle_seconds
@@ -67,9 +68,18 @@ class Front:
         """Whether what begins like this may be a request that is served here; `serves` knows when all of its head is there."""
         return data.startswith(self._beginnings)
 
+    def take(self, connection: Connection) -> bool:
+        """Whether there may be one more connection from there."""
+        if not self.hub.limits.knock(network(connection.peer)):
+            return False
+        self.connections.add(connection)
+        return True
+
     def let_go(self, connection: Connection) -> None:
         """A connection is lost, or handed over."""
-        self.connections.discard(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self.hub.limits.hang_up(network(connection.peer))
         if self._empty is not None and not self.connections:
             self._empty.set()
 

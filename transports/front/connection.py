@@ -25,7 +25,7 @@ from ..transport import HEADERS, Transport
 from ..watch import Watch
 from ..websocket import WANTED
 from .exchanges import Commands, Ended, Exchange, Lingering, Pending
-from .framing import Whole, chunked, date, stream_head, switch_head, whole
+from .framing import Whole, chunked, date, stream_head, switch_head, turned_away, whole
 from .readers import Streaming, Talk, Waiting
 from .requests import LAST_CHUNK, Head, Part, RequestError, Requests, answer, chunk
 
@@ -113,6 +113,7 @@ class Connection(asyncio.BufferedProtocol):
         "full",
         "gone",
         "loop",
+        "peer",
         "transport",
         "watch",
     )
@@ -125,6 +126,7 @@ class Connection(asyncio.BufferedProtocol):
         self.exchange: Exchange | None = None
         self.full = False  # the client has not taken everything yet
         self.gone = False  # the connection is lost, or handed over
+        self.peer = ""  # the address at the other end, if it is no Unix socket
         self._hand_over = hand_over
         self._requests: Requests | None = None
         self._parts: list[Part] | None = None  # of requests that were read and have not been dealt with; few, and mostly none
@@ -145,19 +147,26 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self.transport = transport  # type: ignore[assignment]  # it is a stream of bytes
+        if isinstance(name := transport.get_extra_info("peername"), tuple):
+            self.peer = name[0]
         ssl = transport.get_extra_info("ssl_object")
         if ssl is not None and ssl.selected_alpn_protocol() not in (None, "http/1.1"):
             self._give(b"")
             return
+        if not self.front.take(self):
+            self.gone = True
+            self.transport.write(turned_away())
+            self.transport.close()
+            return
         self.transport.set_write_buffer_limits(high=1, low=0)  # who does not take everything at once is to be known
-        self.front.connections.add(self)
         self.watch.begin(self.front.idle)
 
     def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
         """Go on with a connection that was handed over, of which `data` has been read since."""
         transport.set_protocol(self)
         self.connection_made(transport)
-        self.read(data)
+        if not self.gone:
+            self.read(data)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
@@ -302,7 +311,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def refuse(self, refusal: Refusal, status: int | None = None, headers: Headers = (), request: Request | None = None) -> None:
         """Answer with the numbered reason. `request`: what was asked, where that is known."""
-        self.front.admission.refused(refusal, request, self._peer)
+        self.front.admission.refused(refusal, request, self.peer)
         body, ours = refusal_body(refusal)
         self.answer(status or refusal.status, body, (*ours, *headers))
 
@@ -368,7 +377,7 @@ class Connection(asyncio.BufferedProtocol):
     def _refuse_rest(self, error: RequestError) -> None:
         self._error = None
         self._keep = False
-        self.refuse(Refusal(Code.BAD_COMMAND, error.reason), error.status)
+        self.refuse(Refusal(error.code, error.reason), error.status)
 
     def _give(self, data: bytes) -> None:
         """Hand the connection over, from the request on that `data` begins with."""
@@ -390,7 +399,7 @@ class Connection(asyncio.BufferedProtocol):
         path, _, query = head.target.decode("latin-1").partition("?")
         secure = self.transport.get_extra_info("sslcontext") is not None
         below, believe = path[len(self.front.mount) + 1 :], self.front.admission.believe
-        request = Request(head.method, below, query, head.headers, self._peer, believe, secure=secure)
+        request = Request(head.method, below, query, head.headers, self.peer, believe, secure=secure)
         try:
             shared = self.front.admission.page(request)
         except Refusal as refusal:
@@ -417,11 +426,6 @@ class Connection(asyncio.BufferedProtocol):
         if head.body or head.upgrade:  # what is behind it has not been read
             self._keep = False
         self.refuse(refusal, headers=shared, request=request)
-
-    @property
-    def _peer(self) -> str:
-        name = self.transport.get_extra_info("peername")
-        return name[0] if isinstance(name, tuple) else ""
 
     def _serve(self, request: Request, head: Head, shared: Headers) -> None:
         if request.path == "commands":
@@ -450,7 +454,7 @@ class Connection(asyncio.BufferedProtocol):
             if plain and self._requests is not None and (block := self._requests.repeated):
                 admission = self.front.admission
                 believe, outlet = admission.believe, admission.outlet(transport)
-                self._again = Again(transport, request, head.target, block, shared, answer, self._peer, believe, outlet)
+                self._again = Again(transport, request, head.target, block, shared, answer, self.peer, believe, outlet)
 
     def _poll_again(self, again: Again, query: str) -> None:
         """Answer a poll whose head is known to be sound, and all that follows from it but for the query.
@@ -538,7 +542,7 @@ class Connection(asyncio.BufferedProtocol):
             self.exchange.late()
         elif self._asked:
             self._keep = False
-            self.refuse(Refusal(Code.SILENT, "the request did not arrive in time"))
+            self.refuse(self.front.hub.limits.refuse("body_timeout", Code.SILENT, "the request did not arrive in time"))
         elif self._heard:
             self._heard = False
             self.watch.begin(self.front.idle)
@@ -548,7 +552,9 @@ class Connection(asyncio.BufferedProtocol):
     def _too_slow(self) -> None:
         if self.transport.get_write_buffer_size() < self._untaken:  # it is slow, but it takes something
             self._begin_taking()
-        elif self.exchange is not None:
+            return
+        self.front.hub.limits.refused["send_timeout"] += 1
+        if self.exchange is not None:
             self.exchange.too_slow()
         else:
             self.abort()

@@ -10,8 +10,9 @@ from email.utils import formatdate
 from functools import cache, lru_cache
 from typing import TypeAlias
 
-from ..admission import Headers
+from ..admission import JSON, Headers, refusal_body
 from ..deflate import packed_frame
+from ..errors import Code, Refusal
 from ..frames import TEXT
 from ..frames import frame as ws_frame
 from ..items import Encoded
@@ -96,3 +97,9 @@ def date() -> tuple[bytes, bytes]:
 @lru_cache(1)
 def _date(second: int) -> tuple[bytes, bytes]:
     return b"date", formatdate(second, usegmt=True).encode()
+
+
+def turned_away() -> bytes:
+    """The answer to whoever connects where there are too many connections, whatever was going to be asked."""
+    body, headers = refusal_body(Refusal(Code.RATE_LIMITED, "too many connections"))
+    return answer(429, ((b"content-type", JSON), *HEADERS, *headers, date()), body, keep_alive=False, version="1.1")

@@ -12,10 +12,11 @@ from typing import Final
 
 import msgspec
 
+from ..errors import Code
 from ..frames import check_key
-from ..request import fields
+from ..request import LINE_BYTES, fields
 
-LINE_MAX: Final = 8192  # bytes of a request line; RFC 9112 3 wants 8,000 at least
+LINE_MAX: Final = LINE_BYTES
 HEADERS_MAX: Final = 100
 
 _TOKEN = r"!#$%&'*+\-.^_`|~0-9A-Za-z"  # noqa: S105 - RFC 9110 5.6.2
@@ -33,6 +34,7 @@ class RequestError(Exception):
 
     Attributes:
         status: of the answer.
+        code: that goes with it.
         reason: what was wrong.
         before: what came whole before it, with the same piece of bytes.
     """
@@ -40,6 +42,7 @@ class RequestError(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status}: {reason}")
         self.status = status
+        self.code = Code.TOO_LARGE if status in (414, 431) else Code.BAD_COMMAND
         self.reason = reason
         self.before: list[object] = []
 

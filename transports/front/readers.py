@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..accounts import Account
-from ..admission import CLOSE_WAIT, SILENT_BEATS, Poll, Stream
+from ..admission import CLOSE_WAIT, SILENT_BEATS, Poll, Stream, silent_refusal
 from ..commands import hear
 from ..deflate import SLACK, inflate
 from ..errors import Code, Refusal
@@ -148,7 +148,7 @@ class Waiting(OnLine):
 class Talk(OnLine):
     """A WebSocket: batches go down, commands come up."""
 
-    __slots__ = ("_closing", "_frames", "_pinged", "_said", "_task", "_transport", "_waiting")
+    __slots__ = ("_closing", "_frames", "_mute", "_pinged", "_said", "_task", "_transport", "_waiting")
 
     def __init__(self, line: Connection, transport: Transport, stream: Stream | None, packed: bool = False) -> None:
         self._said = BINARY if transport.binary else TEXT  # what messages are
@@ -157,6 +157,7 @@ class Talk(OnLine):
         self._transport, options = transport, line.front.hub.options
         self._frames = Frames(frame_bytes(options), options.message_bytes + SLACK if packed else 0)
         self._pinged = False  # by a command: a client that does so goes on doing it
+        self._mute = stream is not None and not stream.feed.asked.names  # it follows nothing, and has said nothing
         self._closing = False  # we have sent a close frame
         self._waiting: list[Frame | FrameError] = []  # behind the one that is being answered
         self._task: asyncio.Task[None] | None = None
@@ -164,6 +165,8 @@ class Talk(OnLine):
     def begin(self, head: bytes, stream: Stream) -> None:
         """Write the answer to the handshake, the first item, and what there is."""
         self.write(head + self._frame([stream.hello()]))
+        if self._mute:
+            self.line.watch.begin(self.line.front.hub.options.first_command_timeout)
         self.pump()
 
     def refuse(self, head: bytes, refusal: Refusal) -> None:
@@ -174,7 +177,7 @@ class Talk(OnLine):
     def beat(self, data: bytes) -> None:
         """A beat, and a ping that any client answers: who does not is gone."""
         self.write(data + _PING)
-        if not self._pinged:
+        if not self._pinged and not self._mute:
             self.line.watch.begin(self._patience)
 
     @property
@@ -189,7 +192,7 @@ class Talk(OnLine):
             come = [*error.before, error]
         for each in come:
             self._take(each)
-        if not self._closing and not self._pinged:
+        if not self._closing and not self._pinged and not self._mute:
             self.line.watch.end()  # it lives; a client that asks for answers of its own has to go on asking
 
     def _take(self, frame: Frame | FrameError) -> None:
@@ -206,6 +209,7 @@ class Talk(OnLine):
         elif self._closing:
             return  # what comes before the answer to our close is of no use to anybody
         elif frame.opcode == self._said:
+            self._mute = False
             if self._pinged:
                 self.line.watch.begin(self._patience)
             self.line.pause()
@@ -302,6 +306,8 @@ class Talk(OnLine):
         """No frame for too long, or nobody agreed to close."""
         if self._closing:
             self.line.abort()
+        elif self._mute:
+            self.end(silent_refusal(self.line.front.hub))
         elif self.line.full or self._task is not None:  # what it says is not read now: that is not its silence
             self.line.watch.begin(self._patience)
         else:

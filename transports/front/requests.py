@@ -6,13 +6,14 @@ import enum
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from ..request import HEAD_BYTES
 from .answers import CONTINUE, LAST_CHUNK, answer, chunk
 from .bodies import Body, Chunked, Sized
 from .heads import LINE_MAX, Fields, Head, RequestError, check_lines, parse_fields, parse_head
 
 __all__ = ["CONTINUE", "END", "LAST_CHUNK", "End", "Head", "RequestError", "Requests", "answer", "chunk"]
 
-HEAD_MAX: Final = 16_384  # bytes of a request line and all headers
+HEAD_MAX: Final = HEAD_BYTES
 
 
 class End(enum.Enum):
