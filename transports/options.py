@@ -88,6 +88,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     )
     drain: _Seconds = 3.0  # seconds that a stopping server gives its readers to take their last `bye`
 
+    def __repr__(self) -> str:  # in logs and tracebacks, where what is secret does not belong
+        shown = {name: getattr(self, name) for name in self.__struct_fields__} | ({"secret": "…"} if self.secret else {})
+        return f"Options({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
 
 UNBOUNDED: Final[Mapping[str, int]] = {
     f"{what}_per_{whose}": 10**9

@@ -14,6 +14,8 @@ import aiohttp
 import pytest
 import quart
 from quart import Quart
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from tests.together import Together
 from transports import LADDER, Code, ConfigError, Hub, Refusal, Transport
@@ -21,6 +23,7 @@ from transports.client import connect
 from transports.items import Bye, Item
 from transports.quart import Live
 from transports.request import Identity, Request
+from transports.servers import find_server
 from transports.testing import serving, until
 
 TOKENS = {"t-ann": "ann", "t-bob": "bob"}
@@ -240,7 +243,7 @@ async def test_a_client_comes_back_with_a_fresh_token_before_the_old_one_expires
         return Identity("ann", float(request.token))
 
     async def token() -> str:
-        given.append(time.time() + (2.0 if not given else 600.0))
+        given.append(time.time() + (4.0 if not given else 600.0))
         return str(given[-1])
 
     async with (
@@ -280,15 +283,15 @@ async def test_a_poller_whose_token_expired_shows_another(edge: str) -> None:
 
 async def test_who_does_not_renew_is_told_and_then_closed(edge: str, wire: Transport) -> None:
     app, live = an_app()
-    expires = time.time() + 1.5
-    live.authenticate(lambda request: Identity("ann", expires))
+    known: dict[str, float] = {}
+    live.authenticate(lambda request: Identity("ann", known.setdefault("ann", time.time() + 1.5)))
     async with served(app, live, edge) as url, aiohttp.ClientSession() as http:
         reading = await read(http, live.hub, url, wire, "channels=a")
         last = await reading.over()
         byes = [item for item in reading.items if isinstance(item, Bye)]
         assert (last.code, last.name, last.retry, last.stays) == (4401, "unauthorized", 0.0, None)
         if wire.many:
-            assert reading.items[0].expires == expires
+            assert reading.items[0].expires == known["ann"]
             assert (byes[0].code, byes[0].stays > byes[0].retry, len(byes)) == (4401, True, 2)
         if wire.commands_up:
             assert reading.code == 4401
@@ -530,3 +533,43 @@ async def test_who_is_known_is_present_under_the_name_that_is_known(edge: str) -
             assert (await response.json())[0]["code"] == 4400
         async with http.get(f"{url}/presence/room") as response:
             assert [member["as"] for member in (await response.json())["members"]] == ["ann", "bob", "somebody"]
+
+
+# ---------------------------------------------------------------------------------------------------------------- elsewhere
+
+
+@asynccontextmanager
+async def elsewhere(live: Live, place: str) -> AsyncIterator[str]:
+    """Without Quart, and without Hypercorn."""
+    app = Starlette(routes=[Mount("/live", live.asgi)])
+    server = {} if place == "starlette" else {"server": find_server(place)}
+    async with serving(app, drain=live.hub.close, options=live.hub.options, **server) as url:
+        await live.hub.open()
+        yield f"{url}/live"
+
+
+@pytest.mark.parametrize("place", ["starlette", "uvicorn"])
+async def test_outside_quart_all_of_it_is_the_same(place: str, wire: Transport) -> None:
+    live, allowed = Live(channels=["*"], recheck=0.05), {"ann", "bob", "soon"}
+
+    @live.authenticate
+    def who(request: Request) -> Identity:
+        return Identity(request.token, time.time() + 2 if request.token == "soon" else None)
+
+    live.authorize(lambda who, action, channel: who in allowed)
+    async with elsewhere(live, place) as url, aiohttp.ClientSession() as http:
+
+        async def reader(who: str) -> Reading:
+            return await read(http, live.hub, url, wire, "channels=a", **bearer(who))
+
+        assert (await (await reader("eve")).over()).code == 4403
+        shown = await a_ticket(http, url, wire.path, "ann")
+        ticketed = await read(http, live.hub, url, wire, f"channels=a&ticket={shown}")
+        ann, bob, soon = [await reader(who) for who in ("ann", "bob", "soon")]
+        allowed.discard("bob")
+        assert (await bob.over()).code == 4403
+        await live.revoke("ann")
+        assert [(await each.over()).code for each in (ann, ticketed)] == [4401, 4401]
+        assert (await soon.over()).code == 4401
+        assert len([item for item in soon.items if item.kind == "bye"]) == (2 if wire.many else 1)
+        await until(lambda: not len(live.hub.accounts))

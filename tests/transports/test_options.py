@@ -45,3 +45,10 @@ def test_a_configuration_is_read_by_its_prefix_and_the_rest_left_alone() -> None
 def test_a_wrong_setting_is_named_with_what_would_do(settings: dict, prefix: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         options_from(settings, prefix=prefix)
+
+
+def test_a_secret_is_not_shown() -> None:
+    options = Options(secret="hush", channels=("a",))
+    assert "hush" not in repr(options)
+    assert repr(options).startswith("Options(channels=('a',), broker='memory://', ")
+    assert "secret=''" in repr(Options())
