@@ -18,6 +18,7 @@ from transports import Hub, Identity, Request, asgi, position
 from transports import admission as admissions
 from transports.accounts import Account
 from transports.admission import Admission
+from transports.deflate import inflate
 from transports.front import connection, framing, heads
 from transports.origins import Page
 from transports.rights import Rights
@@ -284,6 +285,14 @@ def _parsed_anew() -> Iterator[None]:
 @guard("a channel has a name", "transports/hub.py: _CHANNEL")
 def _() -> Any:
     return patch("transports.hub._CHANNEL", re.compile(r"(?s).*"))
+
+
+@guard("what is inflated has an end", "transports/deflate.py: inflate")
+def _() -> Any:
+    def unbounded(data: bytes, most: int) -> bytes | None:
+        return inflate(data, 1 << 30)
+
+    return [patch("transports.front.readers.inflate", unbounded), patch("transports.extension.inflate", unbounded)]
 
 
 # --- loads

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
+import tracemalloc
+import zlib
 from contextlib import suppress
 
 from wsproto.frame_protocol import Opcode
@@ -17,6 +20,7 @@ from .table import ALL, ONCE, STREAMS, attack
 FEW = 3
 PINGS = [{"do": "ping", "ref": n} for n in range(50)]
 SLOW = {f"commands_per_{whose}": 1.0 for whose in ("connection", "who", "address")} | {"burst_seconds": 1.0}
+BOMB = 16 << 20  # bytes
 LARGE = json.dumps([{"do": "ping", "ref": 1, "x": "x" * 100_000}]).encode()
 
 
@@ -34,6 +38,24 @@ async def _(target: Target) -> bool:
     ws.connection.send(ws.frames.send_data(LARGE.decode()))
     frame = await ws.frame()
     return frame is not None and frame.opcode == Opcode.TEXT and '"ok":true' in frame.payload
+
+
+@attack("a bomb that is compressed", "what is inflated has an end", over=["ws"], deflate=True)
+async def _(target: Target) -> bool:
+    """Sixteen megabytes in sixteen kilobytes."""
+    connection = await target.connect()
+    connection.send(target.opening("channels=open.news", OURS, "Sec-WebSocket-Extensions: permessage-deflate"))
+    _, headers = await connection.head()
+    assert "permessage-deflate" in headers["sec-websocket-extensions"]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = packer.compress(bytes(BOMB)) + packer.flush(zlib.Z_SYNC_FLUSH)[:-4]
+    tracemalloc.start()
+    try:
+        connection.send(b"\xc1\xfe" + struct.pack(">H", len(bomb)) + bytes(4) + bomb)
+        await target.ends(connection)
+        return tracemalloc.get_traced_memory()[1] > BOMB // 2
+    finally:
+        tracemalloc.stop()
 
 
 @attack("a head that never ends", "the time for a head or a body", edges=["front"], body_timeout=0.3)

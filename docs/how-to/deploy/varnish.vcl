@@ -1,4 +1,5 @@
 # everywire behind Varnish 6 or 7: /etc/varnish/default.vcl
+# The log of varnishncsa has whole URLs, tickets too, unless its format says %U in the place of %r: see index.md.
 vcl 4.1;
 
 backend everywire {
