@@ -16,7 +16,6 @@ from transports.quart import Live
 
 from .lab import pages
 from .sources import vitals
-from .status import status
 
 
 def create_app(**settings: Any) -> Quart:
@@ -28,7 +27,6 @@ def create_app(**settings: Any) -> Quart:
     app = Quart(__name__, static_folder=None)  # the page's files have their own route, with its headers
     live = Live(app, **{"channels": ["*"], **settings})
     app.register_blueprint(pages(live.hub.options.mount))
-    app.register_blueprint(status(live.hub))
 
     @app.while_serving
     async def publishing() -> Any:

@@ -87,6 +87,9 @@ def cli() -> None:
 @click.option(
     "--front", type=click.Choice(["on", "off"]), help="Serve streams before Hypercorn, or in it.  [default: on with hypercorn]"
 )
+@click.option(
+    "--log", type=click.Choice(["text", "json"]), help="Tell on standard error who comes and goes.  [default: of faults only]"
+)
 def serve(
     host: str,
     port: int,
@@ -100,8 +103,11 @@ def serve(
     given: tuple[str, ...],
     limits: str,
     front: str | None,
+    log: str | None,
 ) -> None:
     """Serve the page and the stream."""
+    if log is not None:
+        _tell(log)
     if (certfile is None) != (keyfile is None):
         raise click.UsageError("TLS needs both: --certfile and --keyfile")
     if front == "on" and server != "hypercorn":
@@ -355,6 +361,17 @@ def conformance(url: str | None, wanted: bool, only: tuple[str, ...], headers: t
         return look(url, only=only, headers=named, **settings)
 
     raise SystemExit(_run(work))
+
+
+def _tell(how: str) -> None:
+    """Have logs written to standard error, from INFO on."""
+    import logging
+
+    from transports.journal import JsonLines, Text
+
+    logs = logging.StreamHandler()
+    logs.setFormatter(JsonLines() if how == "json" else Text())
+    logging.basicConfig(handlers=[logs], level=logging.INFO)
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -11,12 +11,11 @@ import asyncio
 import errno
 import logging
 import mmap
-import os
 import socket
-import sys
-import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Final
+
+from .shared import new_file
 
 _AWAY: Final = -1  # in the table: takes no connections
 _SLACK: Final = 4  # connections that one may have more than another, and a sixteenth: equal enough, and a burst waits for nobody
@@ -59,15 +58,7 @@ class Loads:
 
 def new_table(rows: int) -> int:
     """The descriptor of a file for `Loads` of so many processes, none of them there yet."""
-    content = _AWAY.to_bytes(8, "little", signed=True) * rows
-    if sys.platform == "linux":  # where a container may have no directory to write to
-        descriptor = os.memfd_create("everywire")
-        os.write(descriptor, content)
-        return descriptor
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        return os.dup(file.fileno())
+    return new_file(_AWAY.to_bytes(8, "little", signed=True) * rows)
 
 
 class Accepting:

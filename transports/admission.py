@@ -43,7 +43,7 @@ JSON: Final = b"application/json"
 SILENT_BEATS: Final = 2.5  # a client that pings, or that was asked by a ping, is given up after so many beats without a frame
 CLOSE_WAIT: Final = 2.0  # seconds for the other side to close a WebSocket that we have closed
 FLUSH: Final = 5.0  # seconds for a client to take the last bytes of a connection that we close
-_HEALTH = "health"
+_HEALTH = ("health", "health/live")
 _DIGITS = 10
 _BEAT_LEAST = 1.0  # seconds; a client may ask for no shorter beats
 _log = logging.getLogger("transports")
@@ -128,7 +128,7 @@ class Admission:
             Refusal: 4403, the page is of an origin that may not, or the name is not one of ours.
         """
         options = self.hub.options
-        if request.path != _HEALTH:  # load balancers ask by address
+        if request.path not in _HEALTH:  # load balancers ask by address
             check_host(request.headers, options.hosts)
         page = foreign_page(request.headers, options.origins, secure=request.secure)
         if page is not None and not page.named:

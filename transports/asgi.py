@@ -1,5 +1,5 @@
-"""The endpoints as one plain ASGI application, below a mount: `/ws /sse /poll /commands /negotiate /health /presence/…`, and the
-scripts, `/client.js` and what goes with it.
+"""The endpoints as one plain ASGI application, below a mount: `/ws /sse /poll /commands /negotiate /health /metrics /status`,
+`/presence/…`, and the scripts, `/client.js` and what goes with it.
 
 What a request asks for is judged in `admission.py`; here a refusal becomes a status, a `bye` or a close code. What it is
 answered with comes from the core, which never learns which wire it is on. Every ASGI server can serve it; nothing here
@@ -32,14 +32,16 @@ from .admission import (
     silent_refusal,
 )
 from .commands import hear
-from .errors import Code, Refusal
+from .errors import Code, MissingExtraError, Refusal
 from .group import Framing, Groups
 from .hub import Hub
 from .items import VERSION, bye_of, encode, encode_batch
 from .ladder import LADDER
+from .metrics import exposition
 from .request import HEAD_BYTES, LINE_BYTES, Request, fields
 from .sending import Sending, Waiting, in_time
 from .starlette import starlette_response
+from .status import check_observer, page, status
 from .transport import FOR_ALL, HEADERS, Frame, Transport
 from .websocket import WANTED, strange
 
@@ -56,7 +58,8 @@ _Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[_Lasting | None
 
 # The browser client, the parts that it loads, and what goes beside it.
 _SCRIPTS = ("client.js", "outbox.js", "oneway.js", "presence.js", "tabs.js")
-_OPEN = frozenset({*_SCRIPTS, "health", "negotiate"})  # to everybody, whoever they are
+_OPEN = frozenset({*_SCRIPTS, "health", "health/live", "negotiate"})  # to everybody, whoever they are
+_CUT = 1006  # what a WebSocket is said to be closed with that was not (RFC 6455 7.1.5)
 _NOTHING_THERE = Refusal(Code.BAD_COMMAND, "no WebSocket is served there")
 _log = logging.getLogger("transports")
 
@@ -113,6 +116,9 @@ class Endpoints:
             "negotiate": ("GET", self._negotiate),
             "health": ("GET", self._health),
             "ticket": ("POST", self._ticket),
+            "health/live": ("GET", self._alive),
+            "metrics": ("GET", self._metrics),
+            "status": ("GET", self._status),
             "presence/": ("GET", self._members),  # and a channel
             **{name: ("GET", partial(self._script, name)) for name in _SCRIPTS},
         }
@@ -197,6 +203,34 @@ class Endpoints:
 
     async def _ticket(self, request: Asked, receive: Receive, send: Send) -> None:
         await _answer(send, 200, msgspec.json.encode(self.admission.ticket(request)))
+
+    async def _alive(self, request: Asked, receive: Receive, send: Send) -> None:
+        """For who ends a process that hangs: it answers, so it does not. One that leaves, or whose broker is away, goes on."""
+        await _answer(send, 200, b'{"alive":true}')
+
+    def _check_observer(self, request: Asked, what: str) -> None:
+        version = request.scope.get("http_version", "1.1")
+        check_observer(self.hub, request, what, known=self.admission.authenticate is not None, version=version)
+
+    async def _metrics(self, request: Asked, receive: Receive, send: Send) -> None:
+        self._check_observer(request, "metrics")
+        await self.hub.look()
+        try:
+            body, kind = exposition(self.hub, request.headers.get("accept", ""))
+        except MissingExtraError as error:
+            raise Refusal(Code.INTERNAL, str(error), status=501) from error
+        await _answer(send, 200, body, kind=kind.encode())
+
+    async def _status(self, request: Asked, receive: Receive, send: Send) -> None:
+        """For people a page, for programs JSON."""
+        self._check_observer(request, "status")
+        await self.hub.look()
+        shown = status(self.hub, request)
+        if "json" in request.query or "text/html" not in request.headers.get("accept", ""):
+            await _answer(send, 200, msgspec.json.encode(shown), (b"vary", b"accept"))
+            return
+        text, headers = page(shown)
+        await _answer(send, 200, text.encode(), (b"vary", b"accept"), kind=b"text/html; charset=utf-8", usual=headers)
 
     async def _script(self, name: str, request: Asked, receive: Receive, send: Send) -> None:
         # A script holds no secret, and a page that loads it over a proxy which rewrites `Host` seems foreign.
@@ -398,6 +432,8 @@ class _Talk:
                 with reader:
                     while (message := await self._message())["type"] != "websocket.disconnect":
                         await self._answer(message)
+                    if message.get("code", _CUT) != _CUT:
+                        reader.noted(Code.CLOSED.name.lower())
             except Refusal as refusal:
                 await reader.send_away(refusal)
             except TimeoutError:  # it does not take its replies

@@ -13,11 +13,12 @@ from typing import Any, TypeAlias
 
 from .accounts import Accounts
 from .attendance import Attendance
+from .board import Board
 from .brokers import Broker, Record, broker_from, check_text
 from .counts import Counts
 from .errors import Code, ConfigError, EverywireError, Refusal
 from .feed import Feed
-from .figures import OK, Figures
+from .figures import OK, Figures, Labels, Snapshot, Value
 from .items import Batch, Encoded, encode, encode_data, encode_event
 from .journal import Journal
 from .leaving import Departure, Slots
@@ -49,6 +50,7 @@ _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}", re.ASCII)
 CONTROL = "$"  # begins the channels that hubs publish to each other in: nobody else can name them
 _OURS = (CONTROL, PRESENCE)
 _PEERS = CHANNEL.removeprefix(CONTROL)
+_LOOK = 2.0  # seconds for the broker to answer
 _EVICT_EVERY = 1.0  # seconds; ages are told in minutes
 _TELL_EVERY = 60.0  # seconds until it is told again that the same limit is reached
 _log = logging.getLogger("transports")
@@ -97,6 +99,8 @@ class Hub:
         self.opened = False  # the broker hands over, and has handed over what it had
         self.broker_up = False  # as far as it was last asked for anything
         self.pulse = Pulse(self.figures.lag)
+        self.pulse.also(self.show_figures)
+        self.board: Board | None = None  # where other processes at the same socket see our figures
         self._opening: asyncio.Lock = asyncio.Lock()
         self._controls: dict[str, Callable[[Record], object]] = {}
         self.presence = Attendance(self)  # who is there
@@ -125,6 +129,39 @@ class Hub:
     def readers(self) -> int:
         """How many read."""
         return sum(feed.readers for feed in self._feeds)
+
+    async def look(self) -> None:
+        """Find out whether the broker answers now, for who wants to know; it has a moment."""
+        try:
+            async with asyncio.timeout(_LOOK):
+                await self._broker.head()
+        except (Refusal, TimeoutError):
+            self.broker_up = False
+        else:
+            self.broker_up = True
+
+    def snapshot(self) -> Snapshot:
+        """The figures of this process."""
+        log, counts = self.log, self.counts.as_dict()
+        found = self.figures.snapshot()
+        found["everywire_limited_total"] = _alone(self.limits.refused)
+        found["everywire_log_events"] = {(): float(len(log))}
+        found["everywire_log_bytes"] = {(): float(log.bytes)}
+        found["everywire_log_offset"] = {(): float(log.head)}
+        found["everywire_channels"] = {(): float(log.channels)}
+        found["everywire_broker_up"] = {(): float(self.broker_up)}
+        found["everywire_wires_opened_total"] = _alone(counts["opened"])
+        found["everywire_wires_why_total"] = _alone(counts["why"])
+        found["everywire_moved_total"] = _alone(counts["moved"])
+        found["everywire_verdicts_total"] = {
+            (rung, verdict): float(number) for rung, each in counts["verdicts"].items() for verdict, number in each.items()
+        }
+        return found
+
+    def show_figures(self) -> None:
+        """Let the other processes at the same socket see our figures, if there are any."""
+        if self.board is not None:
+            self.board.tell(self.snapshot())
 
     @property
     def shared(self) -> bool:
@@ -783,3 +820,7 @@ class Hub:
         """For who comes too late: spread as those who were here are, so that they do not come back together."""
         window = 1.0 if self._slots is None else self._slots.window
         return Refusal(code, reason, retry=None if code.retry is None else round(code.retry / 2 + window * random.random(), 3))
+
+
+def _alone(counter: Mapping[str, int]) -> dict[Labels, Value]:
+    return {(name,): float(number) for name, number in counter.items()}

@@ -97,7 +97,7 @@ class Journal:
         if not account.once and _log.isEnabledFor(logging.INFO):
             why, tried = account.saw
             fields = {**_fields(account), "why": printable(why), "tried": printable(tried)}
-            _log.info("%(connection)s opened over %(transport)s for %(who)s at %(address)s", fields, extra=fields)
+            _log.info("%(connection)s opened over %(transport)s from %(address)s", fields, extra=fields)
 
     def closed(self, account: Told) -> None:
         """It has gone."""

@@ -165,6 +165,11 @@ class Log:
         """Those channels, in the order in which they came up."""
         return self._rings.keys()
 
+    @property
+    def bytes(self) -> int:
+        """Of JSON that is kept."""
+        return sum(ring.size for ring in self._rings.values())
+
     def append(self, event: Encoded) -> None:
         """Keep `event`, whose offset is higher than all before it, and let go of the oldest of its channel if there
         are too many.

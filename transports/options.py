@@ -26,6 +26,7 @@ _Origin = Annotated[str, Meta(pattern=r"^(\*|[A-Za-z][A-Za-z0-9+.\-]*://[^/?#@*\
 _Host = Annotated[str, Meta(pattern=r"^([a-z0-9._\-]+|\[[0-9a-f:.]+\])$")]
 _Count = Annotated[int, Meta(ge=1)]
 _Pause = Annotated[float, Meta(ge=0, le=3600)]
+_Token = Annotated[str, Meta(pattern=r"^(|[!-~]{16,})$")]
 _Window = Annotated[float, Meta(ge=0, le=10)]
 _Rate = Annotated[float, Meta(ge=0.01, le=1e9)]
 
@@ -78,6 +79,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_who: _Count = 2 << 20  # a second
     bytes_per_address: _Count = 8 << 20  # a second: a tenth of what one core parses
     burst_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0  # whose commands and bytes may come at once after a pause
+    observer_token: _Token = ""  # who shows it may see `status` and `metrics`; 16 characters at least; empty: nobody has one
     send_timeout: _Seconds = 20.0  # seconds until a reader that takes nothing is given up (4430); all is over within 30
     body_timeout: _Seconds = 10.0  # seconds for a request body to arrive (4408)
     handshake_timeout: _Seconds = 10.0  # seconds for TLS: two round trips, from anywhere

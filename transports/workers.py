@@ -14,6 +14,7 @@ What a worker does when it is sent away is the server's matter, see `serve.py`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -23,10 +24,11 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol
 
 from .accepting import Loads, new_table
+from .board import Board, new_board
 from .errors import ConfigError
 from .systemd import notify
 
-_VARIABLE: Final = "EVERYWIRE_WORKER"  # parent, number, and the descriptors of the socket, the wire and the table, and the row
+_VARIABLE: Final = "EVERYWIRE_WORKER"  # parent, number, the descriptors of socket, wire, table and board, and the row
 _READY: Final = b"ready"
 _START: Final = 60.0  # seconds for a worker to begin to serve: a large application on a busy machine
 _LEAVING: Final = 30.0  # seconds that a worker has for the end of its application when its readers have gone; then it is killed
@@ -34,6 +36,8 @@ _LASTING: Final = 1.0  # seconds that it serves; one that ends sooner will end a
 _BACK_OFF: Final = (0.1, 30.0)  # seconds before another try: at first, doubled each time, and at the most
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _PASSING: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET")  # are for the parent alone
+
+_log = logging.getLogger(__name__)
 
 
 def _here() -> str | None:
@@ -57,6 +61,7 @@ class Place(NamedTuple):
     listening: socket.socket
     wire: socket.socket  # says that we serve; its end says that the parent is gone
     loads: Loads
+    board: Board
 
     def stop(self) -> asyncio.Event:
         """Set when it is time to leave: SIGTERM, SIGINT, or the parent is gone.
@@ -95,13 +100,15 @@ def place() -> Place | None:
             sys.exit("everywire: the parent of this worker is gone")
         return None  # a worker's own child has the variable too
     try:
-        number, listening, wire, table, row = map(int, rest.split(":"))
-        found = Place(number, socket.socket(fileno=listening), socket.socket(fileno=wire), Loads(table, row))
-        os.close(table)
+        number, listening, wire, table, figures, row = map(int, rest.split(":"))
+        loads, board = Loads(table, row), Board(figures, row, number)
+        found = Place(number, socket.socket(fileno=listening), socket.socket(fileno=wire), loads, board)
+        for each in (table, figures):
+            os.close(each)
     except (ValueError, OSError) as error:
         raise ConfigError(f"{_VARIABLE} is set by the parent of workers, and is not for anybody else") from error
-    for each in (found.listening, found.wire):
-        each.set_inheritable(False)
+    for taken in (found.listening, found.wire):
+        taken.set_inheritable(False)
     found.wire.setblocking(False)
     return found
 
@@ -118,9 +125,13 @@ def _orphan(said: str) -> bool:
 class _Hub(Protocol):
     """What serving needs of a hub."""
 
+    board: Board | None
+
     async def open(self) -> None: ...
 
     async def drain(self) -> None: ...
+
+    def show_figures(self) -> None: ...
 
 
 async def serve_at(
@@ -139,6 +150,7 @@ async def serve_at(
     Raises:
         Refusal: 4504, the broker cannot be reached.
     """
+    hub.board = None if place is None else place.board
     await hub.open()  # before anything of the application: what is wrong is told, not traced through a server
     if place is None:
 
@@ -149,6 +161,7 @@ async def serve_at(
         await serve(app, config, hub.drain, ready=ready)
     else:
         await serve(app, config, hub.drain, stop=place.stop(), ready=place.ready)
+        hub.show_figures()  # what was counted to the end
 
 
 def keep(listening: socket.socket, count: int, drain: float, serving: Callable[[], object]) -> int:
@@ -162,6 +175,9 @@ def keep(listening: socket.socket, count: int, drain: float, serving: Callable[[
     """
 
     def say(line: str) -> None:
+        if _log.hasHandlers():  # in the same form as what else is told
+            _log.warning(line)
+            return
         with suppress(OSError):  # nobody reads it any more: that ends no server
             print(f"everywire: {line}", file=sys.stderr, flush=True)  # noqa: T201 - for whoever started it
 
@@ -212,7 +228,8 @@ class Parent:
         self._listening, self._count, self._say, self._patience = listening, count, say, patience
         self._command = [sys.executable, *sys.orig_argv[1:]] if command is None else list(command)
         self._rows = 2 * count + 1  # each may have a replacement, and one may have died a moment ago
-        self._table = new_table(self._rows)
+        self._table, self._figures = new_table(self._rows), new_board(self._rows)
+        self._board = Board(self._figures, 0)
         self._loads = [Loads(self._table, row) for row in range(self._rows)]
         self._free = list(range(self._rows))
         self._workers: set[_Worker] = set()
@@ -311,7 +328,7 @@ class Parent:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         row = self._free.pop(0)
-        descriptors = (self._listening.fileno(), theirs.fileno(), self._table)
+        descriptors = (self._listening.fileno(), theirs.fileno(), self._table, self._figures)
         environment = {name: value for name, value in os.environ.items() if name not in _PASSING}
         environment[_VARIABLE] = ":".join(str(each) for each in (os.getpid(), number, *descriptors, row))
         try:
@@ -358,6 +375,7 @@ class Parent:
         worker.wire.close()
         self._workers.discard(worker)
         self._loads[worker.row].leave()
+        self._board.retire(worker.row)
         self._free.append(worker.row)
         if self._stopping or worker.leaving:
             return

@@ -118,7 +118,7 @@ def _running(text: str) -> Subject:
         mount=mount,
         ready=f"{mount}/negotiate",
         transports=(*TRANSPORTS, NEGOTIATED),
-        status="/status",
+        status=f"{mount}/status?limit=0",
     )
 
 

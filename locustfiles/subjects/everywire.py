@@ -10,5 +10,5 @@ SUBJECT = Subject(
     what="everywire's reference application: Quart on Hypercorn, one log for all transports",
     command=("{python}", "-m", "quart_app", "serve", "--host", "{host}", "--port", "{port}", "--limits", "off"),
     transports=(*TRANSPORTS, NEGOTIATED),
-    status="/status",
+    status="/live/status?limit=0",
 )

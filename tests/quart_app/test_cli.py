@@ -103,11 +103,11 @@ def test_states_are_told_when_asked_for(url: str) -> None:
 
 def test_the_operator_sees_what_clients_found_out(url: str) -> None:
     run("tail", url, "vitals", "--count", "1", "--transport", "sse")
-    with urllib.request.urlopen(url.removesuffix("/live") + "/status", timeout=30) as answer:
+    with urllib.request.urlopen(url + "/status", timeout=30) as answer:
         status = json.load(answer)
     assert status["opened"]["sse"] >= 1
     assert status["why"]["race"] >= 1
-    assert set(status) == {"readers", "channels", "opened", "why", "verdicts", "moved"}
+    assert {"readers", "channels", "opened", "why", "verdicts", "moved"} < set(status)
 
 
 def test_a_position_that_cannot_be_resumed_is_told(url: str) -> None:

@@ -299,7 +299,7 @@ async def test_who_stays_is_spread_over_the_workers(tmp_path: Path, server: str)
             writer.close()
 
 
-@pytest.mark.parametrize("said", ["garbage", "1:2", "1:-1:-1:-1:-1", "1:900:901:902:0"])
+@pytest.mark.parametrize("said", ["garbage", "1:2", "1:-1:-1:-1:-1:-1", "1:900:901:902:903:0"])
 def test_a_variable_that_is_not_from_a_parent_is_refused(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     monkeypatch.setenv("EVERYWIRE_WORKER", f"{os.getppid()}:{said}")
     with pytest.raises(ConfigError, match="EVERYWIRE_WORKER"):
@@ -308,6 +308,6 @@ def test_a_variable_that_is_not_from_a_parent_is_refused(monkeypatch: pytest.Mon
 
 
 def test_the_variable_of_another_process_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVERYWIRE_WORKER", "1:1:3:4:5:0")
+    monkeypatch.setenv("EVERYWIRE_WORKER", "1:1:3:4:5:6:0")
     assert workers.place() is None
     assert "EVERYWIRE_WORKER" not in os.environ

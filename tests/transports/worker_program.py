@@ -38,6 +38,11 @@ def main(server: str, code: str, stays: str = "") -> None:
         await send({"type": "http.response.body", "body": body})
 
     class Hub:
+        board = None
+
+        def show_figures(self) -> None:
+            pass
+
         async def open(self) -> None:
             pass
 

@@ -130,7 +130,7 @@ class Waiting(OnLine):
 
     def late(self) -> None:
         """Nothing has happened in time."""
-        self._answer(self.own().beat().framed(self._frame))
+        self._write(self.own().beat())
 
     def ended(self, why: Refusal | None) -> None:
         """The last word was the answer; who was not told any is gone."""

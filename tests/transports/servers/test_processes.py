@@ -45,7 +45,7 @@ async def stream_of(process: asyncio.subprocess.Process) -> str:
 async def readers(http: aiohttp.ClientSession, url: str) -> int | None:
     """How many there are; None, when nobody more is let in."""
     try:
-        async with http.get(f"{url}/poll?channels=vitals") as poll, http.get(f"{url.removesuffix('/live')}/status") as status:
+        async with http.get(f"{url}/poll?channels=vitals") as poll, http.get(f"{url}/status") as status:
             return (await status.json())["readers"] if poll.status == 200 else None
     except aiohttp.ClientError:
         return None
