@@ -91,7 +91,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     drain: _Seconds = 3.0  # seconds that a stopping server gives its readers to take their last `bye`
 
     def __repr__(self) -> str:  # in logs and tracebacks, where what is secret does not belong
-        shown = {name: getattr(self, name) for name in self.__struct_fields__} | ({"secret": "…"} if self.secret else {})
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown |= {name: "…" for name in ("observer_token", "secret") if shown[name]}
         return f"Options({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 

@@ -48,7 +48,7 @@ def test_a_wrong_setting_is_named_with_what_would_do(settings: dict, prefix: str
 
 
 def test_a_secret_is_not_shown() -> None:
-    options = Options(secret="hush", channels=("a",))
+    options = Options(secret="hush", observer_token="hush-hush-hush-hush", channels=("a",))
     assert "hush" not in repr(options)
     assert repr(options).startswith("Options(channels=('a',), broker='memory://', ")
     assert "secret=''" in repr(Options())
