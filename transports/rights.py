@@ -170,17 +170,17 @@ class Rights:
                 until = self._clock() + _TURN
 
     def _reviews(self, whom: set[bytes] | None) -> Iterator[Callable[[], None]]:
-        answers: dict[tuple[Hashable, str], bool | Refusal] = {}
+        answers: dict[str, dict[Hashable, bool | Refusal]] = {}  # by channel: no pair is an object that Python has to look after
 
         def may(who: Hashable, channel: str) -> bool:
             """Raises: Refusal 4500, it is not known."""
-            key = who, channel
-            if (answer := answers.get(key)) is None:
+            known = answers.setdefault(channel, {})
+            if (answer := known.get(who)) is None:
                 try:
                     answer = self._hub.may(who, "subscribe", channel)
                 except Refusal as refusal:
                     answer = refusal
-                answers[key] = answer
+                known[who] = answer
             if isinstance(answer, Refusal):
                 raise answer
             return answer
