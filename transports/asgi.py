@@ -59,6 +59,10 @@ _Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[_Lasting | None
 # The browser client, the parts that it loads, and what goes beside it.
 _SCRIPTS = ("client.js", "outbox.js", "oneway.js", "presence.js", "tabs.js")
 _OPEN = frozenset({*_SCRIPTS, "health", "health/live", "negotiate"})  # to everybody, whoever they are
+_LIMITS = (
+    *("message_bytes", "channels_per_reader", "poll_wait", "poll_wait_max", "presence_lease", "presence_bytes"),
+    *("connections_per_who", "commands_per_connection", "bytes_per_connection", "burst_seconds", "first_command_timeout"),
+)  # those that a client which knows of them can keep to
 _CUT = 1006  # what a WebSocket is said to be closed with that was not (RFC 6455 7.1.5)
 _NOTHING_THERE = Refusal(Code.BAD_COMMAND, "no WebSocket is served there")
 _log = logging.getLogger("transports")
@@ -397,14 +401,7 @@ class Endpoints:
             "commands": "commands",
             "ticket": "ticket",
             "beat": options.beat,
-            "limits": {
-                "message_bytes": options.message_bytes,
-                "channels_per_reader": options.channels_per_reader,
-                "poll_wait": options.poll_wait,
-                "poll_wait_max": options.poll_wait_max,
-                "presence_lease": options.presence_lease,
-                "presence_bytes": options.presence_bytes,
-            },
+            "limits": {name: getattr(options, name) for name in _LIMITS},
         }
         await _answer(send, 200, msgspec.json.encode(known))
 

@@ -7,6 +7,7 @@ import pytest
 
 from transports import Code, Hub, Options, Position, Refusal
 from transports.items import decode_item
+from transports.position import parse
 
 
 def items(batch) -> list:
@@ -169,3 +170,38 @@ async def test_readers_at_the_same_place_share_the_bytes(hub: Hub) -> None:
     with hub.feed(["a"]) as one, hub.feed(["a"]) as other:
         await hub.publish("a", 1)
         assert await one.take(0) is await other.take(0)
+
+
+async def strict(**settings: object) -> Hub:
+    hub = Hub(Options(channels=("*",), history_count=3, slow_readers="close", **settings))
+    await hub.open()
+    return hub
+
+
+async def test_who_falls_behind_while_it_reads_ends_where_it_stands_where_that_is_wanted() -> None:
+    hub = await strict()
+    with hub.feed(["a"]) as feed:
+        await hub.publish("a", 0)
+        assert [event.data for event in items(await feed.take(60))] == [0]
+        before = feed.position
+        for number in range(1, 5):
+            await hub.publish("a", number)
+        (bye,) = items(await feed.take(60))
+        assert (bye.kind, bye.code) == ("bye", 4430)
+        assert feed.position == before
+        assert await feed.take(60) is None
+    assert hub.limits.refused == {"slow_readers": 1}
+    with hub.feed(["a"], parse(before)) as again:
+        assert [item.kind for item in items(await again.take(60))] == ["lost", "event", "event", "event"]
+
+
+async def test_who_follows_more_is_told_of_that_what_is_lost_and_goes_on() -> None:
+    hub = await strict()
+    for number in range(5):
+        await hub.publish("b", number)
+    with hub.feed(["a"], Position(hub.log.epoch, 0)) as feed:
+        assert feed.ready() is None
+    with hub.feed(["a"], Position(hub.log.epoch, 0)) as feed:
+        feed.fresh = False
+        hub.follow(feed, ["a", "b"])
+        assert [item.kind for item in items(await feed.take(60))] == ["lost", "event", "event", "event"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from transports import ConfigError
-from transports.options import PREFIX, Options, options_from
+from transports.options import PREFIX, UNBOUNDED, Options, options_from, settings_from
 
 
 def test_defaults_are_options() -> None:
@@ -52,3 +52,28 @@ def test_a_secret_is_not_shown() -> None:
     assert "hush" not in repr(options)
     assert repr(options).startswith("Options(channels=('a',), broker='memory://', ")
     assert "secret=''" in repr(Options())
+
+
+def test_settings_out_of_texts_are_of_the_types_that_they_have() -> None:
+    texts = ("trusted_hops=1", "beat=2.5", "slow_readers=close", "origins=https://a.example,https://b.example", "mount=/x")
+    assert settings_from(texts) == {
+        "trusted_hops": 1,
+        "beat": 2.5,
+        "slow_readers": "close",
+        "origins": ("https://a.example", "https://b.example"),
+        "mount": "/x",
+    }
+    assert options_from(settings_from(texts)).trusted_hops == 1
+
+
+@pytest.mark.parametrize("text", ["beat", "beats=1", "beat=", "beat=-1", "trusted_hops=1.5", "slow_readers=never", "=1"])
+def test_what_is_no_setting_is_told(text: str) -> None:
+    with pytest.raises(ConfigError):
+        settings_from([text])
+
+
+def test_without_bounds_there_is_no_number_that_one_machine_reaches() -> None:
+    options = options_from(UNBOUNDED)
+    bounded = [name for name in Options.__struct_fields__ if name.startswith(("connections_per", "commands_per", "bytes_per"))]
+    assert len(bounded) == 9
+    assert all(getattr(options, name) >= 10**9 for name in bounded)
