@@ -23,7 +23,7 @@ _LEVEL: Final = 1  # of zlib: level 6 takes up to five times the CPU for 10 % fe
 _WINDOW: Final = 15  # bits, which every client reads unless it says otherwise
 _TAIL: Final = b"\x00\x00\xff\xff"  # the end of a sync flush, which does not travel (7.2.1)
 _ENDINGS: Final = 16  # final blocks in one message: nobody needs two, and each costs a new inflater
-_PIECE: Final = 4096  # bytes
+_PIECE: Final = 4096  # bytes that go in and come out at once, so that nothing is in memory twice
 _BITS: Final = re.compile(r'"?(8|9|1[0-5])"?', re.ASCII)  # 7.1.2: no leading zeros; a token may be quoted
 
 
@@ -84,22 +84,29 @@ def inflate(data: bytes | bytearray, most: int) -> bytes | None:
     Raises:
         FrameError: 1007, it is no deflate.
     """
-    found, inflater, endings = bytearray(), zlib.decompressobj(-_WINDOW), 0
+    parts: list[bytes] = []
+    size = endings = 0
+    inflater = zlib.decompressobj(-_WINDOW)
     try:
         for piece in _pieces(data):
-            left = piece
-            while left:
-                found += inflater.decompress(left, most + 1 - len(found))
-                if len(found) > most:
+            left: bytes | memoryview = piece
+            while True:
+                part = inflater.decompress(left, _PIECE)
+                parts.append(part)
+                size += len(part)
+                if size > most:
                     return None
-                if not inflater.eof:
-                    break
-                left, inflater, endings = inflater.unused_data, zlib.decompressobj(-_WINDOW), endings + 1  # 7.2.3.5
+                if inflater.eof:  # a final block (7.2.3.4); what is behind it begins anew
+                    left, inflater, endings = inflater.unused_data, zlib.decompressobj(-_WINDOW), endings + 1
+                else:
+                    left = inflater.unconsumed_tail
                 if endings > _ENDINGS:
                     raise FrameError(BAD_TEXT, f"more than {_ENDINGS} final blocks")
+                if not left and len(part) < _PIECE:
+                    break
     except zlib.error as error:
         raise FrameError(BAD_TEXT, f"not deflate: {error}") from None
-    return bytes(found)
+    return b"".join(parts)
 
 
 def _pieces(data: bytes | bytearray) -> Iterator[bytes | memoryview]:

@@ -10,6 +10,7 @@ is kept and sent. An item is encoded once; the wires only add punctuation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -160,6 +161,8 @@ class _Kind(msgspec.Struct):
     type: str
 
 
+_DIGITS_MAX = 4300  # of an integer; the decoder counts a sign as one of them
+_LONGEST = re.compile(rb"-[0-9]{4300}")
 _encoder = msgspec.json.Encoder()
 _KINDS = frozenset({"hello", "event", "beat", "lost", "skipped", "reply", "bye"})
 
@@ -192,9 +195,19 @@ def encode_data(data: Any) -> bytes:
         body = _encoder.encode(data)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise Refusal(Code.BAD_COMMAND, f"this cannot be said in JSON: {error}") from error
+    if len(body) > _DIGITS_MAX and _LONGEST.search(body) and not _decodable(body):
+        raise Refusal(Code.BAD_COMMAND, f"an integer of {_DIGITS_MAX} digits below 0: that cannot be read again")
     if len(body) > 2 * DEPTH_MAX and body.count(b"[") + body.count(b"{") > DEPTH_MAX and _too_deep(body):
         raise Refusal(Code.BAD_COMMAND, f"nested more than {DEPTH_MAX} levels deep")
     return body
+
+
+def _decodable(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        return False
+    return True
 
 
 def _too_deep(body: bytes) -> bool:

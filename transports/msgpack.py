@@ -24,7 +24,7 @@ SUBPROTOCOL: Final = "everywire.v1.msgpack"
 INTEGER: Final = 1  # type of the extension
 
 _INT64, _UINT64 = -(1 << 63), (1 << 64) - 1
-_DIGITS: Final = re.compile(rb"-?[1-9][0-9]{17,4299}")  # more are refused in JSON too
+_DIGITS: Final = re.compile(rb"-[1-9][0-9]{17,4298}|[1-9][0-9]{17,4299}")  # more are refused in JSON too
 _encoder = msgspec.msgpack.Encoder()
 _json = msgspec.json.Encoder()
 _from_json = msgspec.json.Decoder()

@@ -830,7 +830,6 @@ async def test_frames_that_come_before_the_handshake_can_be_answered_are_heard(e
         assert [item["type"] for item in seen] == ["hello", "reply"]
 
 
-@front_only("Hypercorn agrees to compress whenever that is offered")
 async def test_compression_is_declined(edge: Edge) -> None:
     async with edge() as place:
         websocket = await place.websocket("channels=a", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits")

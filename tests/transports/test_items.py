@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports import Event, NotEverywireError
-from transports.items import Reply, decode_batch, encode, encode_batch, encode_event
+from transports import Event, NotEverywireError, Refusal
+from transports.items import Reply, decode_batch, encode, encode_batch, encode_data, encode_event
 
 
 def test_an_event_is_encoded_once_and_reads_as_it_was_published() -> None:
@@ -51,3 +51,11 @@ def test_no_bytes_do_anything_but_decode_or_be_told_apart(body: bytes) -> None:
 def test_a_reply_says_no_more_than_there_is_to_say() -> None:
     assert encode(Reply(7, True, "e.1")).json == b'{"type":"reply","ref":7,"ok":true,"id":"e.1"}'
     assert msgspec.json.decode(encode(Reply(None, False, code=4400, name="bad_command")).json)["code"] == 4400
+
+
+@pytest.mark.parametrize("within", [lambda value: value, lambda value: {"a": ["-" + "9" * 4300, value]}])
+def test_an_integer_that_could_not_be_read_again_is_refused(within) -> None:
+    with pytest.raises(Refusal, match="4300 digits"):
+        encode_data(within(-(10**4299)))
+    for value in (10**4299, -(10**4298)):
+        assert msgspec.json.decode(encode_data(within(value))) == within(value)
