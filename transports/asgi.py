@@ -401,6 +401,8 @@ class Endpoints:
             "commands": "commands",
             "ticket": "ticket",
             "beat": options.beat,
+            "subprotocols": [each.content_type for ws in self._sockets.values() for each in (ws, *ws.also)],
+            "encodings": options.encodings,
             "limits": {name: getattr(options, name) for name in _LIMITS},
         }
         await _answer(send, 200, msgspec.json.encode(known))

@@ -128,7 +128,8 @@ class _Examination:
         return answer
 
     async def _negotiate(self) -> None:
-        self.seen.offered, self.seen.beat = await self._ask("negotiate", probes.negotiate) or ([], BEAT)
+        seen = self.seen
+        seen.offered, seen.beat, seen.encodings = await self._ask("negotiate", probes.negotiate) or ([], BEAT, [])
 
     async def _position(self) -> None:
         self.seen.since = await self._ask("position", probes.position) or ""

@@ -231,10 +231,11 @@ def _stream_asides(seen: Observations, held: bool) -> Iterator[Finding]:
 
 
 def _coding(seen: Observations) -> str:
-    """How a stream is compressed on the way; "" for not at all. The server itself never does."""
+    """How a stream is compressed on the way; "" for not at all, or by the server itself."""
     usual = seen.trial("sse", "beats")
     heads = usual.heads if usual is not None else []
-    return next((head.headers["content-encoding"] for head in heads if "content-encoding" in head.headers), "")
+    codings = (head.headers["content-encoding"] for head in heads if "content-encoding" in head.headers)
+    return next((coding for coding in codings if coding not in seen.encodings), "")
 
 
 def _cached(seen: Observations) -> Head | None:

@@ -137,6 +137,7 @@ class Observations(msgspec.Struct):
     proxy: str = ""  # that the environment names, without its password
     offered: list[str] = msgspec.field(default_factory=list)  # transports, as the server says, best first; [] if it did not
     beat: float = 15.0  # seconds; the longest silence, as the server says
+    encodings: list[str] = msgspec.field(default_factory=list)  # codings in which the server itself answers
     since: str = ""  # the position from which reading went on
     asked: dict[str, Asked] = msgspec.field(default_factory=dict)
     trials: dict[str, Trial] = msgspec.field(default_factory=dict)  # "sse beats"

@@ -237,8 +237,8 @@ async def ask(place: Place, name: str, question: Callable[[wires.Target], Any]) 
     return seen, answer
 
 
-async def negotiate(target: wires.Target, headers: Mapping[str, str] | None = None) -> tuple[list[str], float]:
-    """The names of the transports that the server offers, best first, and the seconds of its beat.
+async def negotiate(target: wires.Target, headers: Mapping[str, str] | None = None) -> tuple[list[str], float, list[str]]:
+    """The names of the transports that the server offers, best first, the seconds of its beat, and the codings of its answers.
 
     Raises: one of `wires.BROKEN`, Refusal.
     """
@@ -247,7 +247,7 @@ async def negotiate(target: wires.Target, headers: Mapping[str, str] | None = No
             offer = msgspec.json.decode(await wires.read(response), type=_Offer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotEverywireError(f"negotiate: {error}") from error
-    return [printable(each.name, 40) for each in offer.transports[:20]], offer.beat
+    return [printable(each.name, 40) for each in offer.transports[:20]], offer.beat, offer.encodings
 
 
 class _Named(msgspec.Struct):
@@ -257,6 +257,7 @@ class _Named(msgspec.Struct):
 class _Offer(msgspec.Struct):
     transports: list[_Named]
     beat: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = facts.BEAT
+    encodings: list[str] = []
 
 
 async def position(target: wires.Target) -> str:

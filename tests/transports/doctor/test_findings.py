@@ -268,6 +268,20 @@ CASES = {
         10,
         "WebSocket works. A WebSocket that offers compression, as those of browsers do, does not get through.",
     ),
+    "somebody on the way compresses": (
+        seen(msgspec.structs.replace(beats("sse"), heads=[head(content_encoding="br")]), encodings=["gzip"]),
+        "ok ok ok",
+        ["compressed"],
+        0,
+        "WebSocket works.",
+    ),
+    "the server compresses": (
+        seen(msgspec.structs.replace(beats("sse"), heads=[head(content_encoding="gzip")]), encodings=["gzip"]),
+        "ok ok ok",
+        [],
+        0,
+        "WebSocket works.",
+    ),
     "a connection that had been closed is no cut": (
         seen(msgspec.structs.replace(silence("longpoll"), heads=[head(), Head("/live/poll", 0, "", {}, 0.02, 0.01)])),
         "ok ok ok",

@@ -133,7 +133,7 @@ async def close_is_answered(url: str) -> str:
 FACTS: dict[str, Probe] = {
     "HTTP/2": http2,
     "WebSocket over HTTP/2": websocket_over_http2,
-    "compresses WebSockets": compression,
+    "compresses WebSockets, with `deflate`": compression,
     "waits for the answer to a close": close_is_answered,
     "names itself in a header": names_itself,
     "streams to HTTP/1.0 as they should be": old_stream,
@@ -151,7 +151,7 @@ async def test_the_table_of_servers_says_what_they_do(column: str, fact: str) ->
         pytest.importorskip(column)
     elif EDGE != "front":
         pytest.skip("the front is not what is tested")
-    async with live(server=None if column == "front" else find_server(column), drain=0.1) as (_, url):
+    async with live(server=None if column == "front" else find_server(column), drain=0.1, deflate=True) as (_, url):
         assert await FACTS[fact](url) == TABLE[fact][COLUMNS.index(column)]
 
 
