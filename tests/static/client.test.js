@@ -838,6 +838,48 @@ describe("publish", () => {
     await assert.rejects(busy.live.publish("a", 1), { code: 4429, retry: 500 });
   });
 
+  test("what was too much comes again in order, under the same keys, and those that were not do not", async () => {
+    const keys = [];
+    const bundles = [];
+    const { mount } = await serve({
+      "/live/commands": async (request, response) => {
+        const commands = await body(request);
+        bundles.push(commands.length);
+        const most = bundles.length < 4 ? 7 : 100;
+        keys.push(...commands.slice(0, most).map(({ key }) => key));
+        const late = { type: "reply", ok: false, code: 4429, name: "rate_limited", reason: "too much", retry: 0.02 };
+        json(response, commands.map(({ ref }, i) => (i < most ? { ...reply, ref, id: `e.${keys.length}` } : { ...late, ref })));
+      },
+    });
+    const { live } = follow(mount, { transport: "sse" });
+    const wanted = Array.from({ length: 40 }, (_, i) => `k${i}`);
+    await Promise.all(wanted.map((key, i) => live.publish("a", i, { key })));
+    assert.deepEqual(keys, wanted);
+    assert.equal(bundles.length >= 4, true);
+  });
+
+  test("a new connection does not make it hurry when too much was said", async () => {
+    const opens = [];
+    const streams = [];
+    const { mount } = await serve({
+      "/live/sse": (_, response) => streams.push(stream(response)) && response.write(block(hello(0))),
+      "/live/poll": (_, response) => {
+        json(response, [{ type: "beat", id: "e.0", at: 1 }]);
+        setTimeout(() => streams.splice(0).forEach((each) => each.end()), 30); // once it has proved that it works
+      },
+      "/live/commands": (_, response) => {
+        opens.push(heard.states.filter((state) => state === "open").length);
+        if (opens.length > 1) return json(response, [reply]);
+        return json(response, [{ type: "reply", ref: 0, ok: false, code: 4429, name: "rate_limited", reason: "too much", retry: 3 }]);
+      },
+    });
+    const { live, heard, until } = follow(mount, { transport: "sse" });
+    await until((h) => h.states.includes("open"));
+    await live.publish("a", 1);
+    assert.equal(opens.length, 2);
+    assert.equal(opens[1] - opens[0] > 1, true, "it was open several times meanwhile");
+  });
+
   test("gives up before the server forgets the key, and with close", async () => {
     const { mount } = await serve({ "/live/commands": (_, response) => response.destroy() });
     const impatient = follow(mount, { transport: "sse" });

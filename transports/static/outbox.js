@@ -11,6 +11,8 @@ const FRAME = 20_000;
 
 const RETRY_LEAST = 0.1; // seconds; whatever a server says, we do not spin
 
+const RATE_LIMITED = 4429;
+
 const JSON_TYPE = "application/json";
 
 // What commands are numbered from, apart from the questions of client.js.
@@ -32,15 +34,16 @@ export async function run(lent) {
     for (const letter of letters) if (clock() + seconds > letter.deadline) end(letters, letter);
   };
 
-  /** Waits, but no longer than until there is a connection again. */
+  /** Waits, but no longer than until there is a connection again; if too much was said, that changes nothing. */
   const rest = async (seconds) => {
     giveUp(seconds);
     let off;
     await within(seconds, closed, (signal) => new Promise((done) => {
+      if ([...letters].some(({ error }) => error?.code === RATE_LIMITED)) return;
       off = live.on("state", ({ state }) => state === "open" && done());
       globalThis.addEventListener?.("online", done, { signal });
     }));
-    off();
+    off?.();
   };
 
   for (let failures = 0; ; ) {
