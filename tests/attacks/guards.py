@@ -298,6 +298,8 @@ def _() -> Any:
 # --- loads
 setting("the size of a message", message_bytes=4 << 20)
 setting("the time for a head or a body", body_timeout=_DAY)
+setting("the time for TLS", handshake_timeout=_DAY)
+setting("the time for a first command", first_command_timeout=_DAY)
 setting("the time to take what was sent", send_timeout=_DAY)
 setting("connections of one address", connections_per_address=_MANY)
 setting("connections of one who", connections_per_who=_MANY)

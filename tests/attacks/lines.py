@@ -21,7 +21,7 @@ async def _(target: Target) -> bool:
     return b'"versions"' in await everything(target, connection)
 
 
-@attack("a request behind a line that ends oddly", "a header ends where its line ends", edges=["front"])
+@attack("a request behind a line that ends oddly", "a header ends where its line ends")
 async def _(target: Target) -> bool:
     """A header with a bare line feed in it is one to us, and two to somebody else: here the second one says who asks."""
     connection = await target.connect()

@@ -58,7 +58,7 @@ async def _(target: Target) -> bool:
         tracemalloc.stop()
 
 
-@attack("a head that never ends", "the time for a head or a body", edges=["front"], body_timeout=0.3)
+@attack("a head that never ends", "the time for a head or a body", body_timeout=0.3)
 async def _(target: Target) -> bool:
     """Slow loris: a header now and then, and never the last."""
     connection = await target.connect()
@@ -91,6 +91,29 @@ async def _(target: Target) -> bool:
         with suppress(TimeoutError):
             await until(lambda: not len(target.hub.accounts), target.patience)
         return len(target.hub.accounts) > 0
+
+
+@attack("a handshake that never ends", "the time for TLS", tls=True, handshake_timeout=0.3)
+async def _(target: Target) -> bool:
+    """A connection to a server with TLS, and nothing on it."""
+    return not await target.ends(await target.connect(tls=False))
+
+
+@attack("a WebSocket that says nothing", "the time for a first command", over=["ws"], first_command_timeout=0.3, beat=60.0)
+async def _(target: Target) -> bool:
+    """It follows no channel and sends no command."""
+    ws = await target.websocket("", OURS)
+    return not await target.ends(ws.connection)
+
+
+@attack("a flood of connections that ask nothing", "connections of one address", connections_per_address=FEW)
+async def _(target: Target) -> bool:
+    """TCP connections, each of which is memory and a file."""
+    ends = [asyncio.create_task(target.ends(await target.connect())) for _ in range(4 * FEW)]
+    done, left = await asyncio.wait(ends, timeout=target.patience, return_when=asyncio.FIRST_COMPLETED)
+    for each in left:
+        each.cancel()
+    return not any(each.result() for each in done)
 
 
 async def opened(target: Target, *headers: str) -> int:

@@ -7,7 +7,7 @@ import json
 from transports import Request
 
 from .browser import framable, kept_by_a_cache, may_ask, readable, runs_as_script
-from .stage import EVIL, OURS, SECRET, Target
+from .stage import EVIL, OURS, SECRET, Target, read_http2
 from .table import ALL, attack
 
 PUBLISH = json.dumps({"do": "publish", "channel": SECRET, "data": "forged"}).encode()
@@ -36,6 +36,13 @@ async def _(target: Target) -> bool:
     """A page reads with ann's cookies, and is shown the answer."""
     seen = await target.read(target.secret, OURS, f"Origin: {EVIL}")
     return SECRET in seen.told and readable(seen.headers, EVIL)
+
+
+@attack("hijacking over HTTP/2", "origins are named", over=ALL)
+async def _(target: Target) -> bool:
+    """Where a browser asks for everything over one connection, WebSockets too (RFC 8441)."""
+    _, body = await read_http2(target, target.secret, ("cookie", "who=ann"), ("origin", EVIL))
+    return b"pin" in body
 
 
 @attack("hijacking by a page that is like ours", "origins are named", over=ALL)

@@ -10,6 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h2.connection
+import h2.events
+
 from tests.transports.test_edge import UPGRADE, Connection, WebSocket, request, site
 from transports import LADDER, Hub, Options, Request, Transport
 from transports.asgi import Endpoints
@@ -81,10 +84,10 @@ class Target:
         """The query for all that ann's channel has."""
         return f"channels={SECRET}&since={self.beginning}"
 
-    async def connect(self) -> Connection:
+    async def connect(self, *, tls: bool = True) -> Connection:
         scheme, host, port = self.url.split(":")
-        tls = ssl._create_unverified_context() if scheme == "https" else None
-        self._open.append(Connection(*await asyncio.open_connection(host.removeprefix("//"), int(port), ssl=tls)))
+        context = ssl._create_unverified_context() if scheme == "https" and tls else None
+        self._open.append(Connection(*await asyncio.open_connection(host.removeprefix("//"), int(port), ssl=context)))
         return self._open[-1]
 
     def request(self, path: str, *headers: str, method: str = "GET", body: bytes = b"") -> bytes:
@@ -192,3 +195,26 @@ async def stage(
             yield target
         finally:
             target.leave()
+
+
+async def read_http2(target: Target, query: str, *headers: tuple[str, str]) -> tuple[str, bytes]:
+    """What the transport under attack answers over HTTP/2, and what it brings first; a WebSocket by RFC 8441."""
+    connection, http2 = await target.connect(), h2.connection.H2Connection()
+    http2.initiate_connection()
+    asked = [(":method", "GET"), (":scheme", "http"), (":authority", target.name), (":path", f"/live/{target.path}?{query}")]
+    if target.path == "ws":
+        asked = [(":method", "CONNECT"), (":protocol", "websocket"), *asked[1:], ("sec-websocket-version", "13")]
+    http2.send_headers(1, [*asked, *headers], end_stream=target.path != "ws")
+    connection.writer.write(http2.data_to_send())
+    status, body = "", b""
+    async with asyncio.timeout(PATIENCE):
+        while data := await connection.reader.read(65_536):
+            for event in http2.receive_data(data):
+                if isinstance(event, h2.events.ResponseReceived):
+                    status = dict(event.headers)[b":status"].decode()
+                elif isinstance(event, h2.events.DataReceived):
+                    body += event.data
+                if isinstance(event, h2.events.StreamEnded | h2.events.StreamReset) or b'"type":"event"' in body:
+                    return status, body
+            connection.writer.write(http2.data_to_send())
+    return status, body
