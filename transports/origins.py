@@ -56,7 +56,7 @@ def foreign_page(headers: Mapping[str, str], allowed: Sequence[str], *, secure: 
     # Chromium says no `Sec-Fetch-Site` with a WebSocket; and where others do, `wss` and `https` have to be the same to them.
     elsewhere = site in _ELSEWHERE and headers.get("sec-fetch-mode") != "websocket"
     if origin is None:  # as with <img>, <script> and links
-        if not elsewhere:
+        if not elsewhere or _is_link(headers):
             return None
         origin = "a page elsewhere"
     elif not elsewhere and _is_ours(origin.lower(), headers.get("host", "").lower(), secure):
@@ -66,6 +66,11 @@ def foreign_page(headers: Mapping[str, str], allowed: Sequence[str], *, secure: 
     if ANY in allowed:
         return Page(origin, False)
     raise Refusal(Code.FORBIDDEN, f"pages from {origin[:80]} may not connect: it is not in the setting origins")
+
+
+def _is_link(headers: Mapping[str, str]) -> bool:
+    """Whether the user goes to the answer, as by a link: it is shown to nobody else, and in no frame."""
+    return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
 
 
 def _is_ours(origin: str, host: str, secure: bool) -> bool:

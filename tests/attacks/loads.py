@@ -119,7 +119,10 @@ async def _(target: Target) -> bool:
 async def opened(target: Target, *headers: str) -> int:
     """How many of some streams or waiting polls are let in at the same time."""
     hub = target.hub
-    query, many = f"channels=open.news&since={hub.log.epoch}.{hub.log.head}&wait=20", 3 * FEW
+    query, many = (
+        f"channels=open.news&since={hub.log.epoch}.{hub.log.head}&wait=20",
+        2 * FEW,
+    )  # TCP connections beyond that are another attack
     for n in range(many):
         connection = await target.connect()
         connection.send(target.opening(query, *(line.format(n=n) for line in headers)))

@@ -6,7 +6,8 @@ import asyncio
 
 from transports.testing import until
 
-from .stage import SECRET, Target
+from .browser import readable
+from .stage import EVIL, SECRET, Target
 from .table import ALL, STREAMS, attack
 
 BOB = "Cookie: who=bob"
@@ -95,3 +96,18 @@ async def _(target: Target) -> bool:
 
     assert b"pin" in await asked("ann", *[question] * 4)
     return b"pin" in await asked("bob", *[question.replace(SECRET, "open.news")] * 3, question)
+
+
+@attack("what the operator sees", "observing is for operators")
+async def _(target: Target) -> bool:
+    """Bob asks who is connected, from where, and what they read."""
+    asked = [await target.ask(path, BOB, "Accept: */*") for path in ("status", "status?json", "metrics")]
+    return all(status == 200 for status, _, _ in asked)
+
+
+@attack("what the operator sees, by a page", "observing is for operators", "origins are named", knows=None, allows=None)
+async def _(target: Target) -> bool:
+    """The operator sits at the server, where nobody has to say who they are, and looks at a page of somebody else."""
+    target.name = "localhost"
+    status, headers, _ = await target.ask("status?json", f"Origin: {EVIL}")
+    return status == 200 and readable(headers, EVIL)

@@ -86,7 +86,7 @@ def test_over_tls_a_page_that_came_without_is_foreign() -> None:
         (None, None, None, None),  # no page at all
         ("cross-site", "no-cors", None, Code.FORBIDDEN),  # <script>, <img>
         ("same-site", "no-cors", None, Code.FORBIDDEN),
-        ("cross-site", "navigate", None, Code.FORBIDDEN),
+        ("cross-site", "navigate", None, Code.FORBIDDEN),  # into a frame, or whatever is not said
         (
             "cross-site",
             "cors",
@@ -104,6 +104,24 @@ def test_over_tls_a_page_that_came_without_is_foreign() -> None:
 def test_what_the_browser_says_of_the_site_counts(site: str, mode: str, origin: str, found: object) -> None:
     said = {"sec_fetch_site": site, "sec_fetch_mode": mode, "origin": origin, "host": "live.example"}
     assert page(**{name: value for name, value in said.items() if value is not None}) == found
+
+
+@pytest.mark.parametrize(
+    ("dest", "mode", "found"),
+    [
+        ("document", "navigate", None),
+        ("iframe", "navigate", Code.FORBIDDEN),
+        ("document", "no-cors", Code.FORBIDDEN),
+        ("empty", "cors", Code.FORBIDDEN),
+        ("script", "no-cors", Code.FORBIDDEN),
+    ],
+)
+def test_a_link_that_somebody_follows_is_no_page_that_asks(dest: str, mode: str, found: object) -> None:
+    assert page(sec_fetch_site="cross-site", sec_fetch_mode=mode, sec_fetch_dest=dest, host="live.example") is found
+    assert (
+        page(sec_fetch_site="cross-site", sec_fetch_mode=mode, sec_fetch_dest=dest, origin="https://evil.example")
+        is Code.FORBIDDEN
+    )
 
 
 @pytest.mark.parametrize("named", [SHOP, "https://SHOP.example", "https://shop.example:443"])
