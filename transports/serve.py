@@ -44,6 +44,7 @@ GRACE = 1.0  # seconds from the end of the drain until what is left is cut off
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048  # connections that may wait to be accepted: Hypercorn's 100 makes a burst of clients wait for seconds
 _GOAWAY = GoAwayFrame(stream_id=0, last_stream_id=2**31 - 1).serialize()  # RFC 9113 6.8: no more requests, but no end yet
+_UNSENT = 131_072  # bytes that the kernel keeps of what a client has no room for yet: else 4 MB, for each that takes nothing
 _POLLS = 2**31  # requests per connection: Hypercorn's 1,000 would cut a poller every few minutes
 
 
@@ -243,6 +244,8 @@ def configuration(
     if (certfile is None) != (keyfile is None):
         raise ConfigError("TLS needs both: a certificate and its key")
     _bound_silence(listening, options)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS; connections have it of who listens
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
     config = Settings()
     config.limits = limits or Limits(options)
     config.ssl_handshake_timeout = options.handshake_timeout
