@@ -43,7 +43,7 @@ from .sending import Sending, Waiting, in_time
 from .starlette import starlette_response
 from .status import check_observer, page, status
 from .transport import FOR_ALL, HEADERS, Frame, Transport
-from .websocket import WANTED, strange
+from .websocket import LIMIT, TOO_LONG, WANTED, strange
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -370,6 +370,8 @@ class Endpoints:
             return None
         if (reader := await self._let_in(transport, request, offered, receive, send)) is None:
             return None
+        if (told := request.scope.get("extensions", {}).get(LIMIT)) is not None:
+            told["most"] = self.hub.options.message_bytes
         return _Talk(self.hub, transport, reader, receive, send).run()
 
     async def _let_in(
@@ -461,6 +463,9 @@ class _Talk:
 
     async def _answer(self, message: Message) -> None:
         """Answer the commands in one frame. Raises: Refusal, when the frame as a whole is none of ours."""
+        if TOO_LONG in message:
+            what = f"a message of more than {self.hub.options.message_bytes} bytes"
+            raise self.hub.limits.refuse("message_bytes", Code.TOO_LARGE, what)
         said = message.get("bytes" if self.transport.binary else "text")
         if said is None:
             raise strange(self.transport)

@@ -31,6 +31,7 @@ _PACKED: Final = 0x40  # RSV1, of the first frame of a compressed message (RFC 7
 _MASKED: Final = 0x80
 _CONTROL_MAX: Final = 125  # bytes of a control frame's payload (5.5)
 _MASK: Final = 4  # bytes
+_PART: Final = 16_384  # bytes, a multiple of those of the mask
 _MAGIC: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==", re.ASCII)
 _BEGINS = frozenset({TEXT, BINARY, _FINAL | TEXT, _FINAL | BINARY})  # the first byte of frames that begin a message
@@ -240,7 +241,13 @@ def _long(length: _Bytes) -> int:
 
 
 def _unmasked(payload: _Bytes, mask: _Bytes) -> bytes:
-    """Section 5.3: the mask over and over, as one long number."""
+    """Section 5.3: the mask over and over, as a long number. Of much a part at a time: each is there several times meanwhile."""
+    if len(payload) <= _PART:
+        return _part(payload, mask)
+    return b"".join([_part(payload[start : start + _PART], mask) for start in range(0, len(payload), _PART)])
+
+
+def _part(payload: _Bytes, mask: _Bytes) -> bytes:
     size = len(payload)
     long_mask = (mask * (size // _MASK + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(long_mask, "little")).to_bytes(size, "little")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hypercorn.events import Event, RawData
+from hypercorn.events import Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H2ProtocolAssumedError
 
@@ -39,3 +39,5 @@ class Speaking(ProtocolWrapper):
             self.protocol = self._http2()
             await self.protocol.initiate()
             await self.protocol.handle(RawData(assumed.data))
+            if self.protocol.idle and not self.protocol.closed:  # it was told that a request had come
+                await self.send(Updated(idle=True))

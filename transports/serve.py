@@ -37,6 +37,7 @@ from .front import Front
 from .front.framing import turned_away
 from .limits import Limits
 from .options import Options, frame_bytes, idle_seconds, unacknowledged_seconds
+from .patience import PATIENCE, Patient
 from .protocols import Speaking
 from .watch import Watch
 
@@ -324,7 +325,8 @@ class Worker:
     """
 
     def __init__(self, app: Any, config: Settings, front: Front | None) -> None:
-        self._app = wrap_app(app, config.wsgi_max_body_size, "asgi")
+        patient: Any = Patient(app, PATIENCE * config.body_timeout)
+        self._app = wrap_app(patient, config.wsgi_max_body_size, "asgi")
         self._limits = config.limits if front is None else front.hub.limits
         self._config, self._front = config, front
         self._loop = asyncio.get_running_loop()

@@ -15,6 +15,10 @@ from .transport import Transport
 SUBPROTOCOL: Final = "everywire.v1.json"
 WANTED: Final = ((b"upgrade", b"websocket"), (b"sec-websocket-version", b"13"))  # RFC 6455 4.4: what would be taken
 
+# What we and our own part of Hypercorn tell one another over ASGI.
+LIMIT: Final = "everywire.message_bytes"  # among the extensions of the scope: `most` is how long a message may be
+TOO_LONG: Final = "everywire.too_long"  # in the `websocket.receive` that stands for a longer one
+
 
 class MessageReader:
     """Items out of whole messages."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("transports")
 _HELD_MOST = 65_536  # bytes that may wait for the answer to the request before them
+_LOOKS = 4  # at a client that takes nothing, in the time that it has: it may have taken something at the beginning
 _AT_ONCE = 50  # requests of one client in a turn of the event loop: others have to have theirs
 _QUERY = re.compile(rb'[!"$-~]{1,4096}')  # what may stand in one; no space and no line end, so that it is one
 _HTTP2 = b"PRI * HTTP/2.0\r\n"  # how it begins without TLS (RFC 9113 3.4)
@@ -102,6 +103,7 @@ class Connection(asyncio.BufferedProtocol):
         "_held",
         "_keep",
         "_last",
+        "_looks",
         "_parts",
         "_paused",
         "_requests",
@@ -139,6 +141,7 @@ class Connection(asyncio.BufferedProtocol):
         self._last = False  # the client says no more: close when all that it said has been answered
         self._version = "1.1"
         self._paused = False
+        self._looks = 0  # that are still to come before it is too slow
         self._untaken = 0  # bytes that the client had not taken when that was last looked at
         self._slow: Watch | None = None  # over a client that is to take something
 
@@ -211,9 +214,13 @@ class Connection(asyncio.BufferedProtocol):
             self.exchange.full()
 
     def _begin_taking(self) -> None:
+        self._untaken, self._looks = self.transport.get_write_buffer_size(), _LOOKS
+        self._look_again()
+
+    def _look_again(self) -> None:
         assert self._slow is not None  # noqa: S101 - made when it is first needed
-        self._untaken = self.transport.get_write_buffer_size()
-        self._slow.begin(self.front.hub.options.send_timeout)
+        self._looks -= 1
+        self._slow.begin(self.front.hub.options.send_timeout / _LOOKS)
 
     def resume_writing(self) -> None:
         """See asyncio."""
@@ -552,6 +559,9 @@ class Connection(asyncio.BufferedProtocol):
     def _too_slow(self) -> None:
         if self.transport.get_write_buffer_size() < self._untaken:  # it is slow, but it takes something
             self._begin_taking()
+            return
+        if self._looks:
+            self._look_again()
             return
         self.front.hub.limits.refused["send_timeout"] += 1
         if self.exchange is not None:

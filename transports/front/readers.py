@@ -18,12 +18,11 @@ from ..deflate import SLACK, inflate
 from ..errors import Code, Refusal
 from ..feed import Feed
 from ..figures import ANSWERED
-from ..frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, FrameError, Frames, Packed, check_text, parse_close
+from ..frames import BINARY, CLOSE, PING, PONG, TEXT, TOO_BIG, Frame, FrameError, Frames, Packed, check_text, parse_close
 from ..frames import close as close_frame
 from ..frames import frame as ws_frame
 from ..group import Framing, Reader
 from ..items import bye_of, encode
-from ..options import frame_bytes
 from ..transport import Transport
 from ..websocket import strange
 from .exchanges import Lingering
@@ -155,7 +154,7 @@ class Talk(OnLine):
         frame = framed(transport.frame, self._said, packed)
         super().__init__(line, stream and stream.feed, frame, stream and stream.beat, stream and stream.account)
         self._transport, options = transport, line.front.hub.options
-        self._frames = Frames(frame_bytes(options), options.message_bytes + SLACK if packed else 0)
+        self._frames = Frames(options.message_bytes, options.message_bytes + SLACK if packed else 0)
         self._pinged = False  # by a command: a client that does so goes on doing it
         self._mute = stream is not None and not stream.feed.asked.names  # it follows nothing, and has said nothing
         self._closing = False  # we have sent a close frame
@@ -201,7 +200,12 @@ class Talk(OnLine):
         if self._task is not None and not _has(frame, PING):
             self._waiting.append(frame)  # even an end: what was said before it is done before it
         elif isinstance(frame, FrameError):
-            self._fail(frame)
+            if frame.code == TOO_BIG and not self._closing:  # the rest of it is passed over
+                hub = self.line.front.hub
+                what = f"a message of more than {hub.options.message_bytes} bytes"
+                self.end(hub.limits.refuse("message_bytes", Code.TOO_LARGE, what))
+            else:
+                self._fail(frame)
         elif frame.opcode == PING and not self._closing:
             self.line.write(ws_frame(frame.payload, PONG))
         elif frame.opcode == CLOSE:

@@ -22,6 +22,7 @@ import websockets  # noqa: F401 - one delivery costs 15 us of CPU with it, 22 us
 
 from ..accepting import Accepting, Loads
 from ..admission import FLUSH
+from ..patience import PATIENCE, Patient
 from ..serve import GRACE, Settings, nothing, on_signals, taken_over
 
 _LOOK = 0.01  # seconds between two looks at who has gone
@@ -138,7 +139,7 @@ async def serve(
 
 def _translated(app: Any, config: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        app,
+        Patient(app, PATIENCE * config.body_timeout),
         http="httptools",
         ws="websockets-sansio",
         ws_max_size=config.websocket_max_message_size,
