@@ -14,7 +14,7 @@ import h2.events
 import h2.exceptions
 import h2.frame_buffer
 from h2.errors import ErrorCodes
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Request
 from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, BufferCompleteError, H2Protocol
 from hypercorn.protocol.http_stream import HTTPStream
@@ -242,6 +242,8 @@ class Http2(H2Protocol):
         buffer = self.stream_buffers.get(stream_id)
         if buffer is not None and buffer.left_open and not self.closed:  # the client is to know that this was not all
             await self._reset(stream_id, ErrorCodes.CANCEL)
+        if self.idle and not self.closed:  # Hypercorn does not say so when the client has taken back its last request
+            await self.send(Updated(idle=True))
 
     async def _reset(self, stream_id: int, code: ErrorCodes) -> None:
         if (buffer := self.stream_buffers.pop(stream_id, None)) is not None:

@@ -245,8 +245,7 @@ def configuration(
     if (certfile is None) != (keyfile is None):
         raise ConfigError("TLS needs both: a certificate and its key")
     _bound_silence(listening, options)
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS; connections have it of who listens
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+    _bound_unsent(listening)
     config = Settings()
     config.limits = limits or Limits(options)
     config.ssl_handshake_timeout = options.handshake_timeout
@@ -272,6 +271,12 @@ def _bound_silence(listening: socket.socket, options: Options) -> None:
     if hasattr(socket, "TCP_USER_TIMEOUT") and listening.family in (socket.AF_INET, socket.AF_INET6):
         ms = round(1000 * unacknowledged_seconds(options))
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ms)
+
+
+def _bound_unsent(listening: socket.socket) -> None:
+    """Have the system keep little of what a client has no room for. What is accepted has it from who listens."""
+    if hasattr(socket, "TCP_NOTSENT_LOWAT") and listening.family in (socket.AF_INET, socket.AF_INET6):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
 
 def taken_over(config: Settings) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Wires: what a client says over each transport, as bytes, for those who mean no good; and for one who does, and is not to notice."""
+"""Wires: what a client says over each transport, as bytes, for those who mean no good; and a bystander."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Bystander:
         """Wait until it has all of these. Raises: AssertionError, it lacks some, or they came twice or out of order."""
         wanted = set(offsets)
         async with asyncio.timeout(seconds):
-            while not wanted <= set(self.seen) and not self._reading.done():
-                await asyncio.sleep(0.01)  # another process publishes
+            while not wanted <= set(self.seen) and not self._reading.done():  # noqa: ASYNC110 - another process publishes
+                await asyncio.sleep(0.01)
         assert wanted <= set(self.seen), f"{sorted(wanted - set(self.seen))[:5]} did not come"
         assert self.seen == sorted(self.seen)
