@@ -203,7 +203,8 @@ class Connection(TCPServer):
             return
         timer = self.loop.call_later(FLUSH, self.writer.transport.abort)
         try:
-            await super()._close()
+            with suppress(OSError):  # such as that the other side acknowledged nothing any more
+                await super()._close()
         finally:
             timer.cancel()
 
