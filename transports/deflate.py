@@ -19,7 +19,7 @@ SLACK: Final = 1024  # bytes by which what was compressed may be longer than wha
 
 _NAME: Final = "permessage-deflate"
 _AGREED: Final = f"{_NAME}; server_no_context_takeover; client_no_context_takeover"
-_LEVEL: Final = 1  # of zlib: level 6 takes up to five times the CPU for 10 % fewer bytes, as docs/how-to/compress.md has it
+_LEVEL: Final = 1  # of zlib: level 6 takes up to five times the CPU for a tenth fewer bytes
 _WINDOW: Final = 15  # bits, which every client reads unless it says otherwise
 _TAIL: Final = b"\x00\x00\xff\xff"  # the end of a sync flush, which does not travel (7.2.1)
 _ENDINGS: Final = 16  # final blocks in one message: nobody needs two, and each costs a new inflater
