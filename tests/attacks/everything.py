@@ -10,6 +10,7 @@ from typing import Final
 
 from . import credentials, lines, loads, pages, rights
 from .guards import GUARDS
+from .stage import EDGES, SERVERS
 from .table import ATTACKS, ONCE, Attack
 
 TITLES: Final[dict[ModuleType, str]] = {
@@ -30,7 +31,7 @@ def row(attack: Attack) -> str:
     guards = [GUARDS[name] for name in attack.guards]
     code = dict.fromkeys(f"`{each.code}`: `{each.name}`" for each in guards)
     over = "HTTP" if attack.over == ONCE else ", ".join(NAMES[path] for path in attack.over)
-    over += "" if len(attack.edges) > 1 else f"; the {attack.edges[0]} only"
+    over += {EDGES: "", SERVERS: "; every server", EDGES[:1]: "; the front only"}[attack.edges]
     what = " ".join(inspect.getdoc(attack.run).split())
     return f"| **{attack.name}**: {what} | {'; '.join(attack.guards)} | {'; '.join(code)} | {over} |"
 

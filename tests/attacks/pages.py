@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from transports import Request
 
+from . import table
 from .browser import framable, kept_by_a_cache, may_ask, readable, runs_as_script
-from .stage import EVIL, OURS, SECRET, Target, read_http2
-from .table import ALL, attack
+from .stage import EDGES, EVIL, OURS, SECRET, SERVERS, Target, read_http2
+from .table import ALL
 
 PUBLISH = json.dumps({"do": "publish", "channel": SECRET, "data": "forged"}).encode()
 FORM = "Content-Type: text/plain"  # what a form can say: its one field may be called '{"do":"publish","x":"', and so on
@@ -17,6 +19,9 @@ SCRIPT = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-De
 
 def by_password(request: Request) -> str | None:
     return "ann" if request.headers.get("authorization", "").startswith("Basic ") else None
+
+
+attack = partial(table.attack, edges=SERVERS)
 
 
 async def published(target: Target) -> bool:
@@ -38,7 +43,7 @@ async def _(target: Target) -> bool:
     return SECRET in seen.told and readable(seen.headers, EVIL)
 
 
-@attack("hijacking over HTTP/2", "origins are named", over=ALL)
+@attack("hijacking over HTTP/2", "origins are named", over=ALL, edges=EDGES)
 async def _(target: Target) -> bool:
     """Where a browser asks for everything over one connection, WebSockets too (RFC 8441)."""
     _, body = await read_http2(target, target.secret, ("cookie", "who=ann"), ("origin", EVIL))
@@ -58,7 +63,7 @@ async def _(target: Target) -> bool:
     return SECRET in (await target.read(target.secret, OURS, "Origin: null")).told
 
 
-@attack("two origins in one request", "one origin in a request", over=ALL)
+@attack("two origins in one request", "one origin in a request", over=ALL, edges=EDGES)
 async def _(target: Target) -> bool:
     """Something between us and the browser lets a second header through: which one counts?"""
     return SECRET in (await target.read(target.secret, OURS, f"Origin: {EVIL}", "Origin: http://x")).told
@@ -126,6 +131,16 @@ async def _(target: Target) -> bool:
     """The same where the browser must show the answer."""
     seen = await target.read(target.secret, OURS, f"Origin: {EVIL}")
     return SECRET in seen.told and readable(seen.headers, EVIL)
+
+
+@attack("cookies with a star, again and again", "a star lets in no cookies", origins=("*",))
+async def _(target: Target) -> bool:
+    """A poll that looks like the last one is answered without being read again."""
+    connection, body = await target.connect(), b""
+    for _ in range(4):
+        connection.send(target.opening(f"{target.secret}&wait=0", OURS, f"Origin: {EVIL}"))
+        body += (await connection.answer())[2]
+    return b"pin" in body
 
 
 @attack("a kept password with a star", "a star lets in no cookies", over=["ws"], origins=("*",), knows=by_password)

@@ -18,9 +18,11 @@ from transports import LADDER, Hub, Options, Request, Transport
 from transports.asgi import Endpoints
 from transports.brokers import Broker
 from transports.front import Front
+from transports.servers import find_server
 from transports.testing import serving
 
 EDGES = ("front", "plain")  # our own, and Hypercorn with the ASGI endpoints
+SERVERS = (*EDGES, "uvicorn", "granian")  # whose own reading comes before ours
 WIRES = {transport.path: transport for transport in LADDER}
 SECRET = "secret.ann"  # a channel that only ann may read
 OURS = "Cookie: who=ann"  # what ann's browser adds to whatever is asked of us
@@ -187,9 +189,10 @@ async def stage(
     endpoints = Endpoints(hub)
     endpoints.admission.authenticate = knows
     front = Front(endpoints.admission, "/live") if edge == "front" else None
+    server = find_server("hypercorn" if edge in EDGES else edge)
     tls = {"certfile": str(pem), "keyfile": str(pem)} if pem else {}
     await hub.publish(SECRET, {"pin": 1234})
-    async with serving(site(endpoints), drain=hub.close, options=options, front=front, **tls) as url:
+    async with serving(site(endpoints), drain=hub.close, options=options, front=front, server=server, **tls) as url:
         target = Target(edge, path, hub, url, endpoints, patience)
         try:
             yield target
