@@ -327,6 +327,25 @@ def doctor(url: str, channels: tuple[str, ...], headers: tuple[str, ...], quick:
 
 
 @cli.command()
+@click.argument("kind", type=click.Choice(["asyncapi", "openapi"]))
+@click.option("--app", help="Of this application: module:name, or module:create_app().")
+@click.option("--title", default="everywire", show_default=True, help="Of the document.")
+@click.option("--version", default="1", show_default=True, help="Of what it describes.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, which needs no extra.")
+def contract(kind: str, app: str | None, title: str, version: str, as_json: bool) -> None:
+    """Write what travels for machines to read: what goes over the wires (asyncapi), or the paths (openapi).
+
+    With --app the channels that it described are in it.
+    """
+    from .contract import written
+
+    try:
+        click.echo(written(kind, app, title=title, version=version, as_json=as_json), nl=False)
+    except (ConfigError, MissingExtraError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.command()
 @click.argument("url", required=False)
 @click.option("--channel", default="everywire-conformance", show_default=True, help="A channel to read and publish in.")
 @click.option("--only", multiple=True, help="Checks by name, 'resume', 'resume/sse' or '*/sse'.")

@@ -26,6 +26,7 @@ from .items import Batch, Encoded
 from .ladder import LADDER
 from .limits import Limits
 from .longpoll import parse_seconds
+from .offer import Ticket
 from .origins import check_host, foreign_page, preflight, shown_to
 from .request import Identity, Request
 from .subscriptions import PRESENCE
@@ -183,18 +184,17 @@ class Admission:
             raise Refusal(Code.UNAUTHORIZED, "what was shown has expired: come back with something newer")
         return identity
 
-    def ticket(self, request: Request) -> dict[str, Any]:
+    def ticket(self, request: Request) -> Ticket:
         """A ticket for who asks, on the transport that `for` names. Raises: Refusal."""
         path = request.query.get("for", "")
         if path not in self._paths:
             there_are = ", ".join(sorted(self._paths))
             raise Refusal(Code.BAD_COMMAND, f"a ticket for which transport? Say for=PATH, with one of {there_are}")
         try:
-            shown, expires = self.tickets.give(request.identity, path)
+            return Ticket(*self.tickets.give(request.identity, path))
         except ConfigError as error:
             _log.error("no tickets can be given: %s", error)
             raise Refusal(Code.INTERNAL, "no tickets can be given here") from error
-        return {"ticket": shown, "expires": expires}
 
     def spoken(self, transport: Transport, request: Request, offered: Sequence[str] = ()) -> Transport:
         """How `transport` is spoken with who asks, whether it is let in or not; `offered`: the subprotocols of a WebSocket."""

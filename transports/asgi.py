@@ -35,9 +35,10 @@ from .commands import hear
 from .errors import Code, MissingExtraError, Refusal
 from .group import Framing, Groups
 from .hub import Hub
-from .items import VERSION, bye_of, encode, encode_batch
+from .items import bye_of, encode, encode_batch
 from .ladder import LADDER
 from .metrics import exposition
+from .offer import Alive, Ready, offer
 from .request import HEAD_BYTES, LINE_BYTES, Request, fields
 from .sending import Sending, Waiting, in_time
 from .starlette import starlette_response
@@ -59,10 +60,6 @@ _Serve: TypeAlias = Callable[["Asked", Receive, Send], Awaitable[_Lasting | None
 # The browser client, the parts that it loads, and what goes beside it.
 _SCRIPTS = ("client.js", "outbox.js", "oneway.js", "presence.js", "tabs.js")
 _OPEN = frozenset({*_SCRIPTS, "health", "health/live", "negotiate"})  # to everybody, whoever they are
-_LIMITS = (
-    *("message_bytes", "channels_per_reader", "poll_wait", "poll_wait_max", "presence_lease", "presence_bytes"),
-    *("connections_per_who", "commands_per_connection", "bytes_per_connection", "burst_seconds", "first_command_timeout"),
-)  # those that a client which knows of them can keep to
 _CUT = 1006  # what a WebSocket is said to be closed with that was not (RFC 6455 7.1.5)
 _NOTHING_THERE = Refusal(Code.BAD_COMMAND, "no WebSocket is served there")
 _log = logging.getLogger("transports")
@@ -135,6 +132,11 @@ class Endpoints:
             )
             self._routes[transport.path] = "GET", serve
 
+    @property
+    def paths(self) -> dict[str, str]:
+        """What is served: the method of each path below the mount."""
+        return {path: method for path, (method, _) in self._routes.items()}
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
@@ -203,14 +205,14 @@ class Endpoints:
         """
         if (leaving := self.hub.leaving) is not None:
             raise leaving
-        await _answer(send, 200, b'{"ready":true}', kind=b"application/json")
+        await _answer(send, 200, msgspec.json.encode(Ready()), kind=b"application/json")
 
     async def _ticket(self, request: Asked, receive: Receive, send: Send) -> None:
         await _answer(send, 200, msgspec.json.encode(self.admission.ticket(request)))
 
     async def _alive(self, request: Asked, receive: Receive, send: Send) -> None:
         """For who ends a process that hangs: it answers, so it does not. One that leaves, or whose broker is away, goes on."""
-        await _answer(send, 200, b'{"alive":true}')
+        await _answer(send, 200, msgspec.json.encode(Alive()))
 
     def _check_observer(self, request: Asked, what: str) -> None:
         version = request.scope.get("http_version", "1.1")
@@ -396,18 +398,7 @@ class Endpoints:
         return await self._begin(request.scope, stream, frame, send, accept)
 
     async def _negotiate(self, request: Asked, receive: Receive, send: Send) -> None:
-        options = self.hub.options
-        known = {
-            "versions": [VERSION],
-            "transports": [{"name": each.name, "path": each.path, "many": each.many} for each in self.transports],
-            "commands": "commands",
-            "ticket": "ticket",
-            "beat": options.beat,
-            "subprotocols": [each.content_type for ws in self._sockets.values() for each in (ws, *ws.also)],
-            "encodings": options.encodings,
-            "limits": {name: getattr(options, name) for name in _LIMITS},
-        }
-        await _answer(send, 200, msgspec.json.encode(known))
+        await _answer(send, 200, msgspec.json.encode(offer(self.hub.options, self.transports)))
 
     def _in_time(self, send: Send) -> Send:
         """`send`, but a reader is given up who takes nothing for too long: it raises TimeoutError then."""
