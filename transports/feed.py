@@ -18,6 +18,8 @@ from .position import Position
 from .subscriptions import Selection, Subscription
 from .watch import Watch
 
+_NOT_ANY_MORE = frozenset({Code.UNAUTHORIZED, Code.FORBIDDEN})
+
 
 class _Loss(NamedTuple):
     """Of `channel`, everything behind the position `after` through the offset `through` is gone."""
@@ -257,11 +259,13 @@ class Feed:
         return Batch([encode(Beat(self.position, self._clock()))])
 
     def last(self) -> Batch | None:
-        """Once it has ended: what is left to read, and the `bye`. None when nobody is to be told, or has been already."""
+        """Once it has ended: what is left to read, and the `bye`. None when nobody is to be told, or has been already. Who may
+        not read any more is left nothing, however long it takes to hear why.
+        """
         bye, self._unsaid = self._unsaid, None
         if bye is None:
             return None
-        left = None if self.cut else self.ready()
+        left = None if self.cut or bye.code in _NOT_ANY_MORE else self.ready()
         return Batch([*(left.items if left else ()), encode(bye_of(bye))])
 
     async def _rung(self) -> bool:

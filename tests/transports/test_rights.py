@@ -30,9 +30,11 @@ class Wire(Reader):
         self.write = lambda data: self.items.extend(decode_batch(data))
         self.pump()
 
+    stalled = False
+
     @property
     def blocked(self) -> bool:
-        return False
+        return self.stalled
 
     def ended(self, why: Refusal | None) -> None:
         self.leave()
@@ -89,6 +91,30 @@ async def test_those_who_read_the_same_share_a_place_whoever_they_are_and_lose_i
     await until(lambda: all(reader.told for reader in readers))
     assert [reader.told for reader in readers] == [[4403] if who in (0, 7) else ["a"] for who in range(50)]
     assert (len(hub.accounts), hub.readers) == (48, 48)
+    await hub.close()
+
+
+async def test_who_may_not_read_any_more_gets_nothing_that_was_left_to_read() -> None:
+    allowed = {("u", "a"), ("v", "a"), ("w", "a")}
+    hub = await a_hub(allowed)
+    groups = Groups(hub)
+    readers = [Wire(groups, let_in(hub, who, channels)) for who, channels in [("u", "a"), ("v", "a"), ("w", "a*")]]
+    await hub.publish("a", 0)
+    await until(lambda: all(reader.told for reader in readers))
+    for reader in readers:
+        reader.stalled = True
+        reader.step_out()
+    await hub.publish("a", "before")
+    allowed.clear()
+    await hub.rights.revoke("v")
+    await hub.rights.recheck()
+    await until(lambda: not hub.rights._now)
+    await hub.publish("a", "behind")
+    for reader in readers:
+        reader.stalled = False
+        reader.pump()
+    await until(lambda: len(readers[0].told) > 1 and len(readers[1].told) > 1)
+    assert [reader.told for reader in readers] == [["a", 4403], ["a", 4401], ["a"]]
     await hub.close()
 
 
