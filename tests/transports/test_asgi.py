@@ -399,6 +399,71 @@ async def test_a_browser_is_told_that_an_allowed_page_may_see_the_answer(http) -
             assert "Access-Control-Allow-Origin" not in response.headers
 
 
+async def test_a_browser_that_asks_first_is_told_what_may_be_asked(http) -> None:
+    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    async with live(origins=("https://shop.example", "*")) as (_, url):
+        for origin, allowed in [("https://shop.example", "https://shop.example"), ("https://evil.example", "*"), ("null", "*")]:
+            async with http.options(f"{url}/commands", headers={"Origin": origin, **asks}) as response:
+                assert response.status == 200
+                assert response.headers["Access-Control-Allow-Origin"] == allowed
+                assert response.headers["Access-Control-Allow-Methods"] == "GET, POST"
+                assert {"authorization", "content-type"} <= set(response.headers["Access-Control-Allow-Headers"].split(", "))
+                assert response.headers["Access-Control-Max-Age"] == "600"
+                assert response.headers.get("Access-Control-Allow-Credentials") == (None if allowed == "*" else "true")
+
+
+async def test_a_page_that_is_named_is_shown_what_was_wrong_and_when_to_come_back(http) -> None:
+    headers = {"Origin": "https://shop.example"}
+    async with live(origins=("https://shop.example",), connections_per_address=1) as (hub, url):
+        async with http.get(f"{url}/sse?channels=a", headers=headers), http.get(f"{url}/sse?channels=a", headers=headers) as full:
+            assert (full.status, (await full.json())["code"]) == (429, 4429)
+            assert full.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+            assert full.headers["Access-Control-Allow-Credentials"] == "true"
+            assert "retry-after" in full.headers["Access-Control-Expose-Headers"]
+            assert full.headers["Retry-After"]
+        async with http.post(f"{url}/commands", data=b"x=1", headers=headers) as response:
+            assert (response.status, (await response.json())["code"]) == (415, 4400)
+            assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+        assert hub.log.head == 0
+
+
+@pytest.mark.parametrize("path", ["poll?channels=a", "negotiate", "health", "nothing", "commands", "client.js"])
+async def test_no_answer_is_a_page_and_none_is_kept_or_guessed_at(http, path: str) -> None:
+    async with live() as (_, url), http.get(f"{url}/{path}") as response:
+        assert "no-store" in response.headers["Cache-Control"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "html" not in response.headers["Content-Type"]
+        script = path.endswith(".js")
+        assert response.headers["Cross-Origin-Resource-Policy"] == ("cross-origin" if script else "same-origin")
+        assert ("frame-ancestors 'none'" in response.headers.get("Content-Security-Policy", "")) is not script
+
+
+@pytest.mark.parametrize("name", ["callback", "jsonp", "cb"])
+async def test_there_is_no_jsonp(http, name: str) -> None:
+    async with live() as (_, url), http.get(f"{url}/poll?channels=a&{name}=steal") as response:
+        assert response.content_type == "application/json"
+        assert json.loads(await response.text())[0]["type"] == "hello"
+
+
+async def test_a_server_that_knows_its_names_answers_to_no_other(http, transport: Transport) -> None:
+    async with live(hosts=("127.0.0.1",)) as (_, url):
+        asked = f"{url}/{transport.path}?channels=a"
+        rebound = {"Host": "evil.example:8000", "Origin": "http://evil.example:8000"}
+        if transport.commands_up:
+            async with http.ws_connect(asked):
+                pass
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect(asked, headers=rebound)
+            assert refused.value.status in (403, 421)
+        else:
+            async with http.get(asked) as response:
+                assert response.status == 200
+            async with http.get(asked, headers=rebound) as response:
+                assert (response.status, (await response.json())["code"]) == (421, 4403)
+        async with http.get(f"{url}/health", headers={"Host": "10.1.2.3"}) as response:
+            assert response.status == 200
+
+
 async def test_a_feed_whose_acceptance_fails_leaves_nothing_behind() -> None:
     hub = Hub(Options(channels=("a",)))
     await hub.open()
