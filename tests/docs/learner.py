@@ -1,0 +1,107 @@
+"""Somebody who types what a page says, and looks whether it prints what the page shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.documents import ROOT, blocks
+
+_ALIKE = (
+    (re.compile(r"\b[a-z0-9]{6}\.\d+"), "EPOCH.N"),
+    (re.compile(r'"connection":"[^"]+"'), '"connection":"C"'),
+    (re.compile(r"\d+(\.\d+)?"), "N"),
+)
+
+
+def alike(text: str) -> str:
+    """What is the same whenever it is printed: without the numbers, and without names that are given by chance."""
+    for pattern, instead in _ALIKE:
+        text = pattern.sub(instead, text)
+    return text.strip()
+_USUAL = {"everywire serve": 8000, "everywire proxy": 8100}  # where they listen unless told otherwise
+
+
+class Learner:
+    """Types the commands of a page, found by how they begin, in a directory of its own.
+
+    Args:
+        page: where the commands stand.
+        directory: where they are typed.
+        **instead: what is typed for a port of the page, as `p8000="8123"`.
+    """
+
+    def __init__(self, page: Path, directory: Path, **instead: str) -> None:
+        self.page, self.directory = page, directory
+        self.instead = {name.removeprefix("p"): text for name, text in instead.items()}
+        self.blocks = blocks(page, "console")
+        (directory / ".curlrc").write_text("silent\n")  # as on a terminal, where an answer is shown instead of how far it is
+
+    def command(self, beginning: str) -> tuple[str, str]:
+        """The first command that begins so, and what the page shows of its output, both with the ports that are taken."""
+        for block in self.blocks:
+            for step in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+                if step.startswith(beginning):
+                    command, _, shown = self.here(step).partition("\n")
+                    return command, shown
+        raise LookupError(f"{self.page.name}: no command that begins with {beginning!r}")
+
+    def here(self, text: str) -> str:
+        for program, port in _USUAL.items():
+            text = re.sub(rf"^{program}(?!.*--port).*", rf"\g<0> --port {port}", text)
+        return re.sub("|".join(self.instead), lambda found: self.instead[found[0]], text)
+
+    def type(self, beginning: str, old: str = "", new: str = "") -> str:
+        """Type it, wait for its end, and give what it printed; what the page shows must look alike."""
+        command, shown = self.command(beginning)
+        with self.start(beginning, old, new) as running:
+            printed = running.communicate()[0]
+        assert not shown or alike(printed) == alike(shown), f"{command}\n{printed}"
+        return printed
+
+    @contextmanager
+    def start(self, beginning: str, old: str = "", new: str = "", *, seconds: float = 100.0) -> Iterator[subprocess.Popen[str]]:
+        """Type it, with `new` for what the learner finds at `old`, and go on while it runs. It is ended at the end."""
+        command = self.command(beginning)[0]
+        command = command.replace(old, new) if old else command
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "PATH": path, "CURL_HOME": str(self.directory)}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            ["bash", "-c", command], cwd=self.directory, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True
+        ) as running:
+            bound = threading.Timer(seconds, end, [running])
+            bound.start()
+            try:
+                yield running
+            finally:
+                bound.cancel()
+                end(running)
+
+
+def end(running: subprocess.Popen[str]) -> None:
+    """End a command and all that it started."""
+    try:
+        ours = psutil.Process(running.pid)
+        for each in [*ours.children(recursive=True), ours]:
+            each.kill()
+    except psutil.NoSuchProcess:
+        pass
+
+
+def line(running: subprocess.Popen[str], pattern: str) -> str:
+    """Read on to the line in which `pattern` is found. Raises: LookupError, if it ends before."""
+    seen = []
+    for each in iter(running.stdout.readline, ""):
+        if re.search(pattern, each):
+            return each
+        seen.append(each)
+    raise LookupError(f"no {pattern!r} in\n{''.join(seen)}")
