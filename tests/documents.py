@@ -25,6 +25,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+_KNOWN = {"curl", "diff", "echo", "export", "head", "journalctl", "kill", "locust", "pgrep", "sed", "seq", "vmstat"}
 _TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 
 
@@ -75,17 +76,20 @@ def code(cell: str) -> str:
 
 
 def commands(block: Block) -> list[list[str]]:
-    """The commands of a console block, each side of a pipe by itself."""
+    """The commands of a console block, each side of a pipe or of `&&` by itself, without files that it reads or writes."""
     lines = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
     assert lines, f"{block}: no command"
     found: list[list[str]] = []
     for line in lines:
-        words = shlex.split(line)
-        while "|" in words:
-            place = words.index("|")
-            found.append(words[:place])
-            words = words[place + 1 :]
-        found.append(words)
+        found.append([])
+        words = iter(shlex.split(line))
+        for word in words:
+            if word in {"|", "&&"}:
+                found.append([])
+            elif word in {"<", ">"}:
+                next(words)
+            else:
+                found[-1].append(word)
     return found
 
 
@@ -108,7 +112,7 @@ def check_command(words: Sequence[str]) -> None:
             paths = [word for word in arguments if "/" in word and not word.startswith("-")]
             assert all((ROOT / path).exists() for path in paths)
         case other:
-            assert other in {"curl", "echo", "export", "head", "journalctl", "locust", "vmstat"}, f"what is {other}?"
+            assert other in _KNOWN, f"what is {other}?"
 
 
 def broken_links(page: Path) -> list[str]:

@@ -27,6 +27,8 @@ def alike(text: str) -> str:
     for pattern, instead in _ALIKE:
         text = pattern.sub(instead, text)
     return text.strip()
+
+
 _USUAL = {"everywire serve": 8000, "everywire proxy": 8100}  # where they listen unless told otherwise
 
 
@@ -73,10 +75,10 @@ class Learner:
         command = self.command(beginning)[0]
         command = command.replace(old, new) if old else command
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "PATH": path, "CURL_HOME": str(self.directory)}
-        pipe = subprocess.PIPE
+        ours = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "PATH": path, "CURL_HOME": str(self.directory)}
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with subprocess.Popen(
-            ["bash", "-c", command], cwd=self.directory, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True
+            ["bash", "-c", command], cwd=self.directory, env={**os.environ, **ours}, text=True, **streams
         ) as running:
             bound = threading.Timer(seconds, end, [running])
             bound.start()

@@ -21,7 +21,8 @@ POLL = "curl 'http://127.0.0.1:8000/live/poll?channels=chat"
 @pytest.fixture
 def learner(tmp_path: Path) -> Callable[[str], Learner]:
     """Somebody with a tutorial in front of her, and other ports than those of the page."""
-    return lambda name: Learner(TUTORIALS / f"{name}.md", tmp_path, p8000=str(free_port()), p8001=str(free_port()), p8100=str(free_port()))
+    ports = {f"p{port}": str(free_port()) for port in (8000, 8001, 8100)}
+    return lambda name: Learner(TUTORIALS / f"{name}.md", tmp_path, **ports)
 
 
 def test_one_event_is_read_with_curl(learner: Callable[[str], Learner]) -> None:
@@ -66,3 +67,58 @@ def test_every_number_comes_through_a_network_that_breaks(learner: Callable[[str
                         line(reader, "open: Live over")
                 reader.communicate()
         one.type("sed")
+
+
+@pytest.mark.parametrize("shared", ["", " --broker"])
+def test_a_second_process_sees_it_too_if_they_share_a_log(learner: Callable[[str], Learner], shared: str) -> None:
+    one = learner("from-one-process-to-two")
+    with (
+        one.start(f"everywire serve --port 8000{shared}") as first,
+        one.start(f"everywire serve --port 8001{shared}") as second,
+    ):
+        line(first, "everywire serves")
+        line(second, "everywire serves")
+        with one.start("everywire tail http://127.0.0.1:8001", "chat", "chat -v") as reader:
+            line(reader, "open: Live over")
+            one.type("echo hello ")
+            one.type("echo hello ", one.here("8000"), one.here("8001"))  # this one comes in any case
+            events = [json.loads(line(reader, "event")) for _ in range(2 if shared else 1)]
+        assert len({each["id"] for each in events}) == len(events)
+        epoch = events[0]["id"].partition(".")[0]
+        asked = [one.type(f"curl 'http://127.0.0.1:{port}", "x7kwul", epoch) for port in (8000, 8001)]
+        assert (asked[0] == asked[1]) is bool(shared)
+
+
+def test_workers_are_killed_and_every_number_comes(learner: Callable[[str], Learner]) -> None:
+    one = learner("from-one-process-to-two")
+    killed, moved = (block.text for block in blocks(one.page, "text"))
+    with one.start("everywire serve --workers") as parent:
+        line(parent, "workers: 2")
+        workers = one.type("pgrep", "$(pgrep -o -f 'everywire serve')", str(parent.pid)).split()
+        with one.start("everywire tail http://127.0.0.1:8000") as reader:
+            line(reader, "open: Live over WebSocket")
+            one.type("seq")
+            with one.start("everywire publish http://127.0.0.1:8000/live numbers"):
+                for shown, worker in zip(("27521", "27531"), workers, strict=True):
+                    one.type(f"kill -9 {shown}", shown, worker)
+                    said = line(parent, f"process {worker}")
+                    assert re.sub(r"worker \d", "worker N", alike(said)) == alike(killed)
+                for each in moved.splitlines():
+                    line(reader, re.escape(each.partition(" in ")[0]))
+                reader.communicate()
+        one.type("sed")
+
+
+TINY = "--quick --readers 2 --rate 40 --seconds 0.5 --repeats 1 --no-calibrate"
+
+
+def test_a_comparison_has_the_rows_that_are_shown(learner: Callable[[str], Learner]) -> None:
+    one = learner("first-comparison")
+    shown, _ = (block.text for block in blocks(one.page, "text"))
+    printed = one.type("everywire compare --quick --output first", "--quick", TINY)
+    again = one.type("everywire report first/run.json")
+    for row in shown.splitlines()[1:]:
+        name = re.split(r"  +", row)[0]
+        assert f"\n{name} " in printed
+        assert f"\n{name} " in again
+    assert (one.directory / "first" / "index.html").exists()

@@ -1,0 +1,83 @@
+"""What the tutorials have in a browser, in a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
+
+from tests.docs.learner import Learner
+from tests.documents import ROOT, blocks, script
+from tests.ports import free_port
+from transports.client import connect
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+TUTORIALS = ROOT / "docs" / "tutorials"
+
+
+async def test_an_event_is_read_and_published_in_the_console(server: Server, browser: Browser) -> None:
+    reading, publishing = blocks(TUTORIALS / "one-event-four-ways.md", "js")
+    page = await browser.new_page()
+    said: list[str] = []
+    page.on("console", lambda entry: said.append(entry.text))
+    await page.goto(server.url)
+    async with page.expect_console_message(lambda entry: entry.text == "Live over WebSocket."):
+        await page.evaluate(f"async () => {{ {reading.text.replace('const live =', 'globalThis.live =')} }}")
+
+    def came(entry: ConsoleMessage) -> bool:
+        return entry.text.endswith(" from the browser")
+
+    async with page.expect_console_message(came):
+        await page.evaluate(f"async () => {{ {publishing.text} }}")
+
+
+async def enter(browser: Browser, url: str, name: str) -> Page:
+    page = await (await browser.new_context()).new_page()
+    await page.goto(url)
+    await page.get_by_label("Your name").fill(name)
+    await page.get_by_role("button", name="kitchen").click()
+    await expect(page.locator("#state")).to_have_text("Live over WebSocket.")
+    return page
+
+
+async def test_the_board_is_shared_and_survives_what_the_page_says(tmp_path: Path, browser: Browser) -> None:
+    page = TUTORIALS / "live-board.md"
+    (app,), (rooms, board) = blocks(page, "python"), blocks(page, "html")
+    one = Learner(page, tmp_path, p8000=str(free_port()))
+    url = one.here("http://127.0.0.1:8000")
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "rooms.html").write_text(rooms.text)
+    (tmp_path / "templates" / "board.html").write_text(board.text)
+
+    async def started() -> None:
+        async with connect(f"{url}/live", ["kitchen"], connect_timeout=60):
+            pass
+
+    with script(one.here(app.text), tmp_path / "app.py") as server:
+        await started()
+        ann, bob = await enter(browser, url, "ann"), await enter(browser, url, "bob")
+        for each in (ann, bob):
+            await expect(each.locator("#who")).to_have_text("ann, bob")
+        await ann.get_by_label("Note").fill("<b>buy milk")
+        await ann.get_by_role("button", name="Pin").click()
+        for each in (ann, bob):
+            await expect(each.locator("#notes li")).to_have_text(["<b>buy milk"])
+        await bob.reload()
+        await expect(bob.locator("#who")).to_have_text("ann, bob")
+        await expect(bob.locator("#notes li")).to_have_text(["<b>buy milk"])
+        await bob.close()
+        await expect(ann.locator("#who")).to_have_text("ann")
+        server.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(server.wait, 20) == 0
+    with script(one.here(app.text), tmp_path / "app.py"):
+        await started()
+        await expect(ann.locator("#notes li")).to_have_count(0)
+        await expect(ann.locator("#state")).to_have_text("Live over WebSocket.")
+        await expect(ann.locator("#who")).to_have_text("ann")

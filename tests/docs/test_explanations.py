@@ -1,0 +1,53 @@
+"""The explanations: their words are those of the code, their figures those that were recorded, and their programs are run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import locustfiles
+import transports
+from tests.docs.test_capacity import load
+from tests.documents import ROOT, blocks, code, rows, script
+from transports.networks import NETWORKS
+
+PAGES = ROOT / "docs" / "explanation"
+
+
+@pytest.mark.parametrize(("heading", "package"), [("## The stream", transports), ("## The comparison", locustfiles)])
+def test_the_glossary_has_the_words_of_the_code(heading: str, package: object) -> None:
+    words = [row[0] for row in rows(PAGES / "glossary.md", heading)]
+    assert words == sorted(set(re.findall(r"\*\*([^*]+)\*\*", package.__doc__)), key=str.lower)
+
+
+@pytest.mark.parametrize("row", rows(PAGES / "rfcs.md", "# Which RFC answers what"), ids=lambda row: row[0])
+def test_a_file_that_keeps_to_an_rfc_says_so(row: list[str]) -> None:
+    assert re.search(r"RFC \d+", row[1])[0] in (ROOT / code(row[2])).read_text()
+
+
+def test_the_tables_about_choosing_are_what_was_recorded() -> None:
+    choosing = load("choosing")
+    page = choosing.PAGE.read_text()
+    assert page == choosing.written(page), "run `python docs/explanation/experiments/choosing.py`"
+
+
+def test_the_networks_that_proxies_are_shown_with_can_be_played() -> None:
+    shown = [re.findall(r"`([\w-]+)`", row[3]) for row in rows(PAGES / "what-proxies-do.md", "# What proxies do to streams")]
+    assert all(shown)
+    assert {name for names in shown for name in names} <= set(NETWORKS)
+
+
+def test_what_the_storm_came_to_is_what_the_page_on_capacity_says() -> None:
+    told = next(row[1] for row in rows(PAGES / "capacity.md", "## After a restart") if row[0] == "20,000")
+    last, vain = re.fullmatch(r"[\d.]+ / ([\d.]+) s, ([\d,]+) in vain", told).groups()
+    page = (PAGES / "reconnect-storms.md").read_text()
+    assert f"make {vain} connections or tries in vain, and the last hundredth is back after {last} seconds" in page
+
+
+def test_the_program_about_percentiles_prints_what_is_shown(tmp_path: Path) -> None:
+    page = PAGES / "percentiles.md"
+    (program,), (shown,) = blocks(page, "python"), blocks(page, "text")
+    with script(program.text, tmp_path / "percentiles.py") as running:
+        assert running.communicate()[0] == shown.text
