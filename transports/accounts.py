@@ -42,8 +42,8 @@ class Reads(Protocol):
         """How many items, and bytes as framed, have gone to it together with others, since it is in step with them."""
 
     @property
-    def names(self) -> Sequence[str]:
-        """The channels and patterns that it asked for."""
+    def follows(self) -> Sequence[str]:
+        """The names and patterns that it follows."""
 
     def end(self, why: Refusal) -> None:
         """Send it away, with a word."""
@@ -67,7 +67,7 @@ class Alone(NamedTuple):
         return 0, 0
 
     @property
-    def names(self) -> Sequence[str]:
+    def follows(self) -> Sequence[str]:
         """See `Reads`."""
         return self.feed.asked.names
 

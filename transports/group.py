@@ -301,12 +301,6 @@ class Reader:
         return identity.expires
 
     @property
-    def names(self) -> Sequence[str]:
-        """See `accounts.Reads.names`."""
-        feed = self._feed if self.group is None else self.group.feed
-        return () if feed is None else feed.asked.names
-
-    @property
     def follows(self) -> tuple[str, ...]:
         """The names and patterns that it follows."""
         feed = self._feed if self.group is None else self.group.feed

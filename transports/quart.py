@@ -270,8 +270,9 @@ def _as_quarts(app: Quart, mount: str, request: Request) -> quart.Request:
     query, path = urlencode(request.query).encode(), f"{mount}/{request.path}"
     client = (request.address, 0) if request.address else None
     scope: Any = {"type": "http", "method": request.method, "path": path, "query_string": query, "client": client}
-    scope |= {"scheme": "http", "http_version": "1.1", "root_path": "", "headers": []}
-    return app.request_class(request.method, "http", path, query, headers, "", "1.1", scope, send_push_promise=_no_push)
+    scheme = "https" if request.secure else "http"
+    scope |= {"scheme": scheme, "http_version": "1.1", "root_path": "", "headers": []}
+    return app.request_class(request.method, scheme, path, query, headers, "", "1.1", scope, send_push_promise=_no_push)
 
 
 async def _no_push(path: str, headers: Headers) -> None:

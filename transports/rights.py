@@ -109,7 +109,13 @@ class Rights:
 
     def revoked_since(self, who: Hashable, when: float) -> bool:
         """Whether `who` was revoked since `when`, on the clock: whoever was let in by what was known before is not."""
-        return bool(self._revoked) and self._revoked.get(said(who), -1.0) >= when
+        if not self._revoked:
+            return False
+        try:
+            at = self._revoked.get(said(who))
+        except ConfigError:  # then nobody could say so
+            return False
+        return at is not None and at >= when
 
     @property
     def now(self) -> float:
@@ -155,7 +161,10 @@ class Rights:
             self._bell.clear()
             whom, self._now = self._now or {None}, set()
             if self._hub.asks:
-                await self._ask(None if None in whom else {who for who in whom if who is not None})
+                try:
+                    await self._ask(None if None in whom else {who for who in whom if who is not None})
+                except Exception:
+                    _log.exception("rights could not be asked about; they will be again")
 
     async def _ask(self, whom: set[bytes] | None) -> None:
         """Ask about all who read, or about `whom`; in small pieces, since it does not matter to a millisecond."""
@@ -201,7 +210,7 @@ def _review(account: Account, may: May) -> None:
     if account.reader is None:
         return
     try:
-        for name in account.reader.names:
+        for name in account.reader.follows:
             if not is_pattern(name) and not may(account.who, name):
                 account.end(Refusal(Code.FORBIDDEN, f"{name} is not for you any more"))
                 return

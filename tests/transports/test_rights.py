@@ -206,6 +206,16 @@ async def test_who_can_not_be_told_others_of_is_said_so() -> None:
     await hub.close()
 
 
+async def test_who_cannot_be_said_in_json_was_not_revoked() -> None:
+    hub = await a_hub(set())
+    begun = hub.rights.now
+    await hub.rights.revoke("ann")
+    assert hub.rights.revoked_since("ann", begun)
+    assert not hub.rights.revoked_since(object(), begun)
+    assert not hub.rights.revoked_since("ann", hub.rights.now + 1)
+    await hub.close()
+
+
 async def test_nobody_is_asked_where_everybody_may_everything() -> None:
     hub = Hub(Options(channels=("*",), recheck=0.001))
     await hub.open()
