@@ -1,4 +1,4 @@
-"""What the tutorials have in a browser, in a real one."""
+"""What tutorials and how-tos have in a browser, in a real one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
+from quart import Quart
 
+from tests.browser.conftest import holds
 from tests.docs.learner import Learner
-from tests.documents import ROOT, blocks, script
+from tests.documents import ROOT, Block, blocks, script
 from tests.ports import free_port
-from transports.client import connect
+from transports.client import connect, publisher
+from transports.networks import Network
+from transports.quart import Live
+from transports.testing import serving
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Server
@@ -81,3 +86,51 @@ async def test_the_board_is_shared_and_survives_what_the_page_says(tmp_path: Pat
         await expect(ann.locator("#notes li")).to_have_count(0)
         await expect(ann.locator("#state")).to_have_text("Live over WebSocket.")
         await expect(ann.locator("#who")).to_have_text("ann")
+
+
+def page_of(block: Block) -> tuple[Quart, Live]:
+    """An app whose `/` is the page, with a stream for it."""
+    app = Quart(__name__)
+    live = Live(app, channels=["orders"])
+
+    @app.get("/")
+    async def index() -> str:
+        return block.text
+
+    return app, live
+
+
+async def test_the_state_is_shown_when_it_lasts(browser: Browser) -> None:
+    (block,) = blocks(ROOT / "docs" / "how-to" / "show-connection-state.md", "html")
+    app, live = page_of(block)
+    async with serving(app, drain=live.hub.drain, front=live.front) as upstream:
+        network = Network("open", upstream=upstream)
+        async with network as url:
+            page = await browser.new_page()
+            await page.goto(url)
+            state, orders = page.locator("#state"), page.locator("#orders")
+            await expect(state).to_have_attribute("data-state", "open")
+            await expect(state).to_have_text("Live over WebSocket.")
+            await live.publish("orders", {"text": "<i>one"})
+            await expect(orders.locator("li")).to_have_text(["<i>one"])
+            network.switch("captive-portal")
+            network.cut()
+            await expect(state).to_have_attribute("data-state", "reconnecting")
+            await expect(orders).to_have_attribute("data-stale", "")
+            network.switch("open")
+            await expect(state).to_have_attribute("data-state", "open")
+            await expect(orders).not_to_have_attribute("data-stale", "")
+            await expect(page.locator("#again")).to_be_hidden()
+
+
+async def test_a_plain_eventsource_reads(server: Server, browser: Browser) -> None:
+    plain = blocks(ROOT / "docs" / "how-to" / "move-from-socketio.md", "js")[-1]
+    page = await browser.new_page()
+    await page.goto(server.url)
+    await page.evaluate(f"() => {{ {plain.text.replace('const source', 'globalThis.source')} }}")
+    await holds(page, "source.readyState === EventSource.OPEN")
+    async with (
+        page.expect_console_message(lambda entry: entry.text.endswith(" shipped")),
+        publisher(f"{server.url}/live") as publish,
+    ):
+        await publish([("orders", "shipped", None)])

@@ -74,6 +74,25 @@ def test_commands_are_there_and_take_what_they_are_given(block: Block) -> None:
         check_command(words)
 
 
+@pytest.mark.real
+def test_scripts_of_pages_are_javascript(tmp_path: Path) -> None:
+    scripts = [block.text for block in all_blocks("js")]
+    scripts += [
+        text for block in all_blocks("html") for text in re.findall(r"<script[^>]*>(.+?)</script>", block.text, re.DOTALL)
+    ]
+    assert len(scripts) > 10
+    for number, text in enumerate(scripts):
+        (tmp_path / f"{number}.mjs").write_text(text)
+    (tmp_path / "all.mjs").write_text(f"""
+        import {{ SourceTextModule }} from "node:vm";
+        import {{ readFileSync }} from "node:fs";
+        for (let n = 0; n < {len(scripts)}; n++) new SourceTextModule(readFileSync(`${{n}}.mjs`, "utf8"));
+    """)
+    node = [Path(sys.executable).with_name("node"), "--experimental-vm-modules", "--no-warnings", "all.mjs"]
+    done = subprocess.run(node, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 # --- tables
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ import locustfiles
 import transports
 from tests.docs.test_capacity import load
 from tests.documents import ROOT, blocks, code, rows, script
+from tests.transports.conftest import live
 from transports.networks import NETWORKS
+from transports.testing import until
 
 PAGES = ROOT / "docs" / "explanation"
 
@@ -51,3 +55,52 @@ def test_the_program_about_percentiles_prints_what_is_shown(tmp_path: Path) -> N
     (program,), (shown,) = blocks(page, "python"), blocks(page, "text")
     with script(program.text, tmp_path / "percentiles.py") as running:
         assert running.communicate()[0] == shown.text
+
+
+class Database:
+    """A number and a position, in one transaction."""
+
+    def __init__(self) -> None:
+        self.full = True  # when the second number comes, once
+        self.kept = sqlite3.connect(":memory:")
+        self.kept.execute("CREATE TABLE it (sum, position)")
+        self.kept.execute("INSERT INTO it VALUES (0, NULL)")
+        self.kept.commit()
+
+    def transaction(self) -> sqlite3.Connection:
+        return self.kept
+
+    def apply(self, data: int) -> None:
+        self.kept.execute("UPDATE it SET sum = sum + ?", [data])
+        if data == 2 and self.full:
+            self.full = False
+            raise OSError("the disk is full")
+
+    def keep_position(self, position: str) -> None:
+        self.kept.execute("UPDATE it SET position = ?", [position])
+
+    def position(self) -> str | None:
+        return self.kept.execute("SELECT position FROM it").fetchone()[0]
+
+    def sum(self) -> int:
+        return self.kept.execute("SELECT sum FROM it").fetchone()[0]
+
+
+async def test_what_is_kept_with_its_position_counts_once() -> None:
+    (block,) = blocks(PAGES / "delivery.md", "python")
+    names: dict = {}
+    exec(compile(block.text, str(block), "exec"), names)
+    database = Database()
+    async with live() as (hub, url):
+        following = asyncio.create_task(names["follow"](url, database))
+        await until(lambda: hub.readers)
+        await hub.publish("orders", 1)
+        await until(lambda: database.sum() == 1)
+        await hub.publish("orders", 2)  # in the middle of this transaction it breaks
+        with pytest.raises(OSError, match="disk is full"):
+            await following
+        assert database.sum() == 1
+        following = asyncio.create_task(names["follow"](url, database))
+        await until(lambda: database.sum() == 3)
+        following.cancel()
+        await asyncio.wait([following])
