@@ -153,6 +153,34 @@ async def test_a_session_of_quarts_says_who_asks_on_every_transport(edge: str, w
     assert seen[2] == ("/live/commands", True, "127.0.0.1")
 
 
+@pytest.mark.parametrize(("origins", "code"), [(("*",), 4403), (("https://shop.example",), None)])
+async def test_a_session_counts_for_pages_of_an_origin_that_is_named_and_not_for_those_that_a_star_lets_in(
+    edge: str, wire: Transport, origins: tuple[str, ...], code: int | None
+) -> None:
+    app, live = an_app(origins=origins)
+
+    @app.post("/login")
+    async def login() -> str:
+        quart.session["user"] = "ann"
+        return ""
+
+    @live.authenticate
+    def who(request: Request) -> str | None:
+        return quart.session.get("user")
+
+    @live.authorize
+    def may(who: object, action: str, channel: str) -> bool:
+        return channel == f"of.{who}"
+
+    async with served(app, live, edge) as url, aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+        await http.post(url.removesuffix("/live") + "/login")
+        reading = await Reading(http, url, wire, "channels=of.ann", Origin="https://shop.example").began()
+        assert getattr(reading.items[0], "code", None) == code
+        [reply] = await publish(http, url, "of.ann", Origin="https://shop.example")
+        assert reply.get("code") == code
+        reading.task.cancel()
+
+
 async def publish(http: aiohttp.ClientSession, url: str, *channels: str, **headers: str) -> list[dict]:
     commands = [{"do": "publish", "ref": number, "channel": channel, "data": 1} for number, channel in enumerate(channels)]
     async with http.post(f"{url}/commands", json=commands, headers=headers) as response:
