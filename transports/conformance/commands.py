@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ TABLE: Final = Table("Commands: what travels up")
 POST: Final = "post"
 WEBSOCKET: Final = "websocket"
 WAYS: Final = (POST, WEBSOCKET)
+_MANY: Final = 5000  # commands
 
 
 async def say(target: Target, way: str, *commands: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -211,3 +213,39 @@ async def _deep(target: Target) -> None:
             fails(reply, 4400, f"data of {depth} levels")
         else:
             refused(answer, 4400, 400)
+
+
+@TABLE.check("auth-elsewhere", "auth is refused by POST, where each request shows its own: 4400")
+async def _auth_elsewhere(target: Target) -> None:
+    (reply,) = await target.commands({"do": "auth", "ref": 1, "token": target.token or "nobody"})
+    fails(reply, 4400, "auth")
+
+
+@TABLE.check("auth", "auth renews in place, and the reply says until when that holds")
+async def _auth(target: Target) -> None:
+    if not target.token:
+        raise Unfit("say --token, to show it once more")
+    async with target.socket({"channels": target.channel}) as talk:
+        await hello_of(talk)
+        (reply,) = await talk.replies({"do": "auth", "ref": 1, "token": target.token})
+        same((reply.get("ok"), reply.get("ref")), (True, 1), "ok and ref")
+        holds(isinstance(reply.get("expires"), int | float | None), "expires, seconds since 1970 or null", reply)
+        await until(talk, await target.publish(mark()))
+
+
+@TABLE.check("too-many-commands", "Of too many commands the first are executed, the others told when to come", clause="Limits")
+async def _too_many(target: Target) -> None:
+    limits = (await target.get("negotiate")).json()["limits"]
+    most = math.ceil(limits.get("commands_per_connection", math.inf) * limits.get("burst_seconds", 1)) if limits else 0
+    command = {"do": "ping", "ref": 1000}
+    if not 0 < most < _MANY or (most + 50) * len(msgspec.json.encode(command)) > limits["message_bytes"]:
+        raise Unfit("so many commands do not fit into a message")
+    async with target.socket({}) as talk:
+        await hello_of(talk)
+        replies = await talk.replies(*[{**command, "ref": n} for n in range(most + 50)])
+    same([reply.get("ref") for reply in replies], [*range(most + 50)], "refs")
+    good = [reply.get("ok") for reply in replies].index(False) if any(not reply.get("ok") for reply in replies) else len(replies)
+    holds(most * 0.9 <= good < most + 50, f"about {most} that are executed", good)
+    for reply in replies[good:]:
+        fails(reply, 4429, f"command {reply['ref']}")
+        holds(isinstance(reply.get("retry"), int | float) and reply["retry"] > 0, "retry, seconds", reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from typing import Any, Final
 
@@ -10,12 +11,15 @@ from .verdicts import ALL, HTTP, STREAMS, WEBSOCKET, Table, Unfit, holds, same
 from .wire import Answer, Head
 
 TABLE: Final = Table("Endpoints")
+_JSON: Final = ("content-type", "application/json")
 _ELSEWHERE: Final = "http://elsewhere.invalid"  # RFC 6761: nobody's
 _HEADERS: Final = {
     "cache-control": {"no-store", "no-transform"},
     "x-accel-buffering": {"no"},
     "incremental": {"?1"},
     "x-content-type-options": {"nosniff"},
+    "cross-origin-resource-policy": {"same-origin"},
+    "content-security-policy": {"default-src 'none'; frame-ancestors 'none'"},
 }
 NAMES: Final = {
     4400: "bad_command",
@@ -198,6 +202,7 @@ async def _foreign_origin(target: Target) -> None:
             raise Unfit("the server lets pages of every origin in")
         refused(answer, 4403, 403)
     refused(await target.post(b'{"do":"ping"}', headers=headers), 4403, 403)
+    refused(await target.get("poll", {"channels": target.channel}, headers=[("sec-fetch-site", "cross-site")]), 4403, 403)
 
 
 def _not_welcome(head: Head | None) -> None:
@@ -248,3 +253,45 @@ async def _content_types(target: Target) -> None:
     async with target.stream({"channels": target.channel}) as stream:
         kind = stream.head.header("content-type")
         same(kind.partition(";")[0].strip(), "text/event-stream", "content type of sse")
+
+
+@TABLE.check("doubled-header", "Two headers that say who or whose are refused with 4400", clause="Pages of other origins")
+async def _doubled(target: Target) -> None:
+    origin = ("origin", f"{'https' if target.secure else 'http'}://{target.place.authority}")
+    refused(await target.get("poll", {"channels": target.channel}, headers=[origin, origin]), 4400, 400)
+
+
+@TABLE.check("encoded-body", "A body with a Content-Encoding is refused: 415 with code 4400", clause="Compression")
+async def _encoded(target: Target) -> None:
+    body = gzip.compress(b'{"do":"ping"}')
+    refused(await target.post(body, headers=[("content-encoding", "gzip")]), 4400, 415)
+    same((await target.post(b'{"do":"ping"}', headers=[("content-encoding", "identity")])).status, 200, "status with identity")
+
+
+@TABLE.check("overlong-head", "A URL or a head that is too long is refused: 414, 431, code 4413", clause="Limits")
+async def _overlong(target: Target) -> None:
+    query = {"channels": target.channel}
+    refused(await target.get("poll", {**query, "_": "x" * 9000}), 4413, 414)
+    refused(await target.get("poll", query, headers=[(f"x-{n}", "x" * 3000) for n in range(6)]), 4413, 431)
+
+
+@TABLE.check("alive", "GET health/live is 200 as long as the process answers")
+async def _alive(target: Target) -> None:
+    same((await target.get("health/live")).status, 200, "status")
+
+
+@TABLE.check("ticket", "A ticket lets in once, over the transport that it is for", over=HTTP, clause="Credentials")
+async def _ticket(target: Target, transport: str) -> None:
+    path, other = PATHS[transport], "poll" if transport != "longpoll" else "sse"
+    refused(await target.ask("POST", "ticket", {"for": "nonsense"}, headers=[_JSON], body=b""), 4400, 400)
+    answer = await target.ask("POST", "ticket", {"for": path}, headers=[_JSON], body=b"")
+    if answer.status != 200:
+        raise Unfit(f"no ticket is to be had here: {answer.status}")
+    ticket = answer.json()
+    holds(isinstance(ticket.get("ticket"), str) and isinstance(ticket.get("expires"), int | float), "ticket, expires", ticket)
+    query = {"channels": target.channel, "ticket": ticket["ticket"]}
+    refused(await target.get(other, query), 4401, 401)
+    answer = await target.ask("POST", "ticket", {"for": path}, headers=[_JSON], body=b"")
+    query["ticket"] = answer.json()["ticket"]
+    same((await target.get(path, query)).status, 200, "status with the ticket")
+    refused(await target.get(path, query), 4401, 401)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import msgspec
 from wsproto import events as ws
 
 from .endpoints import told_bye
-from .target import Target, batch_of, first, hello_of, mark, number, until
+from .target import Target, batch_of, epoch, first, hello_of, mark, number, until
 from .verdicts import Table, Unfit, Unmet, holds, same
-from .wire import decoded
+from .wire import Socket, decoded, shown
 
 TABLE: Final = Table("Framing")
 JSON: Final = "everywire.v1.json"
+MESSAGEPACK: Final = "everywire.v1.msgpack"
 _PING: Final = b"everywire"
 _TOO_BIG: Final = 1009  # RFC 6455 7.4.1
 _SILENT: Final = 2.5  # beats
+_LONG: Final = 20.0  # seconds; what takes longer is not waited for
 
 
 @TABLE.check("subprotocol", "The subprotocol that is offered is taken")
@@ -176,6 +181,80 @@ async def _silent(target: Target) -> None:
     holds(lasted > 2 * beat, f"an end after {_SILENT * beat:g} s", f"{lasted:.1f} s")
 
 
+@TABLE.check("first-command", "Who follows no channel and says nothing is closed with 4408", clause="Limits")
+async def _first_command(target: Target) -> None:
+    seconds = (await target.get("negotiate")).json()["limits"].get("first_command_timeout", 10.0)
+    if seconds > _LONG:
+        raise Unfit(f"this server waits {seconds:g} s for a first command")
+    async with target.socket({}) as talk:
+        await hello_of(talk)
+        began = time.monotonic()
+        bye = await first(talk, "bye", seconds + 5)
+        same(bye.get("code"), 4408, "code of bye")
+        same(await talk.closed(), 4408, "close code")
+    holds(time.monotonic() - began > seconds / 2, f"an end after {seconds:g} s", f"{time.monotonic() - began:.1f} s")
+
+
 @TABLE.check("refused-websocket", "A refusal on ws comes as bye and close code, and is the last item")
 async def _refused(target: Target) -> None:
     await told_bye(target, {"channels": target.channel, "since": "nonsense"}, 4400)
+
+
+async def _packed(socket: Socket, *, key: str = "type", value: str) -> dict[str, Any]:
+    """The next item whose `key` is `value`, in MessagePack. Raises: Unmet."""
+    while True:
+        event = await socket.event()
+        if not isinstance(event, ws.BytesMessage):
+            raise Unmet("a binary frame", type(event).__name__)
+        try:
+            items = msgspec.msgpack.decode(event.data)
+        except msgspec.DecodeError as error:
+            raise Unmet("a frame of MessagePack", shown(repr(bytes(event.data)))) from error
+        holds(isinstance(items, list) and items and all(isinstance(each, dict) for each in items), "an array of items", items)
+        for item in items:
+            if item.get(key) == value:
+                return dict(item)
+
+
+@asynccontextmanager
+async def _in_messagepack(target: Target) -> AsyncIterator[Socket]:
+    if MESSAGEPACK not in (await target.get("negotiate")).json().get("subprotocols", ()):
+        raise Unfit("this server does not offer MessagePack")
+    async with target.handshake("ws", {"channels": target.channel}, [MESSAGEPACK, JSON]) as (socket, refused):
+        if refused is not None:
+            raise Unmet("a WebSocket", f"status {refused.status}")
+        same(socket.subprotocol, MESSAGEPACK, "subprotocol, the first that is offered and spoken")
+        await _packed(socket, value="hello")
+        yield socket
+
+
+@TABLE.check("messagepack", "Items and commands in MessagePack say what their JSON says", clause="MessagePack")
+async def _messagepack(target: Target) -> None:
+    data: list[Any] = [mark(), None, True, 1, -(2**63), 2**64 - 1, 1.0, 0.1, "ä\u0000", {"": [{}]}]
+    async with _in_messagepack(target) as socket:
+        socket.say(msgspec.msgpack.encode({"do": "publish", "ref": 1, "channel": target.channel, "data": data}))
+        reply = await _packed(socket, value="reply")
+        holds(reply.get("ok") is True, "a reply with ok: true", reply)
+        event = await _packed(socket, key="id", value=reply["id"])
+        same(msgspec.msgpack.encode(event.get("data")), msgspec.msgpack.encode(data), "data")
+    polled = await target.poll({"channels": target.channel, "since": f"{epoch(reply['id'])}.{number(reply['id']) - 1}"})
+    same(msgspec.json.encode(polled[0]["data"]), msgspec.json.encode(data), "data in JSON")
+    same([*polled[0]], [*event], "fields")
+
+
+@TABLE.check("messagepack-integers", "An integer of more than 64 bits is an extension of its digits", clause="MessagePack")
+async def _integers(target: Target) -> None:
+    async with _in_messagepack(target) as socket:
+        last = await target.publish(10**30)
+        event = await _packed(socket, key="id", value=last)
+        same(event.get("data"), msgspec.msgpack.Ext(1, str(10**30).encode()), "data")
+
+
+@TABLE.check("messagepack-alone", "On a connection in MessagePack, text and garbage end it with 4400", clause="MessagePack")
+async def _alone(target: Target) -> None:
+    for frame in ('{"do":"ping"}', b"\xc1", b"\x93", msgspec.msgpack.encode({"do": b"ping"}), msgspec.msgpack.encode(5)):
+        async with _in_messagepack(target) as socket:
+            socket.say(frame)
+            same((await _packed(socket, value="bye")).get("code"), 4400, "code of bye")
+            event = await socket.event()
+            same(event.code if isinstance(event, ws.CloseConnection) else type(event).__name__, 4400, "close code")

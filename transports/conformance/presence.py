@@ -23,12 +23,25 @@ async def _members(target: Target, **query: str) -> dict[str, Any]:
     return dict(listed)
 
 
+async def _nameable(target: Target) -> None:
+    """Raises: Unfit, who is there is there under the name that the server knows."""
+    who = mark()
+    await target.commands(_command(target, who))
+    try:
+        listed = await _members(target)
+        if who not in [each.get("as") for each in listed["members"]] and target.token:
+            raise Unfit("this server knows who shows the token, and under which name: several members are not to be had")
+    finally:
+        await target.commands(_command(target, who, **{"for": 0}))
+
+
 def _command(target: Target, who: str, **more: Any) -> dict[str, Any]:
     return {"do": "present", "ref": 1, "channel": target.channel, "as": who, **more}
 
 
 @TABLE.check("visit", "Who takes a lease has joined, is listed, changes, and has left when it is given up", over=WAYS)
 async def _visit(target: Target, transport: str) -> None:
+    await _nameable(target)
     who, changes = mark(), f"presence:{target.channel}"
     start = await target.present_position()
     (reply,) = await say(target, transport, _command(target, who, data={"mood": "fine"}))
@@ -53,6 +66,7 @@ async def _visit(target: Target, transport: str) -> None:
 
 @TABLE.check("list-and-stream", "The list is what a reader of all changes knows at its id")
 async def _list_and_stream(target: Target) -> None:
+    await _nameable(target)
     one, other = mark(), mark()
     await target.commands(_command(target, one))
     listed = await _members(target)
@@ -73,6 +87,7 @@ async def _list_and_stream(target: Target) -> None:
 
 @TABLE.check("pages", "Members come sorted, as many as asked for; limit=0 only counts")
 async def _pages(target: Target) -> None:
+    await _nameable(target)
     beginning = mark()
     names = [f"{beginning}{n}" for n in range(5)]
     await target.commands(*[_command(target, name) for name in reversed(names)])
@@ -125,6 +140,7 @@ async def _list_garbage(target: Target) -> None:
 
 @TABLE.check("lease-ends", "Who goes without a word leaves when the lease ends")
 async def _lease_ends(target: Target) -> None:
+    await _nameable(target)
     who = mark()
     async with target.socket({"channels": f"presence:{target.channel}"}) as talk:
         await hello_of(talk)

@@ -193,6 +193,7 @@ class Socket(Line):
     async def event(self, seconds: float = PATIENCE) -> ws.Event:
         """What comes next: a whole message, a pong, a close. Pings are answered. Raises: Unmet."""
         text: list[str] = []
+        binary: list[bytes] = []
         while True:
             event = await self._next(seconds)
             if isinstance(event, ws.Ping):
@@ -201,6 +202,10 @@ class Socket(Line):
                 text.append(event.data)
                 if event.message_finished:
                     return ws.TextMessage(data="".join(text))
+            elif isinstance(event, ws.BytesMessage):
+                binary.append(bytes(event.data))
+                if event.message_finished:
+                    return ws.BytesMessage(data=b"".join(binary))
             else:
                 return event
 

@@ -34,7 +34,7 @@ class Mutation:
     raw: Callable[[bytes, str], bytes] = _same  # as it is framed
     event: Callable[[dict[str, Any], dict[str, Any], str], Any] = _same  # other messages of ASGI, changed in place; and the scope
     delay: float = 0.0  # seconds before whatever goes down first
-    cut: tuple[bytes, bytes] | None = None  # bytes on the wire, and what they become
+    cut: dict[bytes, bytes] | None = None  # bytes on the wire, and what they become
 
 
 class Mutant:
@@ -88,6 +88,9 @@ class _Call:
                 self._start = message
             case "http.response.body":
                 await self._part(message)
+            case "websocket.send" if message.get("text") is None:
+                items = self._change.items(msgspec.msgpack.decode(message["bytes"]), self._path)
+                await self._send({"type": message["type"], "bytes": msgspec.msgpack.encode(items)})
             case "websocket.send":
                 text = self._down(message["text"].encode(), "application/json").decode()
                 if text != "[]":
@@ -173,6 +176,10 @@ def header(name: str, value: str | None) -> Callable[[dict[str, Any], str], None
         )
 
     return change
+
+
+def as_text(item: dict[str, Any]) -> None:
+    item["data"] = str(item["data"])
 
 
 def status(old: int, new: int) -> Callable[[int, dict[str, str], str], int]:
@@ -348,6 +355,15 @@ MUTATIONS: list[tuple[str, Mutation]] = [
     ("headers", M(head=lacks("x-accel-buffering"))),
     ("headers", M(head=lacks("incremental"))),
     ("headers", M(head=lacks("x-content-type-options"))),
+    ("headers", M(head=lacks("cross-origin-resource-policy"))),
+    ("headers", M(head=lacks("content-security-policy"))),
+    ("doubled-header", M(cut={b"HTTP/1.1 400": b"HTTP/1.1 403"})),
+    ("encoded-body", M(scope=header("content-encoding", None))),
+    ("overlong-head", M(cut={b"HTTP/1.1 414": b"HTTP/1.1 404"})),
+    ("overlong-head", M(cut={b"HTTP/1.1 431": b"HTTP/1.1 413"})),
+    ("alive", M(head=lambda status, headers, path: 503 if path == "health/live" else status)),
+    ("ticket", M(query=drop("ticket"))),
+    ("ticket", M(body=lambda body, path: {**body, "expires": None} if path == "ticket" else body)),
     ("content-types", M(head=lambda status, headers, path: headers.update({"content-type": "text/plain"}) or status)),
     # items
     ("hello-first", M(items=lambda items, _: [{"type": "beat", "id": "a.0", "at": 1.0}, *items])),
@@ -394,17 +410,27 @@ MUTATIONS: list[tuple[str, Mutation]] = [
     ("sse-blocks", M(raw=lambda data, path: b":\n" + data if path == "sse" else data)),
     ("poll-batch", M(items=one("poll"))),
     ("at-once", M(delay=2.1)),
-    ("pong", M(cut=(b"everywire", b"somebody!"))),
-    ("close", M(cut=((4321).to_bytes(2, "big"), (4322).to_bytes(2, "big")))),
+    ("pong", M(cut={b"everywire": b"somebody!"})),
+    ("close", M(cut={(4321).to_bytes(2, "big"): (4322).to_bytes(2, "big")})),
     ("fragments", M(up=swap('"ref":77', '"ref":7'))),
     ("binary", M(binary=True)),
     ("frame-that-is-none", M(up=garbage_is_a_ping)),
-    ("overlong-frame", M(up=lambda text, _: text.strip())),
+    ("overlong-frame", M(cut={b":4413": b":4400", (1009).to_bytes(2, "big"): (1008).to_bytes(2, "big")})),
     ("silent", M(items=setting("bye", code=4500))),
     ("silent", M(event=closes(1000))),
     ("refused-websocket", M(event=closes(1000))),
     ("refused-websocket", M(items=lambda items, _: [*items, *items] if items[0]["type"] == "bye" else items)),
+    ("first-command", M(items=setting("bye", code=4500))),
+    ("messagepack", M(items=each(as_text, "event"))),
+    ("messagepack", M(items=lambda items, path: setting("event", more=1)(items, path) if path == "ws" else items)),
+    ("messagepack-integers", M(items=each(as_text, "event"))),
+    ("messagepack-alone", M(items=setting("bye", code=4500))),
     # commands
+    ("auth-elsewhere", M(items=replies(good))),
+    ("auth", M(up=swap('"do":"auth"', '"do":"dance"'))),
+    ("auth", M(items=setting("reply", expires="soon"))),
+    ("too-many-commands", M(items=replies(good))),
+    ("too-many-commands", M(items=setting("reply", retry=None))),
     ("publish", M(items=replies(lambda item: item.update(id=behind(item["id"], 1))))),
     ("publish", M(items=replies(lambda item: item.update(ref=None)))),
     ("ping", M(items=replies(lambda item: item.update(ref=5)))),

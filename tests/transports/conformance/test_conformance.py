@@ -24,9 +24,10 @@ PROTOCOL = ROOT / "docs" / "reference" / "protocol.md"
 
 @asynccontextmanager
 async def served(edge: str, mutation: Mutation | None = None) -> AsyncIterator[str]:
-    hub = Hub(Options(channels=("*",), presence_delay=0.1))
+    hub = Hub(Options(channels=("*",), presence_delay=0.1, first_command_timeout=1.0))
     await hub.open()
     endpoints = Endpoints(hub)
+    endpoints.admission.authenticate = lambda request: request.token
     app = Mutant(endpoints, mutation or Mutation())
     front = Front(endpoints.admission, "/live") if edge == "front" else None
     server = {"server": find_server(edge)} if edge == "uvicorn" else {}
@@ -34,22 +35,30 @@ async def served(edge: str, mutation: Mutation | None = None) -> AsyncIterator[s
         yield f"{url}/live"
 
 
-async def looked(url: str, *only: str) -> list[Result]:
-    return [result async for result in run(Target(url), chosen(only))]
+async def looked(url: str, *only: str, token: str | None = None) -> list[Result]:
+    return [result async for result in run(Target(url, token=token), chosen(only))]
 
 
-@pytest.mark.parametrize("edge", ["front", "plain", "uvicorn"])
-async def test_our_server_conforms(edge: str) -> None:
+KNOWN = {"auth", "ticket"}  # what only those can look at who show a token,
+NAMELESS = {"visit", "list-and-stream", "pages", "lease-ends"}  # and what they cannot, as they have a name then
+
+
+@pytest.mark.parametrize(
+    ("edge", "token"), [("front", None), ("front", "ann"), ("plain", None), ("plain", "ann"), ("uvicorn", "ann")]
+)
+async def test_our_server_conforms(edge: str, token: str | None) -> None:
     async with served(edge) as url:
-        results = await looked(url)
-    assert [result for result in results if result.verdict != "pass"] == []
+        results = await looked(url, token=token)
+    assert [result for result in results if result.verdict == "fail"] == []
+    skipped = {result.name.partition("/")[0] for result in results if result.verdict == "skip"}
+    assert skipped == (NAMELESS if token else KNOWN)
     assert len(results) == len(CHECKS)
 
 
 @pytest.mark.parametrize(("name", "mutation"), MUTATIONS, ids=[f"{n}-{name}" for n, (name, _) in enumerate(MUTATIONS)])
 async def test_a_server_that_breaks_a_rule_is_found_out(name: str, mutation: Mutation) -> None:
     async with served("plain", mutation) as url, altered(url, mutation.cut) as through:
-        results = await looked(through, name)
+        results = await looked(through, name, token="ann" if name in KNOWN else None)
     assert {result.verdict for result in results} == {"fail"}, results
     assert all(result.expected and result.seen for result in results)
 
@@ -59,7 +68,7 @@ def test_each_check_has_a_server_that_it_finds_out() -> None:
 
 
 @asynccontextmanager
-async def altered(url: str, cut: tuple[bytes, bytes] | None) -> AsyncIterator[str]:
+async def altered(url: str, cut: dict[bytes, bytes] | None) -> AsyncIterator[str]:
     """A relay to `url` that changes bytes on their way down."""
     if cut is None:
         yield url
@@ -67,10 +76,12 @@ async def altered(url: str, cut: tuple[bytes, bytes] | None) -> AsyncIterator[st
     host, port = re.search(r"//([^:]+):(\d+)", url).groups()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: tuple[bytes, bytes] | None) -> None:
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: dict[bytes, bytes] | None) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                writer.write(data.replace(*change) if change else data)
+                for old, new in (change or {}).items():
+                    data = data.replace(old, new)
+                writer.write(data)
         writer.close()
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
