@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -12,6 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from transports.quart import Live
+from transports.testing import serving
 
 pytestmark = pytest.mark.real
 EVERYWIRE = [sys.executable, "-m", "quart_app"]
@@ -108,6 +112,22 @@ def test_the_operator_sees_what_clients_found_out(url: str) -> None:
     assert status["opened"]["sse"] >= 1
     assert status["why"]["race"] >= 1
     assert {"readers", "channels", "opened", "why", "verdicts", "moved"} < set(status)
+
+
+async def test_a_token_is_shown_that_the_environment_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = Live(channels=["a"])
+    live.authenticate(lambda request: request.token)
+    live.authorize(lambda who, action, channel: who == "let-me-in")
+    async with serving(live.asgi, drain=live.hub.close) as server:
+        await live.hub.open()
+        begin = f"{live.hub.log.epoch}.0"
+        for token, code in (("wrong", 1), ("let-me-in", 0)):
+            monkeypatch.setenv("EVERYWIRE_TOKEN", token)
+            done = await asyncio.to_thread(run, "publish", server, "a", text="7\n")
+            assert (done.returncode, "4403 forbidden" in done.stderr) == (code, bool(code))
+            done = await asyncio.to_thread(run, "tail", server, "a", "--since", begin, "--count", "1")
+            assert (done.returncode, "4403 forbidden" in done.stderr) == (code, bool(code))
+        assert json.loads(done.stdout)["data"] == 7
 
 
 def test_a_position_that_cannot_be_resumed_is_told(url: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import uuid
+from pathlib import Path
 
 import itsdangerous
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.stores import STORES
 from tests.together import Together
 from transports import Code, ConfigError, Hub, Options, Refusal
 from transports.request import Identity
@@ -99,17 +101,19 @@ async def test_of_two_processes_one_redeems() -> None:
         assert await redeemed(second, shown) == Code.UNAUTHORIZED
 
 
-async def test_of_two_processes_that_share_a_file_one_redeems(tmp_path) -> None:
-    settings = {"secret": "s", "broker": f"sqlite:///{tmp_path}/events.db"}
-    (here, one, _), (there, other, _) = await a_hub(**settings), await a_hub(**settings)
-    shown, _ = here.give(Identity("ann"), "sse")
-    assert await redeemed(there, shown) == Identity("ann")
-    assert await redeemed(here, shown) == Code.UNAUTHORIZED
-    await one.close()
-    await other.close()
-    late, hub, _ = await a_hub(**settings)  # it was not there when that was said
-    assert await redeemed(late, shown) == Code.UNAUTHORIZED
-    await hub.close()
+@pytest.mark.parametrize("kind", [name for name, store in STORES.items() if store.shared])
+async def test_of_two_processes_that_share_a_broker_one_redeems(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    async with STORES[kind].fresh(tmp_path, request) as store:
+        (here, one, _), (there, other, _) = [await a_hub(store.broker(), secret="s") for _ in range(2)]
+        shown, _ = here.give(Identity("ann"), "sse")
+        assert await redeemed(there, shown) == Identity("ann")
+        assert await redeemed(here, shown) == Code.UNAUTHORIZED
+        late, third, _ = await a_hub(store.broker(), secret="s")  # it was not there when that was said
+        assert await redeemed(late, shown) == Code.UNAUTHORIZED
+        for hub in (one, other, third):
+            await hub.close()
 
 
 async def test_who_was_revoked_cannot_use_what_was_given_before() -> None:
