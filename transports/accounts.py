@@ -95,7 +95,6 @@ class Account:
         reader: who reads; when it has gone, nobody.
         items: that have gone to it alone, with `bytes`, as they are framed; see `sent` for all of them.
         commands: that have come from it.
-        counted: as whose it is counted: `who`, and the network of `address`.
         reason: why it was closed: the name of a code, or `went`.
         once: whether it reads one batch only, as a poll does.
     """
@@ -109,7 +108,6 @@ class Account:
         "bytes",
         "closed",
         "commands",
-        "counted",
         "expires",
         "items",
         "name",
@@ -135,10 +133,14 @@ class Account:
         self.items = self.bytes = self.commands = 0
         self.reason = ""
         self._accounts = accounts
-        self.counted = self.who, network(self.address)
         self._said: Said | None = None  # made when something is said
         self._position = ""
         self._expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def counted(self) -> tuple[Hashable, str]:
+        """As whose it is counted: `who`, and the network of `address`."""
+        return self.who, network(self.address)
 
     @property
     def position(self) -> str:
@@ -161,10 +163,9 @@ class Account:
 
     def rename(self, who: Hashable) -> None:
         """Somebody else is known to be there from now on."""
-        before, address = self.counted
         if self.closed is None:
-            self._accounts.limits.rename(before, who)
-        self.who, self.counted = who, (who, address)
+            self._accounts.limits.rename(self.who, who)
+        self.who = who
 
     def hold_until(self, expires: float | None) -> None:
         """The credentials hold until then, in seconds since 1970: the connection ends with 4401 unless they are renewed. Who
