@@ -18,6 +18,11 @@ _NEARLY: Final = 1e-6  # of one: a clock that counts in binary fractions comes o
 _IDLE_SOME: Final = 1024  # of whom something is kept until who is idle is looked for
 _SOCKETS: Final = 2  # TCP connections for each reader: commands go by another than a stream, and a page loads over some more
 
+_PROXY: Final = (
+    "; if a proxy is there, set trusted_hops, and if many people are, raise it",
+    "; what comes from there was forwarded: set trusted_hops to the number of proxies in front",
+)
+
 
 def nobody(name: str, reason: str) -> None:
     """Who is told that a limit was reached, where nobody is."""
@@ -67,7 +72,7 @@ class Said:
 class Speech:
     """How much one may say, under the names of the settings that say so."""
 
-    __slots__ = ("bytes", "commands", "whose")
+    __slots__ = ("_byte", "_command", "bytes", "commands", "whose")
 
     def __init__(self, options: Options, whose: str) -> None:
         commands, size = getattr(options, f"commands_per_{whose}"), getattr(options, f"bytes_per_{whose}")
@@ -75,17 +80,28 @@ class Speech:
         self.whose = whose
         self.commands = Rate(commands, max(1.0, commands * burst))
         self.bytes = Rate(size, max(options.message_bytes, size * burst))  # any message that is let through may come some time
+        self._command, self._byte = 1 / commands, 1 / size  # seconds until what one has taken is there again
 
-    def fits(self, said: Said, number: int, size: int, now: float) -> tuple[int, str]:
-        """How many of `number` commands in a message of `size` bytes may be executed, and the setting that is in the way."""
+    def free(self, said: Said, number: int, size: int, now: float) -> bool:
+        """Whether all of a message may be executed: what is asked of every message, and mostly true."""
+        return (said.commands <= now and said.bytes <= now and number <= self.commands.most) or (
+            self.fits(said, number, size, now) == number
+        )
+
+    def fits(self, said: Said, number: int, size: int, now: float) -> int:
+        """How many of `number` commands in a message of `size` bytes may be executed."""
         if size > self.bytes.left(said.bytes, now) + _NEARLY:
-            return 0, f"bytes_per_{self.whose}"
-        return min(number, math.floor(self.commands.left(said.commands, now) + _NEARLY)), f"commands_per_{self.whose}"
+            return 0
+        return min(number, math.floor(self.commands.left(said.commands, now) + _NEARLY))
+
+    def limit(self, said: Said, size: int, now: float) -> str:
+        """The setting that is in the way of more."""
+        return f"{'bytes' if size > self.bytes.left(said.bytes, now) + _NEARLY else 'commands'}_per_{self.whose}"
 
     def take(self, said: Said, number: int, size: int, now: float) -> None:
         """So much is executed now."""
-        said.commands = self.commands.taken(said.commands, now, number)
-        said.bytes = self.bytes.taken(said.bytes, now, size)
+        said.commands = max(said.commands, now) + number * self._command
+        said.bytes = max(said.bytes, now) + size * self._byte
 
     def wait(self, said: Said, number: int, size: int, now: float) -> float:
         """Seconds until so much more may come."""
@@ -137,9 +153,9 @@ class Limits:
         self.refused: Counter[str] = Counter()  # by the name of the setting
         self._options, self._tell = options, tell
         self._number = 0
-        self._per_address: Counter[str] = Counter()
-        self._per_who: Counter[Hashable] = Counter()
-        self._sockets: Counter[str] = Counter()
+        self._per_address: dict[str, int] = {}  # no counters: asking those for what is not there costs a microsecond
+        self._per_who: dict[Hashable, int] = {}
+        self._sockets: dict[str, int] = {}
         self._socket_number = 0
         self._connection, self._who, self._address = (Speech(options, whose) for whose in ("connection", "who", "address"))
         self._said_by: Spoken = Spoken()
@@ -164,22 +180,19 @@ class Limits:
             Refusal: 4429, there are too many.
         """
         options = self._options
+        here, theirs = self._per_address.get(address, 0), 0 if who is None else self._per_who.get(who, 0)
         if self._number >= options.connections_per_process:
-            self._full("connections_per_process", f"{self._number} read from this process", "")
-        if self._per_address[address] >= options.connections_per_address:
-            hint = (
-                "what comes from there was forwarded: set trusted_hops to the number of proxies in front"
-                if forwarded
-                else "if a proxy is there, set trusted_hops; if many people are, raise it"
+            raise self._full("connections_per_process", f"{self._number} read from this process")
+        if here >= options.connections_per_address:
+            raise self._full("connections_per_address", f"{here} read from {address or 'a Unix socket'}", _PROXY[forwarded])
+        if theirs >= options.connections_per_who:
+            raise self._full(
+                "connections_per_who", f"{theirs} read as {str(who)[:40]!r}", "; a program needs more, or other names"
             )
-            where = address or "a Unix socket"
-            self._full("connections_per_address", f"{self._per_address[address]} read from {where}", hint)
-        if who is not None and self._per_who[who] >= options.connections_per_who:
-            self._full("connections_per_who", f"{self._per_who[who]} connections are yours", "who is it, and why so many?")
         self._number += 1
-        self._per_address[address] += 1
+        self._per_address[address] = here + 1
         if who is not None:
-            self._per_who[who] += 1
+            self._per_who[who] = theirs + 1
 
     def disconnect(self, who: Hashable, address: str) -> None:
         """One has gone."""
@@ -193,11 +206,11 @@ class Limits:
         if before is not None:
             _less(self._per_who, before)
         if who is not None:
-            self._per_who[who] += 1
+            self._per_who[who] = self._per_who.get(who, 0) + 1
 
-    def _full(self, limit: str, what: str, hint: str) -> None:
-        self._tell(limit, f"{what}: more are refused, as {limit} says" + (f"; {hint}" if hint else ""))
-        raise self.refuse(limit, Code.RATE_LIMITED, f"{what}, and that is the limit ({limit})")
+    def _full(self, limit: str, what: str, hint: str = "") -> Refusal:
+        self._tell(limit, f"{what}: more are refused, as {limit} says{hint}")
+        return self.refuse(limit, Code.RATE_LIMITED, f"{what}, and that is the limit ({limit})")
 
     # TCP connections, whatever is asked on them, if anything is.
 
@@ -208,16 +221,16 @@ class Limits:
             address: at the other end. Where proxies are in front it is one of theirs, and only the number of all counts.
         """
         options = self._options
+        here = self._sockets.get(address, 0)
         many = self._socket_number >= _SOCKETS * options.connections_per_process
-        here = not options.trusted_hops and self._sockets[address] >= _SOCKETS * options.connections_per_address
-        if many or here:
+        if many or (here >= _SOCKETS * options.connections_per_address and not options.trusted_hops):
             limit = "connections_per_process" if many else "connections_per_address"
             self.refused[limit] += 1
-            what = f"{self._sockets[address]} TCP connections from {address}, {self._socket_number} in all"
+            what = f"{here} TCP connections from {address or 'a Unix socket'}, {self._socket_number} in all"
             self._tell(limit, f"{what}: more are ended at once, as {limit} says")
             return False
         self._socket_number += 1
-        self._sockets[address] += 1
+        self._sockets[address] = here + 1
         return True
 
     def hang_up(self, address: str) -> None:
@@ -245,32 +258,45 @@ class Limits:
         Raises:
             Refusal: 4429, who speaks was told to wait, and goes on as if nothing had been said.
         """
-        number = max(1, commands)
+        number = commands or 1
         each = [(self._address, self._said_from.of(address, now))]
         if who is not None:
             each.append((self._who, self._said_by.of(who, now)))
         if said is not None:
             each.append((self._connection, said))
-        allowed, limit = min(speech.fits(one, number, size, now) for speech, one in each)
+        for speech, one in each:
+            if not speech.free(one, number, size, now):
+                return self._bounded(each, who or address, commands, size, now)
+        for speech, one in each:
+            speech.take(one, number, size, now)
+        return commands, None
+
+    def _bounded(
+        self, each: list[tuple[Speech, Said]], name: Hashable, commands: int, size: int, now: float
+    ) -> tuple[int, Refusal | None]:
+        """See `speak`: not all of it may be executed."""
+        number = max(1, commands)
+        fits = [speech.fits(one, number, size, now) for speech, one in each]
+        allowed = min(fits)
+        speech, one = each[fits.index(allowed)]
+        limit = speech.limit(one, size, now)
         if allowed:
             for speech, one in each:
                 speech.take(one, allowed, size, now)
-        if allowed == number:
-            return commands, None
         rest = number - allowed
         retry = math.ceil(1000 * max(speech.wait(one, rest, size, now) for speech, one in each)) / 1000
+        refusal = self.refuse(limit, Code.RATE_LIMITED, f"more than {limit} allows: go on in {retry:g} s", retry)
+        self._tell(limit, f"more is said by {str(name)[:40] or 'somebody'} than {limit} allows: it has to wait")
         speech, one = each[-1]
-        why = f"more than {limit} allows: go on in {retry:g} s"
-        refusal = self.refuse(limit, Code.RATE_LIMITED, why, retry)
-        self._tell(limit, f"more is said by {who or address or 'somebody'} than {limit} allows: it has to wait")
-        if speech.impatient(one, rest, size if not allowed else 0, now):
+        if speech.impatient(one, rest, 0 if allowed else size, now):
             raise refusal
         one.until = now + retry
         return min(allowed, commands), refusal
 
 
-def _less(counter: Counter[Any], key: Hashable) -> None:
+def _less(numbers: dict[Any, int], key: Hashable) -> None:
     """One less; who has none takes no room."""
-    counter[key] -= 1
-    if counter[key] <= 0:
-        del counter[key]
+    if (left := numbers[key] - 1) > 0:
+        numbers[key] = left
+    else:
+        del numbers[key]
