@@ -8,6 +8,9 @@ and SIGHUP to the parent, which has one after another replaced, is a restart tha
     SIGTERM, SIGINT   send all away, end when they have; a second one ends all at once
     SIGKILL           the workers notice that the parent is gone, and leave
 
+A worker says every second that its event loop goes on. One of which nothing is heard for long serves nobody: it is killed and
+replaced.
+
 What a worker does when it is sent away is the server's matter, see `serve.py`.
 """
 
@@ -30,6 +33,9 @@ from .systemd import notify
 
 _VARIABLE: Final = "EVERYWIRE_WORKER"  # parent, number, the descriptors of socket, wire, table and board, and the row
 _READY: Final = b"ready"
+_ALIVE: Final = b"."
+_BEAT: Final = 1.0  # seconds between two signs of life
+HANGS: Final = 30.0  # seconds without one: clients give a silent server up after about as long
 _START: Final = 60.0  # seconds for a worker to begin to serve: a large application on a busy machine
 _LEAVING: Final = 30.0  # seconds that a worker has for the end of its application when its readers have gone; then it is killed
 _LASTING: Final = 1.0  # seconds that it serves; one that ends sooner will end again
@@ -81,9 +87,17 @@ class Place(NamedTuple):
         return stop
 
     def ready(self) -> None:
-        """Tell the parent that we serve."""
-        with suppress(OSError):  # it is gone, which will be noticed
-            self.wire.send(_READY)
+        """Tell the parent that we serve, and from now on that we go on."""
+        self._say(_READY)
+        self._beat(asyncio.get_running_loop())
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_later(_BEAT, self._beat, loop)
+        self._say(_ALIVE)
+
+    def _say(self, word: bytes) -> None:
+        with suppress(OSError):  # it is gone, which will be noticed, or has not listened for minutes
+            self.wire.send(word)
 
 
 def place() -> Place | None:
@@ -164,7 +178,7 @@ async def serve_at(
         hub.show_figures()  # what was counted to the end
 
 
-def keep(listening: socket.socket, count: int, drain: float, serving: Callable[[], object]) -> int:
+def keep(listening: socket.socket, count: int, drain: float, serving: Callable[[], object], *, hangs: float = HANGS) -> int:
     """Be the parent of `count` workers until SIGTERM or SIGINT; gives the exit code. What happens is told on standard error.
 
     Args:
@@ -172,6 +186,7 @@ def keep(listening: socket.socket, count: int, drain: float, serving: Callable[[
         count: how many.
         drain: seconds that their readers have to leave.
         serving: called when they serve.
+        hangs: seconds after which one that gives no sign of life is killed.
     """
 
     def say(line: str) -> None:
@@ -187,7 +202,7 @@ def keep(listening: socket.socket, count: int, drain: float, serving: Callable[[
         except OSError:
             sys.stdout = None  # what is left in it would fail once more at the end
 
-    return asyncio.run(Parent(listening, count, say=say, patience=drain + _LEAVING).run(tell))
+    return asyncio.run(Parent(listening, count, say=say, patience=drain + _LEAVING, hangs=hangs).run(tell))
 
 
 class _Worker:
@@ -197,6 +212,7 @@ class _Worker:
         self.number, self.row, self.process, self.wire = number, row, process, wire
         self.serves: asyncio.Task[bool]  # whether it gets to serve
         self.watched: asyncio.Task[None]
+        self.heard: asyncio.Task[None] | None = None  # listens whether it goes on
         self.trial = trial  # who started it sees to what comes of it; until it serves, or while another takes its place
         self.served = 0.0  # since when, on the loop's clock
         self.leaving = False
@@ -214,6 +230,7 @@ class Parent:
         say: tells the operator a line.
         patience: seconds that a worker has for leaving before it is killed.
         command: what a worker runs; what this process was started with, unless said.
+        hangs: seconds after which one that gives no sign of life is killed.
     """
 
     def __init__(
@@ -224,8 +241,9 @@ class Parent:
         say: Callable[[str], object],
         patience: float,
         command: Sequence[str] | None = None,
+        hangs: float = HANGS,
     ) -> None:
-        self._listening, self._count, self._say, self._patience = listening, count, say, patience
+        self._listening, self._count, self._say, self._patience, self._hangs = listening, count, say, patience, hangs
         self._command = [sys.executable, *sys.orig_argv[1:]] if command is None else list(command)
         self._rows = 2 * count + 1  # each may have a replacement, and one may have died a moment ago
         self._table, self._figures = new_table(self._rows), new_board(self._rows)
@@ -359,6 +377,7 @@ class Parent:
             async with asyncio.timeout(_START):
                 if await loop.sock_recv(worker.wire, len(_READY)) == _READY:
                     worker.served, worker.trial = loop.time(), False
+                    worker.heard = self._own(self._listen(worker))
                     return True
         except TimeoutError:
             self._say(f"{worker} does not serve after {_START:.0f} seconds")
@@ -368,10 +387,28 @@ class Parent:
         await worker.process.wait()
         return False
 
+    async def _listen(self, worker: _Worker) -> None:
+        """Kill it if it hangs: it serves nobody, and whoever it took waits."""
+        loop = asyncio.get_running_loop()
+        try:
+            while not worker.leaving:
+                async with asyncio.timeout(self._hangs):
+                    if not await loop.sock_recv(worker.wire, len(_READY)):
+                        return
+        except TimeoutError:
+            if not worker.leaving:  # who leaves has a time of its own
+                self._say(f"{worker} hangs: no sign of life for {self._hangs:.0f} seconds; it is killed")
+                _signal(worker, signal.SIGKILL)
+        except OSError:
+            pass  # it has ended, which is seen elsewhere
+
     async def _watch(self, worker: _Worker) -> None:
         """See a worker's end, and have it replaced if nobody wanted it."""
         status = await worker.process.wait()
         await asyncio.wait([worker.serves])
+        if worker.heard is not None:
+            worker.heard.cancel()
+            await asyncio.wait([worker.heard])
         worker.wire.close()
         self._workers.discard(worker)
         self._loads[worker.row].leave()

@@ -120,6 +120,21 @@ async def test_a_restart_brings_new_code_and_refuses_nobody(tmp_path: Path, serv
         assert await asyncio.wait_for(running.process.wait(), 30) == 0
 
 
+async def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANGS", "5")
+    async with program(tmp_path) as running:
+        before = running.workers()
+        hanging = (await running.asked()).process
+        os.kill(hanging, signal.SIGSTOP)  # it is there, and does nothing
+        assert f"(process {hanging}) hangs: no sign of life for 5 seconds" in await running.told("hangs")
+        assert "SIGKILL" in await running.told("was ended")
+        await until(lambda: len(running.workers()) == 3, 60)
+        assert hanging not in running.workers()
+        assert before - {hanging} <= running.workers()  # the others go on
+        running.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(running.process.wait(), 30) == 0
+
+
 async def test_code_that_does_not_start_replaces_nothing(tmp_path: Path) -> None:
     async with program(tmp_path) as running:
         before = running.workers()

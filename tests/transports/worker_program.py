@@ -17,12 +17,14 @@ from transports.serve import address, configuration, listen
 from transports.servers import find_server
 from transports.workers import keep, place, serve_at
 
+HANGS = float(os.environ.get("HANGS", "60"))
+
 
 def main(server: str, code: str, stays: str = "") -> None:
     at = place()
     if at is None:
         listening = listen("127.0.0.1", 0)
-        sys.exit(keep(listening, 3, 0.0, lambda: print(address(listening), flush=True)))
+        sys.exit(keep(listening, 3, 0.0, lambda: print(address(listening), flush=True), hangs=HANGS))
     said: dict[str, Any] = {"process": os.getpid(), "number": at.number}
     exec(Path(code).read_text(), said)  # what is deployed
     body = json.dumps({name: said[name] for name in ("process", "number", "version")}).encode()
