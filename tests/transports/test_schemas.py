@@ -14,10 +14,15 @@ from quart import Quart
 import transports.schemas
 from tests.transports.conftest import TRANSPORTS, live
 from transports import ConfigError, Hub, MissingExtraError, Options, Refusal, Transport
+from transports.asgi import Endpoints
 from transports.client import connect
+from transports.conformance import Target
+from transports.conformance.commands import WAYS, say
+from transports.front import Front
 from transports.items import encode_data
 from transports.quart import Live
 from transports.schemas import Schemas, schema_of
+from transports.testing import serving
 
 
 class Line(msgspec.Struct):
@@ -323,6 +328,20 @@ async def test_clients_are_refused_alike_on_every_transport(transport: Transport
         assert (hub.log.channels, hub.log.head) == (0, 0)
         await stream.publish("orders.a", GOOD)
         assert (await anext(stream)).data == GOOD
+
+
+@pytest.mark.parametrize("edge", ["front", "plain"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_commands_are_refused_alike_on_each_edge(edge: str, way: str) -> None:
+    hub = await hub_of()
+    hub.channel("orders.*", type=Order)
+    endpoints = Endpoints(hub)
+    front = Front(endpoints.admission, "") if edge == "front" else None
+    async with serving(endpoints, drain=hub.close, front=front) as url:
+        command = {"do": "publish", "ref": 1, "channel": "orders.a", "key": "k"}
+        replies = await say(Target(url), way, {**command, "data": {"items": 5}}, {**command, "data": {"items": []}})
+    assert (replies[0]["code"], replies[0]["reason"]) == (4400, "data.items: expected array, got int")
+    assert replies[1]["id"] == f"{hub.log.epoch}.1"
 
 
 async def test_a_bad_one_among_others_stops_nobody() -> None:
