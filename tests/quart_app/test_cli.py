@@ -130,6 +130,25 @@ async def test_a_token_is_shown_that_the_environment_holds(monkeypatch: pytest.M
         assert json.loads(done.stdout)["data"] == 7
 
 
+def test_who_comes_and_goes_is_told_in_lines_of_json_by_workers_and_their_parent(tmp_path: Path) -> None:
+    broker = ["--broker", f"sqlite:///{tmp_path}/events.db", "--workers", "2"]
+    command = [*EVERYWIRE, "serve", "--port", "0", "--log", "json", *broker]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        url = server.stdout.readline().split("stream at ")[1].split(",")[0]
+        run("tail", url, "vitals", "--count", "1", "--transport", "sse")
+        server.send_signal(signal.SIGHUP)
+        lines = []
+        while not lines or "restarted" not in lines[-1]["message"]:
+            lines.append(json.loads(server.stderr.readline()))  # nothing else is said
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=60)
+        assert server.returncode == 0
+    told = {line["event"]: line for line in lines if "event" in line}
+    assert told["connection.opened"]["connection"] == told["connection.closed"]["connection"]
+    assert told["connection.closed"]["items"] >= 1
+    assert lines[-1]["logger"] == "transports.workers"
+
+
 def test_a_position_that_cannot_be_resumed_is_told(url: str) -> None:
     done = run("tail", url, "vitals", "--since", "gone.5", "--count", "1")
     assert "lost: vitals after gone.5" in done.stderr

@@ -14,6 +14,7 @@ from transports.accounts import Alone
 from transports.asgi import Endpoints
 from transports.client import connect
 from transports.request import Identity, Request
+from transports.servers import find_server
 from transports.status import check_observer, is_local, page, status
 from transports.testing import Exchange, serving, until
 
@@ -246,3 +247,18 @@ async def test_people_get_a_page_and_programs_json(http) -> None:
             assert "<h1>Status</h1>" in await response.text()
         async with http.get(f"{url}/status", headers={"Accept": "*/*"}) as response:
             assert json.loads(await response.text())["ready"] is True
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "granian"])
+async def test_other_servers_show_it_too_and_to_nobody_else(http, server: str) -> None:
+    pytest.importorskip(server)
+    async with live(server=find_server(server)) as (hub, url), http.get(f"{url}/sse?channels=a") as stream:
+        await stream.content.readuntil(b"\n\n")
+        async with http.get(f"{url}/status") as response:
+            (seen,) = (await response.json())["connections"]
+            assert (seen["transport"], seen["address"]) == ("sse", "127.0.0.1")
+        async with http.get(f"{url}/metrics") as response:
+            assert 'everywire_connections{transport="sse",worker="1"} 1.0' in await response.text()
+        async with http.get(f"{url}/metrics", headers={"Via": "1.1 proxy"}) as response:
+            assert response.status == 403
+        assert hub.figures.refused == {"forbidden": 1}
