@@ -76,7 +76,8 @@ def _is_link(headers: Mapping[str, str]) -> bool:
 def _is_ours(origin: str, host: str, secure: bool) -> bool:
     """Whether a page of `origin` came from `host`; whether it came over TLS is known only if it did so up to here."""
     schemes = ("https",) if secure else ("https", "http")
-    return bool(host) and _plain(origin) in [_plain(f"{scheme}://{host}") for scheme in schemes]
+    ours = [f"{scheme}://{host}" for scheme in schemes]
+    return bool(host) and (origin in ours or _plain(origin) in map(_plain, ours))
 
 
 def _plain(origin: str) -> str:

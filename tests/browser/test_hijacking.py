@@ -120,6 +120,28 @@ async def test_a_page_that_is_named_reads_with_cookies_and_is_shown_errors(brows
         assert await page.evaluate(ask, f"{given['url']}/commands") == 4400
 
 
+# The client of ours on a page of an origin that is named: it publishes, and reads what it has published.
+CLIENT = """async ({ url, transport }) => {
+    const { connect } = await import(`${url}/client.js`);
+    const withCookies = (asked, init) => fetch(asked, { ...init, credentials: "include" });
+    const live = connect(url, { channels: ["open.news", "secret.ann"], transport, fetch: withCookies });
+    try {
+        await new Promise((done) => live.on("state", ({ state }) => state === "open" && done()));
+        live.publish("secret.ann", transport);
+        for await (const event of live) return [event.channel, event.data, live.transport];
+    } finally {
+        live.close();
+    }
+}"""
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse", "longpoll"])
+async def test_our_client_works_on_a_page_that_is_named_as_on_one_of_ours(browser: Browser, transport: str) -> None:
+    async with evil(browser) as page, stage("front", origins=(await page.evaluate("origin"),)) as target:
+        given = {"url": f"{target.url}/live", "transport": transport}
+        assert await page.evaluate(CLIENT, given) == [SECRET, transport, transport]
+
+
 async def test_no_page_of_ours_can_be_framed(browser: Browser, server: Server) -> None:
     async with evil(browser, *(f"{server.url}{path}" for path in ("/", "/live/negotiate"))) as page:
         assert [frame.url.partition(":")[0] for frame in page.frames[1:]] == ["chrome-error"] * 2
