@@ -14,7 +14,7 @@ The words, one per thing:
 * **Identity**: who asks, as authentication found out, and for how long that holds. **Account**: what is known of one
   connection, from when it is let in until it has gone.
 * **Broker**: where offsets come from; it hands **records** over to a **follower**, the hub of each process. **Transport**: how
-  batches are framed on one wire. **Command**: what a client sends up.
+  batches are framed on one wire. **Command**: what a client sends up. **Schema**: what the events of a channel look like.
 * **Worker**: a process that serves, kept by a **parent**. **Peers**: the hubs that share a broker. A process that **leaves**
   sends its readers to the others first: each gets a **word**, a `bye` with `stays`. **Control channels**, which begin with `$`,
   are the peers' own.

@@ -6,9 +6,11 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.documents import ROOT
 from tests.transports.conformance.mutants import MUTATIONS, Mutant, Mutation
@@ -129,6 +131,20 @@ async def test_a_server_that_is_not_there_or_not_ours_is_told() -> None:
             await Target(url, channel="$nobodys").reached()
     with pytest.raises(ConfigError, match="does not answer"):
         await Target(url).reached()
+
+
+async def test_a_server_with_tls_is_asked_as_well(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    files = {name: str(tmp_path / name) for name in ("ca", "key")}
+    authority.cert_pem.write_to_path(files["ca"])
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(files["key"])
+    hub = Hub(Options(channels=("*",)))
+    await hub.open()
+    async with serving(Endpoints(hub), drain=hub.close, certfile=files["key"], keyfile=files["key"]) as url:
+        only = chosen(["hello-first", "publish", "own-origin"])
+        assert {result.verdict async for result in run(Target(url, ca=files["ca"]), only)} == {"pass"}
+        with pytest.raises(ConfigError, match=r"does not answer: .*CERTIFICATE_VERIFY_FAILED"):
+            await Target(url).reached()
 
 
 async def test_a_server_that_says_nonsense_fails_and_breaks_nothing() -> None:
