@@ -300,6 +300,11 @@ def _() -> Any:
     return [patch("transports.front.readers.inflate", unbounded), patch("transports.extension.inflate", unbounded)]
 
 
+@guard("HTTP/2 is calm", "transports/http2.py: _CALM")
+def _() -> Any:
+    return [patch("transports.http2._CALM", _MANY), patch("transports.http2._CALMING", _MANY)]
+
+
 # --- loads
 setting("the size of a message", message_bytes=4 << 20)
 setting("the time for a head or a body", body_timeout=_DAY)

@@ -10,6 +10,8 @@ import tracemalloc
 import zlib
 from contextlib import suppress
 
+import h2.connection
+import h2.settings
 from wsproto.frame_protocol import Opcode
 
 from transports.testing import until
@@ -38,6 +40,15 @@ async def _(target: Target) -> bool:
     ws.connection.send(ws.frames.send_data(LARGE.decode()))
     frame = await ws.frame()
     return frame is not None and frame.opcode == Opcode.TEXT and '"ok":true' in frame.payload
+
+
+@attack("a message that never ends", "the size of a message", over=["ws"], message_bytes=1000)
+async def _(target: Target) -> bool:
+    """Fragments, and never the last: each is small, and all are to be kept."""
+    ws = await target.websocket("channels=open.news", OURS)
+    for n in range(100):
+        ws.connection.send(ws.frames.send_data(b"x" * 1000 if n else b"[", fin=False))
+    return not await target.ends(ws.connection)
 
 
 @attack("a bomb that is compressed", "what is inflated has an end", over=["ws"], deflate=True)
@@ -104,6 +115,33 @@ async def _(target: Target) -> bool:
     """It follows no channel and sends no command."""
     ws = await target.websocket("", OURS)
     return not await target.ends(ws.connection)
+
+
+@attack("a reader over HTTP/2 who takes nothing", "the time to take what was sent", over=["sse"], send_timeout=0.5)
+async def _(target: Target) -> bool:
+    """It opens no window (RFC 9113 6.9), so that all waits here."""
+    connection, http2 = await target.connect(), h2.connection.H2Connection()
+    http2.initiate_connection()
+    http2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    asked = [(":method", "GET"), (":scheme", "http"), (":authority", target.name), (":path", "/live/sse?channels=open.news")]
+    http2.send_headers(1, [*asked, ("cookie", "who=ann")], end_stream=True)
+    connection.writer.write(http2.data_to_send())
+    await until(lambda: len(target.hub.accounts))
+    await target.hub.publish("open.news", "x" * 60_000)
+    with suppress(TimeoutError):
+        await until(lambda: not len(target.hub.accounts), target.patience)
+    return len(target.hub.accounts) > 0
+
+
+@attack("frames over HTTP/2 that carry nothing", "HTTP/2 is calm")
+async def _(target: Target) -> bool:
+    """Pings, each of which wants an answer."""
+    connection, http2 = await target.connect(), h2.connection.H2Connection()
+    http2.initiate_connection()
+    for n in range(5000):
+        http2.ping(n.to_bytes(8, "big"))
+    connection.writer.write(http2.data_to_send())
+    return not await target.ends(connection)
 
 
 @attack("a flood of connections that ask nothing", "connections of one address", connections_per_address=FEW)
