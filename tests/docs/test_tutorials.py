@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,32 @@ def learner(tmp_path: Path) -> Callable[[str], Learner]:
     """Somebody with a tutorial in front of her, and other ports than those of the page."""
     ports = {f"p{port}": str(free_port()) for port in (8000, 8001, 8100)}
     return lambda name: Learner(TUTORIALS / f"{name}.md", tmp_path, **ports)
+
+
+def test_the_first_event_is_followed_published_and_found_again(learner: Callable[[str], Learner]) -> None:
+    one = learner("first-live-event")
+    with one.start("make run", "make run", one.here("everywire serve")) as server:
+        line(server, "everywire serves")
+        tail = "everywire tail http://127.0.0.1:8000/live"
+        events = [json.loads(each) for each in one.type(f"{tail} vitals --count 2").splitlines()]
+        shown = json.loads(blocks(one.page, "json")[0].text.splitlines()[0])
+        assert [set(each) for each in events] == [set(shown)] * 2
+        assert one.type("echo") == "published 1 to chat\n"
+        found = one.type(f"{tail} chat --since k3f9ab.0", "k3f9ab", events[0]["id"].partition(".")[0])
+        assert json.loads(found)["data"] == {"text": "hello"}
+        lost, found = one.type(f"{tail} chat --since nobody.7").splitlines()
+        assert (lost.partition(":")[0], json.loads(found)["data"]) == ("lost", {"text": "hello"})
+        for transport in ("websocket", "sse", "longpoll"):
+            assert '"type":"hello"' in one.type(f"{tail} vitals --wire --count 2 --transport {transport}")
+        with one.start("curl -N") as stream:
+            line(stream, "event: hello")
+        with one.start(f"{tail} vitals -v") as reader:
+            line(reader, "open: Live over WebSocket")
+            server.send_signal(signal.SIGINT)
+            assert server.wait(30) == 0
+            with one.start("make run", "make run", one.here("everywire serve")):
+                line(reader, "reconnecting: ")
+                line(reader, r"lost: vitals after \S+ .*\(epoch\)")
 
 
 def test_one_event_is_read_with_curl(learner: Callable[[str], Learner]) -> None:
