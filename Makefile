@@ -49,7 +49,7 @@ clean:  ## all that the other targets made
 
 .venv/dev: .venv/run tests/static/package.json
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@$(npm) --prefix tests/static || echo "no npm registry: the browser client that is served is not compared with its source"
+	@$(npm) --prefix tests/static || echo "no npm registry: the browser client that is served is not compared with its source, nor the contract with the official schemas"
 	@touch $@
 
 NODE_SUBJECTS := tests/benchmarks/subjects/node

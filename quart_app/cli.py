@@ -331,8 +331,8 @@ def doctor(url: str, channels: tuple[str, ...], headers: tuple[str, ...], quick:
 @click.option("--app", help="Of this application: module:name, or module:create_app().")
 @click.option("--title", default="everywire", show_default=True, help="Of the document.")
 @click.option("--version", default="1", show_default=True, help="Of what it describes.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON, which needs no extra.")
-def contract(kind: str, app: str | None, title: str, version: str, as_json: bool) -> None:
+@click.option("--json", "in_json", is_flag=True, help="Write JSON, which needs no extra.")
+def contract(kind: str, app: str | None, title: str, version: str, in_json: bool) -> None:
     """Write what travels for machines to read: what goes over the wires (asyncapi), or the paths (openapi).
 
     With --app the channels that it described are in it.
@@ -340,7 +340,7 @@ def contract(kind: str, app: str | None, title: str, version: str, as_json: bool
     from .contract import written
 
     try:
-        click.echo(written(kind, app, title=title, version=version, as_json=as_json), nl=False)
+        click.echo(written(kind, app, title=title, version=version, in_json=in_json), nl=False)
     except (ConfigError, MissingExtraError) as error:
         raise click.ClickException(str(error)) from error
 

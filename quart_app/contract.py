@@ -11,17 +11,14 @@ from transports.errors import ConfigError
 from transports.hub import Hub
 
 
-def written(kind: str, app: str | None, *, title: str, version: str, as_json: bool) -> str:
+def written(kind: str, app: str | None, *, title: str, version: str, in_json: bool) -> str:
     """A document, `asyncapi` or `openapi`, as text. Raises: ConfigError, MissingExtraError."""
     contract = Contract(title=title, version=version)
     if app is not None:
         hub = hub_of(app)
         contract = contract._replace(options=hub.options, channels=tuple(hub.schemas))
     document = asyncapi(contract) if kind == "asyncapi" else openapi(contract)
-    return _json(document) if as_json else as_yaml(document)
-
-
-_json = as_json
+    return as_json(document) if in_json else as_yaml(document)
 
 
 def hub_of(app: str) -> Hub:
