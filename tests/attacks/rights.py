@@ -20,6 +20,13 @@ async def _(target: Target) -> bool:
     return SECRET in (await target.read(target.secret, BOB)).told
 
 
+@attack("watching who is connected", "operators are asked for")
+async def _(target: Target) -> bool:
+    """He asks for the page of an operator, or for its figures, from the server's own machine."""
+    answers = [await target.ask(path, BOB) for path in ("status", "metrics")]
+    return any(status == 200 for status, _, _ in answers)
+
+
 @attack("reading by a pattern", READING, over=ALL)
 async def _(target: Target) -> bool:
     """He asks for everything, or for all that begins alike."""
