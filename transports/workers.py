@@ -179,8 +179,8 @@ async def serve_at(
 
 
 def keep(listening: socket.socket, count: int, drain: float, serving: Callable[[], object], *, hangs: float = HANGS) -> int:
-    """Be the parent of `count` workers until SIGTERM or SIGINT; gives the exit code. What happens is told on standard error, or where the
-    program has its logs, by the logger `transports.workers`.
+    """Be the parent of `count` workers until SIGTERM or SIGINT; gives the exit code. What happens is told on standard error, or
+    where the program has its logs, by the logger `transports.workers`.
 
     Args:
         listening: what they serve.
