@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import h11
+from hypercorn.events import Closed, Event
 from hypercorn.protocol.events import Request
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
@@ -53,7 +54,9 @@ class Heads(h11.Connection):
 
 
 def _sound(head: Head) -> bool:
-    """Always False: others serve it. Raises: RequestError 400, an upgrade whose key is none (RFC 6455 4.2.1)."""
+    """Always False: others serve it. Raises: RequestError 400, an upgrade whose key is none (RFC 6455 4.2.1); 501, a tunnel."""
+    if head.method == "CONNECT":
+        raise RequestError(501, "there are no tunnels here")
     asked = head.headers.get("upgrade", "").lower()
     if asked == "websocket" and head.method == "GET" and not check_key(head.headers.get("sec-websocket-key", "")):
         raise RequestError(400, "a Sec-WebSocket-Key is 16 bytes in base64")
@@ -81,18 +84,26 @@ class Turn:
     def __init__(self, held: Callable[[], int], go_on: Callable[[], object]) -> None:
         self._held, self._go_on = held, go_on
         self._event = asyncio.Event()
-        self._left = False
+        self._left = self._ended = False
 
     async def clear(self) -> None:
         """It is not yet."""
-        self._event.clear()
+        if not self._ended:
+            self._event.clear()
 
     async def wait(self) -> None:
-        """Until then of much nothing more is read. Raises: _NotNowError, it is not much."""
-        if self._held() < _HELD_MOST:
+        """Until then of much nothing more is read. Raises: _NotNowError, it is not much, or it will never be."""
+        if not self._ended and self._held() < _HELD_MOST:
             self._left = True
             raise _NotNowError
         await self._event.wait()
+        if self._ended:
+            raise _NotNowError
+
+    def end(self) -> None:
+        """It will never be: the connection has ended. Who waits is not to wait for ever."""
+        self._ended, self._left = True, False
+        self._event.set()
 
     async def set(self) -> None:
         """It is now."""
@@ -113,6 +124,12 @@ class Http1(H11Protocol):
 
     def _held(self) -> int:
         return len(self.connection.trailing_data[0])
+
+    async def handle(self, event: Event) -> None:
+        """See Hypercorn. What came before the end and has not been answered is asked in vain."""
+        if isinstance(event, Closed):
+            self.can_read.end()
+        await super().handle(event)
 
     def _go_on(self) -> None:
         self.task_group.spawn(self._handle_events)

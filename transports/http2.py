@@ -212,13 +212,17 @@ class Http2(H2Protocol):
 
     async def _send_data(self, stream_id: int) -> None:
         buffer = self.stream_buffers.get(stream_id)
-        before = 0 if buffer is None else buffer.size
-        with suppress(KeyError, MissingStreamError):  # it was given up meanwhile
+        if buffer is None:  # it was given up: whoever asks for the next stream is not to get it again and again
+            with suppress(MissingStreamError):
+                self.priority.remove_stream(stream_id)
+            return
+        before = buffer.size
+        with suppress(KeyError, MissingStreamError):  # it is given up meanwhile
             await super()._send_data(stream_id)
-        if buffer is not None and (buffer.size < before or not before):
+        if buffer.size < before or not before:
             buffer.moved = self._loop.time()
             self._calm += 2.0  # a client may open two windows for it
-        if buffer is not None and buffer.size and not self._waiting:
+        if buffer.size and not self._waiting:
             self._waiting = True
             self._stall.begin(self._times.send_timeout / _LOOKS)
 

@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.config import Config
 from hypercorn.events import Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H2ProtocolAssumedError
 
 from .http1 import Http1
 from .http2 import Http2
+
+
+class Tasks(TaskGroup):
+    """The tasks of one connection. Nobody waits for an application that has ended to take what came for it: of what it has not
+    asked for Hypercorn keeps ten parts, and whoever has an eleventh would wait for ever.
+    """
+
+    async def spawn_app(
+        self, app: Any, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]
+    ) -> Callable[[Any], Awaitable[None]]:
+        """See Hypercorn."""
+        ended = False
+
+        async def served(*asked: Any) -> None:
+            nonlocal ended
+            try:
+                await app(*asked)
+            finally:
+                ended = True
+                while not queue.empty():
+                    queue.get_nowait()  # lets go of those who wait
+
+        async def tell(message: Any) -> None:
+            if not ended:
+                await queue.put(message)
+
+        to_its_end: Any = served
+        put: Any = await super().spawn_app(to_its_end, config, scope, send)
+        queue: asyncio.Queue[Any] = put.__self__  # the application begins later
+        return tell
 
 
 class Speaking(ProtocolWrapper):

@@ -18,7 +18,6 @@ from typing import Any, TypeAlias
 
 from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.asyncio.statsd import StatsdLogger
-from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
@@ -38,7 +37,7 @@ from .front.framing import turned_away
 from .limits import Limits
 from .options import Options, frame_bytes, idle_seconds, unacknowledged_seconds
 from .patience import PATIENCE, Patient
-from .protocols import Speaking
+from .protocols import Speaking, Tasks
 from .watch import Watch
 
 GRACE = 1.0  # seconds from the end of the drain until what is left is cut off
@@ -126,7 +125,7 @@ class Connection(TCPServer):
         transport = self.writer.transport
         client, server = [_address(transport.get_extra_info(name)) for name in ("peername", "sockname")]
         tls = transport.get_extra_info("ssl_object")
-        async with TaskGroup(self.loop) as tasks:
+        async with Tasks(self.loop) as tasks:
             self._task_group = tasks
             what = (self.app, self.config, self.context, tasks, ConnectionState(self.state))
             who = (tls is not None, client, server, self.protocol_send)
@@ -149,6 +148,9 @@ class Connection(TCPServer):
             transport = self.writer.transport
             if not transport.is_closing() and not transport.get_write_buffer_size():
                 transport.write(event.data)
+                if transport.is_closing():  # it has gone: where nothing is read from it, this is how that shows
+                    await self.protocol.handle(Closed())
+                    return
                 if self.config.leaving:
                     self.leave()
                 if not transport.get_write_buffer_size():

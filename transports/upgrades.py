@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from hypercorn.protocol.events import Body, Data, Event, Request
+from hypercorn.protocol.events import Body, Data, Event, Request, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WebsocketBuffer, WSStream
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import Message
@@ -64,12 +64,16 @@ class Upgrade(WSStream):
                 self._early = b""
                 self.closed = True  # before anything is awaited, or it is let in behind the refusal
                 await self._send_error_response(400)
+                await self.app_put({"type": "websocket.disconnect", "code": 1006})  # type: ignore[misc]  # there is one
+                await self.send(StreamClosed(self.stream_id))
 
     async def _handle(self, event: Event) -> None:
         try:
             await super().handle(event)
             if isinstance(event, Request):
                 self.scope["extensions"][LIMIT] = self.buffer.wanted  # the application begins later
+                if self.closed:  # refused: Hypercorn says that the connection ends, and does not end it
+                    await self.send(StreamClosed(self.stream_id))
         except _TooLongError:
             self._deaf = True
             await self.app_put({"type": "websocket.receive", "bytes": b"", "text": None, TOO_LONG: True})  # type: ignore[misc]

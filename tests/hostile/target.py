@@ -7,10 +7,12 @@ async with target("front") as server: ...        starts one
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import json
 import logging
 import os
+import signal
 import sys
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -58,7 +60,11 @@ class Target:
 
     async def _ask(self, **order: Any) -> Any:
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        return json.loads(await asyncio.wait_for(self._process.stdout.readline(), 60))
+        try:
+            return json.loads(await asyncio.wait_for(self._process.stdout.readline(), 60))
+        except TimeoutError:
+            self._process.send_signal(signal.SIGUSR1)  # what it does instead is told on its standard error
+            raise
 
     async def held(self) -> Held:
         """What it holds now, without what is there to be collected."""
@@ -211,4 +217,5 @@ async def _serve(edge: str, settings: dict[str, Any], pem: str) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1)
     asyncio.run(_serve(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]))

@@ -32,6 +32,8 @@ MUTE = {
     "half a body of a page": wires.request("/", "Content-Length: 9", method="POST") + b"x",
     "no command": wires.opening("ws", ""),
     "half a command": wires.opening("ws", "") + wires.frame(b'{"do":"ping"}')[:-3],
+    "a handshake that was refused": wires.opening("ws").replace(b"Version: 13", b"Version: 8"),
+    "too much before a handshake is answered": wires.opening("ws") + wires.frame(b" " * 60_000) * 4,
     "half a preface": b"PRI * HTTP/2.0\r\n\r\nSM",
     "nothing behind a preface": wires.http2().data_to_send(),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from ..admission import Headers
@@ -79,7 +80,8 @@ class Lingering(Ended):
     def __init__(self, line: Connection) -> None:
         super().__init__(line)
         if line.transport.can_write_eof():
-            line.transport.write_eof()
+            with suppress(OSError):  # it has been cut, and that has not been noticed yet
+                line.transport.write_eof()
         line.watch.begin(_LINGER)
 
 
