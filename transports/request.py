@@ -25,6 +25,7 @@ ONCE: Final = frozenset(
         "content-type",
         "host",
         "origin",
+        "sec-fetch-dest",
         "sec-fetch-mode",
         "sec-fetch-site",
         "sec-websocket-key",
