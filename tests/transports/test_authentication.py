@@ -329,7 +329,7 @@ async def test_who_does_not_renew_is_told_and_then_closed(edge: str, wire: Trans
 
 async def test_over_websocket_a_token_is_renewed_in_place(edge: str) -> None:
     app, live = an_app()
-    live.authenticate(lambda request: Identity(request.token.partition("@")[0], float(request.token.partition("@")[2])))
+    live.authenticate(lambda request: Identity(request.token.partition("@")[0] or None, float(request.token.partition("@")[2])))
     live.authorize(lambda who, action, channel: channel != "of.ann" or who == "ann")
     later = round(time.time() + 3600)
     async with served(app, live, edge) as url, aiohttp.ClientSession() as http:
@@ -346,6 +346,8 @@ async def test_over_websocket_a_token_is_renewed_in_place(edge: str) -> None:
         assert (renewed.ok, renewed.expires, account.expires) == (True, later, later)
         old = await ask(do="auth", token="ann@1")
         assert (old.ok, old.code, account.expires) == (False, 4401, later)
+        nobody = await ask(do="auth", token=f"@{later}")
+        assert (nobody.ok, nobody.code, account.who) == (False, 4401, "ann")
         other = await ask(do="auth", token=f"bob@{later}")  # who may not read what this connection reads
         assert (other.ok, other.code, account.who) == (False, 4403, "ann")
         assert (await ask(do="unsubscribe", channels=["of.ann"])).ok
