@@ -185,11 +185,13 @@ class Admission:
         return identity
 
     def ticket(self, request: Request) -> Ticket:
-        """A ticket for who asks, on the transport that `for` names. Raises: Refusal."""
+        """A ticket for who asks, on the transport that `for` names. It counts as a command. Raises: Refusal."""
         path = request.query.get("for", "")
         if path not in self._paths:
             there_are = ", ".join(sorted(self._paths))
             raise Refusal(Code.BAD_COMMAND, f"a ticket for which transport? Say for=PATH, with one of {there_are}")
+        if (why := Posted(request.who, request.address, self.hub.limits).allow(1, 0)[1]) is not None:
+            raise why
         try:
             return Ticket(*self.tickets.give(request.identity, path))
         except ConfigError as error:

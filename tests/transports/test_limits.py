@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -149,6 +150,18 @@ def test_who_goes_on_at_many_times_the_rate_is_sent_away() -> None:
             tick += 1
             bounds.speak(said, None, "b", 1, 10, tick / 1000)
     assert 200 <= tick < 250, "as many again as are allowed, and no more"
+
+
+def test_who_waits_as_it_is_told_is_not_sent_away_however_often_others_at_its_address_are_faster() -> None:
+    bounds, polite, hasty = limits(commands_per_connection=1.0, commands_per_address=10.0), Said(), Said()
+    now = 0.0
+    for _ in range(100):
+        for other in [hasty, *(Said() for _ in range(20))]:
+            with suppress(Refusal):
+                bounds.speak(other, None, "a", 10, 10, now)
+        allowed, why = bounds.speak(polite, None, "a", 5, 10, now)
+        assert allowed < 5
+        now += why.retry
 
 
 def test_who_has_been_silent_for_long_takes_no_room() -> None:

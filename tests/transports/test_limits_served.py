@@ -192,7 +192,7 @@ async def test_bytes_over_the_rate_hold_the_whole_message_back(edge: Edge, say: 
 
 
 async def test_who_goes_on_without_waiting_is_sent_away(edge: Edge) -> None:
-    async with edge(commands_per_connection=1.0, burst_seconds=10.0) as place:
+    async with edge(commands_per_connection=0.01, burst_seconds=1000.0) as place:
         hasty, other = await place.websocket(""), await place.websocket("")
         for number in range(40):
             hasty.say(*publishes(number))
@@ -203,7 +203,7 @@ async def test_who_goes_on_without_waiting_is_sent_away(edge: Edge) -> None:
 
 
 async def test_requests_that_do_not_wait_are_refused_as_a_whole(edge: Edge) -> None:
-    async with edge(commands_per_address=1.0, burst_seconds=5.0) as place:
+    async with edge(commands_per_address=0.01, burst_seconds=500.0) as place:
         statuses = []
         for number in range(20):
             connection = await place.connect()
@@ -216,6 +216,18 @@ async def test_requests_that_do_not_wait_are_refused_as_a_whole(edge: Edge) -> N
         assert json.loads(body)["code"] == 4429
         assert int(headers["retry-after"]) >= 1
         assert place.hub.log.head == 5
+
+
+async def test_tickets_count_as_commands(edge: Edge) -> None:
+    async with edge(commands_per_address=0.01, burst_seconds=200.0, secret="x" * 32) as place:
+        place.admission.authenticate = lambda _: "ann"
+        asked = request("/live/ticket?for=sse", "Content-Type: application/json", "Content-Length: 0", method="POST")
+        answers = []
+        for _ in range(4):
+            connection = await place.connect()
+            connection.send(asked)
+            answers.append((await connection.answer())[0])
+        assert answers == [200, 200, 429, 429]
 
 
 async def test_a_client_that_publishes_more_than_it_may_loses_nothing_and_doubles_nothing(edge: Edge) -> None:
