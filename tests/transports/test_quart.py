@@ -4,9 +4,9 @@ import asyncio
 
 import aiohttp
 import pytest
-from quart import Quart
+from quart import Quart, has_request_context
 
-from transports import ConfigError, EverywireError
+from transports import Code, ConfigError, EverywireError, Refusal, Request
 from transports.client import connect
 from transports.quart import Live
 from transports.testing import serving
@@ -121,3 +121,24 @@ async def test_the_end_of_serving_says_bye() -> None:
         assert ws.close_code == 4503
     with pytest.raises(EverywireError):
         await live.publish("a", 1)
+
+
+async def test_a_context_in_which_it_is_found_out_who_asks_ends_whatever_comes_of_it() -> None:
+    app = app_of(SECRET_KEY="s", PRESERVE_CONTEXT_ON_EXCEPTION=True)
+    live, ended = Live(app, channels=["a"]), []
+    app.teardown_request(lambda error: ended.append(has_request_context()))
+
+    @live.authenticate
+    async def who(request: Request) -> str:
+        assert has_request_context()
+        if request.token is None:
+            raise Refusal(Code.UNAUTHORIZED)
+        return request.token
+
+    for headers, answer in (({"authorization": "Bearer ann"}, "ann"), ({}, Code.UNAUTHORIZED)):
+        request = Request("GET", "sse", "channels=a", headers)
+        await live.asgi.admission.find_out(request)
+        found = request.found
+        assert (found.code if isinstance(found, Refusal) else found.who) == answer
+        assert not has_request_context()
+    assert ended == [True, True]
