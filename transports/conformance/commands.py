@@ -40,6 +40,7 @@ async def _publish(target: Target, transport: str) -> None:
     (reply,) = await say(target, transport, {"do": "publish", "ref": 7, "channel": target.channel, "data": sent})
     same((reply.get("type"), reply.get("ref"), reply.get("ok")), ("reply", 7, True), "type, ref and ok")
     number(reply.get("id"))  # type: ignore[arg-type]
+    await target.settle(reply["id"])
     items = await target.poll({"channels": target.channel, "since": start, "wait": "0"})
     same([item.get("id") for item in items if item.get("data") == sent], [reply["id"]], "ids of what was published")
 

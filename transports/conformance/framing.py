@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -89,6 +89,7 @@ async def _blocks(target: Target) -> None:
 async def _poll_batch(target: Target) -> None:
     since = await target.present_position()
     ids = await target.publish_all(*range(20))
+    await target.settle(ids[-1])
     items = await target.poll({"channels": target.channel, "since": since, "wait": "9"})
     same([item.get("id") for item in items], ids, "ids of the batch")
 
@@ -200,9 +201,10 @@ async def _refused(target: Target) -> None:
     await told_bye(target, {"channels": target.channel, "since": "nonsense"}, 4400)
 
 
-async def _packed(socket: Socket, *, key: str = "type", value: str) -> dict[str, Any]:
-    """The next item whose `key` is `value`, in MessagePack. Raises: Unmet."""
-    while True:
+async def _packed(socket: Socket, wanted: Callable[[Sequence[dict[str, Any]]], Any]) -> Any:
+    """What `wanted` finds in the items so far, in MessagePack. Raises: Unmet."""
+    come: list[dict[str, Any]] = []
+    while not (found := wanted(come)):
         event = await socket.event()
         if not isinstance(event, ws.BytesMessage):
             raise Unmet("a binary frame", type(event).__name__)
@@ -211,9 +213,19 @@ async def _packed(socket: Socket, *, key: str = "type", value: str) -> dict[str,
         except msgspec.DecodeError as error:
             raise Unmet("a frame of MessagePack", shown(repr(bytes(event.data)))) from error
         holds(isinstance(items, list) and items and all(isinstance(each, dict) for each in items), "an array of items", items)
-        for item in items:
-            if item.get(key) == value:
-                return dict(item)
+        come += items
+    return found
+
+
+def _of_type(kind: str) -> Callable[[Sequence[dict[str, Any]]], Any]:
+    return lambda come: next((item for item in come if item.get("type") == kind), None)
+
+
+def _published(come: Sequence[dict[str, Any]]) -> Any:
+    """A reply, and the event that it names, whichever comes first."""
+    replies = [item for item in come if item.get("type") == "reply"]
+    named = [item for item in come if replies and item.get("type") == "event" and item.get("id") == replies[0].get("id")]
+    return (replies[0], named[0]) if named else None
 
 
 @asynccontextmanager
@@ -224,7 +236,7 @@ async def _in_messagepack(target: Target) -> AsyncIterator[Socket]:
         if refused is not None:
             raise Unmet("a WebSocket", f"status {refused.status}")
         same(socket.subprotocol, MESSAGEPACK, "subprotocol, the first that is offered and spoken")
-        await _packed(socket, value="hello")
+        await _packed(socket, _of_type("hello"))
         yield socket
 
 
@@ -233,10 +245,10 @@ async def _messagepack(target: Target) -> None:
     data: list[Any] = [mark(), None, True, 1, -(2**63), 2**64 - 1, 1.0, 0.1, "ä\u0000", {"": [{}]}]
     async with _in_messagepack(target) as socket:
         socket.say(msgspec.msgpack.encode({"do": "publish", "ref": 1, "channel": target.channel, "data": data}))
-        reply = await _packed(socket, value="reply")
+        reply, event = await _packed(socket, _published)
         holds(reply.get("ok") is True, "a reply with ok: true", reply)
-        event = await _packed(socket, key="id", value=reply["id"])
         same(msgspec.msgpack.encode(event.get("data")), msgspec.msgpack.encode(data), "data")
+    await target.settle(reply["id"])
     polled = await target.poll({"channels": target.channel, "since": f"{epoch(reply['id'])}.{number(reply['id']) - 1}"})
     same(msgspec.json.encode(polled[0]["data"]), msgspec.json.encode(data), "data in JSON")
     same([*polled[0]], [*event], "fields")
@@ -246,7 +258,7 @@ async def _messagepack(target: Target) -> None:
 async def _integers(target: Target) -> None:
     async with _in_messagepack(target) as socket:
         last = await target.publish(10**30)
-        event = await _packed(socket, key="id", value=last)
+        event = await _packed(socket, lambda come: next((item for item in come if item.get("id") == last), None))
         same(event.get("data"), msgspec.msgpack.Ext(1, str(10**30).encode()), "data")
 
 
@@ -255,6 +267,6 @@ async def _alone(target: Target) -> None:
     for frame in ('{"do":"ping"}', b"\xc1", b"\x93", msgspec.msgpack.encode({"do": b"ping"}), msgspec.msgpack.encode(5)):
         async with _in_messagepack(target) as socket:
             socket.say(frame)
-            same((await _packed(socket, value="bye")).get("code"), 4400, "code of bye")
+            same((await _packed(socket, _of_type("bye"))).get("code"), 4400, "code of bye")
             event = await socket.event()
             same(event.code if isinstance(event, ws.CloseConnection) else type(event).__name__, 4400, "close code")

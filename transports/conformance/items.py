@@ -130,6 +130,7 @@ async def _resume_from_hello(target: Target, transport: str) -> None:
 @TABLE.check("present", "Without since, reading starts at the present", over=ALL, clause="Endpoints")
 async def _present(target: Target, transport: str) -> None:
     before = await target.publish(mark())
+    await target.settle(before)
     async with target.open(transport) as reading:
         await hello_of(reading)
         after = await target.publish(mark())
@@ -173,8 +174,10 @@ async def _lost_future(target: Target, transport: str) -> None:
 
 def _declared(items: list[dict[str, Any]], transport: str, reason: str, since: str, target: Target) -> None:
     if transport != LONGPOLL:
-        same((items[0]["type"], items[0].get("resumed")), ("hello", "lost"), "type and resumed of the first item")
-        items = items[1:]
+        same(items[0]["type"], "hello", "type of the first item")
+        resumed = items[0].get("resumed")
+        holds(resumed == "lost" or (reason, resumed) == ("future", "exact"), "resumed of hello: lost", resumed)
+        items = [item for item in items[1:] if item["type"] != "beat"]
     lost = items[0]
     same(lost["type"], "lost", "what comes before the events")
     same((lost.get("channel"), lost.get("reason")), (target.channel, reason), "channel and reason")
@@ -250,6 +253,7 @@ async def _poll_woken(target: Target) -> None:
 async def _poll_again(target: Target) -> None:
     since = await target.present_position()
     ids = await target.publish_all(1, 2, 3)
+    await target.settle(ids[-1])
     query = {"channels": target.channel, "since": since, "wait": "0"}
     for _ in range(2):
         same([item["id"] for item in await target.poll(query)], ids, "ids of the batch")

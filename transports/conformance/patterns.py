@@ -56,6 +56,7 @@ async def _latest(target: Target, transport: str) -> None:
     abouts = ["a", "b", "a", None, "a", None]
     replies = await target.commands(*[{**command, "ref": n, "data": n, "about": each} for n, each in enumerate(abouts)])
     last = replies[-1]["id"]
+    await target.settle(last)
     async with target.open(transport, since=start, latest=target.channel) as reading:
         items = _without(await until(reading, last), transport)
     same([item["type"] for item in items], ["skipped", "event", "event", "event"], "items")
@@ -67,6 +68,7 @@ async def _latest(target: Target, transport: str) -> None:
 async def _lag(target: Target, transport: str) -> None:
     start = await target.present_position()
     ids = await target.publish_all(*range(10))
+    await target.settle(ids[-1])
     async with target.open(transport, since=start, lag=f"{target.channel}:3") as reading:
         items = _without(await until(reading, ids[-1]), transport)
     same([item["type"] for item in items], ["skipped", "event", "event", "event"], "items")
@@ -108,6 +110,7 @@ async def _policy_garbage(target: Target, transport: str) -> None:
 async def _by_command(target: Target) -> None:
     start = await target.present_position()
     ids = await target.publish_all(*range(5))
+    await target.settle(ids[-1])
     async with target.socket({}) as talk:
         await hello_of(talk)
         command: dict[str, Any] = {"do": "subscribe", "ref": 1, "channels": [target.channel], "since": start}

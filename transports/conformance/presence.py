@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from .commands import WAYS, fails, say
 from .endpoints import refused
-from .target import Target, first, hello_of, mark, number
+from .target import Target, eventually, first, hello_of, mark, number
 from .verdicts import Table, Unfit, holds, same
 
 TABLE: Final = Table("Presence")
@@ -21,6 +22,15 @@ async def _members(target: Target, **query: str) -> dict[str, Any]:
     same(listed.get("channel"), target.channel, "channel of the list")
     holds(isinstance(listed.get("count"), int) and isinstance(listed.get("members"), list), "count and members", listed)
     return dict(listed)
+
+
+async def _listed(target: Target, *names: str) -> dict[str, Any]:
+    """The list, once these are in it. Raises: Unmet."""
+
+    def there(listed: Any) -> bool:
+        return {*names} <= {each.get("as") for each in listed["members"]}
+
+    return dict(await eventually(partial(_members, target), there, f"a list with {', '.join(names)}"))
 
 
 async def _nameable(target: Target) -> None:
@@ -47,8 +57,7 @@ async def _visit(target: Target, transport: str) -> None:
     (reply,) = await say(target, transport, _command(target, who, data={"mood": "fine"}))
     same((reply.get("ok"), reply.get("id")), (True, None), "ok and id")
     holds(isinstance(reply.get("for"), int | float) and reply["for"] > 0, "for, seconds of the lease", reply)
-    listed = await _members(target)
-    (member,) = [each for each in listed["members"] if each.get("as") == who]
+    (member,) = [each for each in (await _listed(target, who))["members"] if each.get("as") == who]
     same(member.get("data"), {"mood": "fine"}, "data of the member")
     await say(target, transport, _command(target, who, data={"mood": "busy"}))
     await say(target, transport, _command(target, who, **{"for": 0}))
@@ -61,7 +70,9 @@ async def _visit(target: Target, transport: str) -> None:
     same([each["change"] for each in told], ["joined", "changed", "left"], "changes")
     same([each["data"] for each in told], [{"mood": "fine"}, {"mood": "busy"}, None], "data of the changes")
     same({each["visit"] for each in told}, {member.get("visit")}, "visits")
-    same([each["as"] for each in (await _members(target))["members"] if each["as"] == who], [], "who is there at the end")
+    await eventually(
+        partial(_members, target), lambda page: who not in [each["as"] for each in page["members"]], "nobody at the end"
+    )
 
 
 @TABLE.check("list-and-stream", "The list is what a reader of all changes knows at its id")
@@ -69,7 +80,7 @@ async def _list_and_stream(target: Target) -> None:
     await _nameable(target)
     one, other = mark(), mark()
     await target.commands(_command(target, one))
-    listed = await _members(target)
+    listed = await _listed(target, one)
     try:
         await target.commands(_command(target, other))
         query = {"channels": f"presence:{target.channel}", "since": listed["id"]}
@@ -92,6 +103,7 @@ async def _pages(target: Target) -> None:
     names = [f"{beginning}{n}" for n in range(5)]
     await target.commands(*[_command(target, name) for name in reversed(names)])
     try:
+        await _listed(target, *names)
         counted = await _members(target, limit="0")
         same(counted["members"], [], "members with limit=0")
         holds(counted["count"] >= 5, "a count of 5 at least", counted["count"])

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
@@ -19,6 +19,9 @@ from .verdicts import LONGPOLL, SSE, WEBSOCKET, Unmet, holds, same
 from .wire import PATIENCE, Answer, Exchange, Head, Place, Socket, decoded, shown
 
 PATHS: Final = {WEBSOCKET: "ws", SSE: "sse", LONGPOLL: "poll"}
+_SETTLE: Final = 2.0  # seconds
+_AGAIN: Final = 0.02  # seconds until something is asked again
+_ASKED: Final = 8  # times in a row: one is answered by one process, and there may be others
 _BLOCK = re.compile(rb"(?:event: ([a-z]+)\n)?(?:id: ([^\n\r]+)\n)?(?:retry: ([0-9]+)\n)?data: ([^\n\r]+)")
 
 Query: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -147,6 +150,17 @@ class Target:
     async def present_position(self) -> str:
         """Where the log is now. Raises: Unmet."""
         return str((await self.poll({"channels": self.channel}))[0]["id"])
+
+    async def settle(self, position: str) -> None:
+        """Wait a little until whoever may answer has come as far as `position`: processes that share a log are not told of an
+        event at the same moment.
+        """
+        met = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE):
+                while met < _ASKED:
+                    now = await self.present_position()
+                    met = met + 1 if number(now) >= number(position) else 0
 
     async def poll(self, query: Query) -> list[dict[str, Any]]:
         """The batch that a poll is answered with. Raises: Unmet."""
@@ -304,6 +318,18 @@ def item_of(item: Any) -> dict[str, Any]:
     """Raises: Unmet, it is no item."""
     holds(isinstance(item, dict) and isinstance(item.get("type"), str), "an object with a type", item)
     return dict(item)
+
+
+async def eventually(ask: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool], what: str) -> Any:
+    """The first answer that is `wanted`: processes may know of something one after the other. Raises: Unmet, there is none."""
+    found = await ask()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_SETTLE):
+            while not wanted(found):
+                await asyncio.sleep(_AGAIN)
+                found = await ask()
+    holds(wanted(found), what, found)
+    return found
 
 
 def mark() -> str:
