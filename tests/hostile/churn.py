@@ -23,7 +23,6 @@ from .target import EDGES, Held, Target, target
 
 SIDE_BY_SIDE = 32  # connections
 PRESENT = {"do": "present", "channel": "a", "as": "me", "for": 30}
-KEEPS = OPTIONS | {"presence_delay": 0.0, "presence_lease": 2.0, "history_count": 100}
 
 
 async def cycle(server: Target, way: str, number: int) -> None:
@@ -66,7 +65,7 @@ async def turn_over(server: Target, way: str, numbers: Iterator[int]) -> None:
 
 async def churn(edge: str, way: str, cycles: int) -> tuple[Held, Held, Held]:
     """What the server held before, behind a tenth of it, and at the end. Raises: AssertionError, something stays."""
-    async with target(edge, **KEEPS) as server:
+    async with target(edge, **OPTIONS) as server:
         await server.publish(10, 100)
         before = await server.held()
         await turn_over(server, way, iter(range(cycles // 10)))
@@ -79,7 +78,7 @@ async def churn(edge: str, way: str, cycles: int) -> tuple[Held, Held, Held]:
 
 async def soak(edge: str, minutes: float) -> list[Held]:
     """Churn of all transports at once, with events all the time, beside a reader who stays. What was held now and then."""
-    async with target(edge, **KEEPS) as server:
+    async with target(edge, **OPTIONS) as server:
         await server.publish(10, 100)
         before = await server.held()
         until = time.monotonic() + 60 * minutes

@@ -64,6 +64,7 @@ class Target:
             return json.loads(await asyncio.wait_for(self._process.stdout.readline(), 60))
         except TimeoutError:
             self._process.send_signal(signal.SIGUSR1)  # what it does instead is told on its standard error
+            await asyncio.sleep(1.0)
             raise
 
     async def held(self) -> Held:
