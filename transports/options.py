@@ -52,7 +52,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         65_536  # of a frame or a request body that comes up, and of the JSON of one event
     )
     coalesce: _Window = 0.0  # seconds in which events are collected for one write; the first after a pause never waits
-    batch_bytes: _Count = 131_072  # that go down in one write; also about what a reader who stands still costs
+    batch_bytes: _Count = 65_536  # that go down in one write; also about what a reader who stands still costs
     recheck: _Seconds = 4.0  # seconds until `authorize` is asked again about who reads: a right that is gone ends within 5
     secret: str = ""  # what tickets are signed with, the same in all processes; made up where there is but one
     deflate: bool = False  # compress WebSocket messages for clients that offer it: bytes for CPU, and not beside secrets

