@@ -37,7 +37,10 @@ class Tasks(TaskGroup):
                     queue.get_nowait()  # lets go of those who wait
 
         async def tell(message: Any) -> None:
-            if not ended:
+            if message["type"] == "http.disconnect" and queue.full():
+                queue.get_nowait()  # it may be said within the application's own `send`, and it takes nothing meanwhile
+                queue.put_nowait(message)
+            elif not ended:
                 await queue.put(message)
 
         to_its_end: Any = served
