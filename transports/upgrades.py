@@ -56,9 +56,9 @@ class Upgrade(WSStream):
         """See Hypercorn."""
         if self._deaf and isinstance(event, Body | Data):
             return
-        if not isinstance(event, Body | Data) or self.closed or (self.state is _TALKING and not self._hearing):
+        if not isinstance(event, Body | Data) or self.closed or not (self.state is _ASKING or self._hearing):
             await self._handle(event)
-        elif self.state in (_ASKING, _TALKING):
+        else:
             self._early += event.data
             if len(self._early) > _EARLY_MOST:
                 self._early = b""
@@ -104,4 +104,4 @@ class Upgrade(WSStream):
             self._hearing = False
 
 
-_ASKING, _TALKING = ASGIWebsocketState.HANDSHAKE, ASGIWebsocketState.CONNECTED
+_ASKING = ASGIWebsocketState.HANDSHAKE
