@@ -206,12 +206,12 @@ class Admission:
 
     def commands(self, request: Request) -> Posted:
         """Who says what comes in the body. Raises: Refusal."""
+        who = request.who
         request.check_json()
-        request.check_version()
         coding = request.headers.get("content-encoding", codings.IDENTITY)
         if coding.lower() != codings.IDENTITY:
             raise Refusal(Code.BAD_COMMAND, f"a body in {coding[:20]}: send it as it is", status=415)
-        return Posted(request.who, request.address, self.hub.limits)
+        return Posted(who, request.address, self.hub.limits)
 
     def recall(self, question: str) -> Batch | None:
         """What anybody who asks `question` is answered with, if that is known already."""

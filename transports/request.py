@@ -165,10 +165,15 @@ class Request:
         text = (header and self.headers.get("last-event-id")) or self.query.get("since")
         return position.parse(text) if text else None
 
+    @property
+    def spoken(self) -> bool:
+        """Whether it is of a version that is spoken here."""
+        return self.query.get("v", _SPOKEN) == _SPOKEN
+
     def check_version(self) -> None:
         """Raises: Refusal 4426."""
-        if (asked := self.query.get("v", _SPOKEN)) != _SPOKEN:
-            raise Refusal(Code.VERSION, f"this server speaks version {VERSION}, not {asked[:20]}")
+        if not self.spoken:
+            raise Refusal(Code.VERSION, f"this server speaks version {VERSION}, not {self.query['v'][:20]}")
 
     def check_json(self) -> None:
         """What changes something has to be said in JSON, which no page of another origin can send before its browser has asked

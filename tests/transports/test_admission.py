@@ -107,3 +107,14 @@ async def test_why_a_wire_is_opened_is_counted_once() -> None:
     counted = admission.hub.counts.as_dict()
     assert counted["opened"] == {"longpoll": 1, "sse": 1, "websocket": 1}
     assert counted["verdicts"] == {"sse": {"buffered": 1}}
+
+
+async def test_of_who_shows_a_token_alone_nothing_else_is_known() -> None:
+    admission = await an_admission()
+    asked: list[Request] = []
+    admission.authenticate = lambda request: asked.append(request) or request.token
+    assert (await admission.identify("t-ann", "192.0.2.7")).who == "t-ann"
+    assert [(each.path, each.address, each.query, each.cookies, each.secure) for each in asked] == [
+        ("", "192.0.2.7", {}, {}, False)
+    ]
+    assert [*asked[0].headers] == ["authorization"]

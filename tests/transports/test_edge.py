@@ -23,7 +23,7 @@ import pytest
 import trustme
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
-from transports import Hub, Options
+from transports import Code, Hub, Options, Refusal
 from transports.admission import Admission
 from transports.asgi import Endpoints
 from transports.front import Front
@@ -1287,3 +1287,89 @@ async def test_whatever_comes_nothing_breaks_and_nothing_is_left(edge: Edge, cap
         await place.works()
         await until(lambda: asyncio.all_tasks() <= before)
     assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+# --- what both edges know of a request, and in which order they ask
+
+
+async def test_every_poll_of_a_connection_over_tls_is_known_to_be_secure(edge: Edge, pem: Path) -> None:
+    async with edge(pem=pem) as place:
+        asked: list[bool] = []
+        place.admission.authenticate = lambda request: asked.append(request.secure)
+        connection = await place.connect()
+        for _ in range(3):
+            connection.send(place.poll())
+            await connection.answer()
+        assert asked == [True] * 3
+
+
+@pytest.mark.parametrize("body", [b"{", b" " * 2000], ids=["malformed", "too large"])
+async def test_a_post_that_is_refused_is_told_with_its_path_and_whom_it_came_from(
+    edge: Edge, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "transports.connections")
+    async with edge(trusted_hops=1, message_bytes=1000) as place:
+        connection = await place.connect()
+        connection.send(commands("X-Forwarded-For: 192.0.2.7", body=body))
+        assert (await connection.answer())[0] in (400, 413)
+    (told,) = [record for record in caplog.records if getattr(record, "event", "") == "connection.refused"]
+    assert (told.path, told.address) == ("commands", "192.0.2.7")
+
+
+FROM_A_PAGE = "Origin: https://ours.example"
+
+
+async def test_a_page_is_judged_before_the_broker_is_asked_and_may_see_that_it_is_away(edge: Edge) -> None:
+    async with edge(origins=("https://ours.example",)) as place:
+
+        async def away(**_: object) -> None:
+            raise Refusal(Code.BROKER_DOWN)
+
+        place.hub.opened, place.hub.open = False, away
+        for name, status in (("ours", 503), ("theirs", 403)):
+            connection = await place.connect()
+            connection.send(request("/live/poll?channels=a", f"Origin: https://{name}.example"))
+            answered, headers, _ = await connection.answer()
+            assert (answered, "access-control-allow-origin" in headers) == (status, name == "ours")
+        connection = await place.connect()
+        connection.send(request("/live/poll?channels=a&v=9", FROM_A_PAGE))
+        assert json.loads((await connection.answer())[2])["code"] == Code.VERSION
+        socket = await WebSocket(await place.connect()).open()
+        assert [(item["type"], item["code"]) for item in await socket.items()] == [("bye", Code.BROKER_DOWN)]
+
+
+async def test_the_version_is_looked_at_before_who_asks_and_who_before_how_it_is_said(edge: Edge) -> None:
+    async with edge() as place:
+        asked: list[str] = []
+
+        def nobody(asking: Any) -> None:
+            asked.append(asking.path)
+            raise Refusal(Code.UNAUTHORIZED)
+
+        place.admission.authenticate = nobody
+        text = "Content-Type: text/plain"
+        cases = [
+            (request("/live/poll?channels=a&v=9"), Code.VERSION),
+            (request("/live/commands?v=9", text, "Content-Length: 0", method="POST"), Code.VERSION),
+            (commands(text), Code.UNAUTHORIZED),
+        ]
+        for asking, code in cases:
+            connection = await place.connect()
+            connection.send(asking)
+            assert json.loads((await connection.answer())[2])["code"] == code
+        assert asked == ["commands"]
+        socket = await WebSocket(await place.connect()).open("channels=a&v=9")
+        assert (await socket.items())[0]["code"] == Code.VERSION
+        assert asked == ["commands"]
+
+
+async def test_a_poll_of_another_version_behind_one_like_it_is_refused_before_anybody_is_asked_about(edge: Edge) -> None:
+    async with edge() as place:
+        asked: list[str] = []
+        place.admission.authenticate = lambda request: asked.append(request.path)
+        connection = await place.connect()
+        statuses = []
+        for version in ("", "&v=1", "&v=9"):
+            connection.send(request(f"/live/poll?channels=a&since={place.beginning}&wait=0{version}"))
+            statuses.append((await connection.answer())[0])
+        assert (statuses, len(asked)) == ([200, 200, 400], 2)

@@ -83,7 +83,8 @@ class Again:
 
     def request(self, query: str) -> Request:
         """The request with this query."""
-        return Request("GET", self._request.path, query, self._request.headers, self._peer, self._believe)
+        first = self._request
+        return Request("GET", first.path, query, first.headers, self._peer, self._believe, secure=first.secure)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -396,27 +397,39 @@ class Connection(asyncio.BufferedProtocol):
     def _begin(self, head: Head) -> None:
         self._keep = head.keep_alive and self._keep and not self.front.leaving
         self._version = head.version
-        if self.front.hub.opened:
-            self.serve(head)
-        else:
-            self.exchange = Pending(self, self.front.hub.open(), partial(self.serve, head))
-
-    def serve(self, head: Head) -> None:
-        """Answer a request, or begin to."""
         path, _, query = head.target.decode("latin-1").partition("?")
         secure = self.transport.get_extra_info("sslcontext") is not None
         below, believe = path[len(self.front.mount) + 1 :], self.front.admission.believe
         request = Request(head.method, below, query, head.headers, self.peer, believe, secure=secure)
+        shared: Headers = ()
         try:
             shared = self.front.admission.page(request)
+            if not self._talks(request, head):  # which is told later what is wrong: it has to be accepted for that
+                request.check_version()
         except Refusal as refusal:
-            self._refuse_unread(refusal, head, (), request)
+            self._refuse_unread(refusal, head, shared, request)
             return
+        if self.front.hub.opened:
+            self._find_out(request, head, shared)
+            return
+        find_out, refuse = partial(self._find_out, request, head, shared), partial(self._turn_away, request, head, shared)
+        self.exchange = Pending(self, self.front.hub.open(), find_out, refuse)
+
+    def _talks(self, request: Request, head: Head) -> bool:
+        return head.upgrade and request.path != "commands" and self.front.transports[request.path].commands_up
+
+    def _turn_away(self, request: Request, head: Head, shared: Headers, refusal: Refusal) -> None:
+        if self._talks(request, head):
+            self._talk(request, head, refusal)
+        else:
+            self.refuse(refusal, headers=shared, request=request)
+
+    def _find_out(self, request: Request, head: Head, shared: Headers) -> None:
         serve = partial(self._serve_known, request, head, shared)
-        if (finding_out := self.front.admission.find_out(request)) is None:
+        if not request.spoken or (finding_out := self.front.admission.find_out(request)) is None:
             serve()
         else:
-            self.exchange = Pending(self, finding_out, serve)
+            self.exchange = Pending(self, finding_out, serve, partial(self._turn_away, request, head, shared))
 
     def _serve_known(self, request: Request, head: Head, shared: Headers) -> None:
         """Serve a request of which it is known who asks."""
@@ -436,14 +449,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def _serve(self, request: Request, head: Head, shared: Headers) -> None:
         if request.path == "commands":
-            self.exchange = commands = Commands(self, shared, self.front.admission.commands(request))
+            self.exchange = commands = Commands(self, request, shared, self.front.admission.commands(request))
             commands.begin(head)
             return
-        transport = self.front.transports[request.path]
-        if transport.commands_up and head.upgrade:
-            self._talk(transport, request, head)
+        if self._talks(request, head):
+            self._talk(request, head)
             return
-        request.check_version()
+        transport = self.front.transports[request.path]
         transport = self.front.admission.spoken(transport, request)
         if transport.commands_up:
             self.refuse(Refusal(Code.BAD_COMMAND, "this path wants an upgrade"), 426, (*WANTED, *shared), request)
@@ -482,10 +494,10 @@ class Connection(asyncio.BufferedProtocol):
             return
         request = again.request(query)
         answer = partial(self._answer_again, again, request, question)
-        if (finding_out := self.front.admission.find_out(request)) is None:
+        if not request.spoken or (finding_out := self.front.admission.find_out(request)) is None:
             answer()
         else:
-            self.exchange = Pending(self, finding_out, answer)
+            self.exchange = Pending(self, finding_out, answer, partial(self.refuse, headers=again.shared, request=request))
         if self._held and self.exchange is None:
             self.deal()
 
@@ -517,16 +529,19 @@ class Connection(asyncio.BufferedProtocol):
         opening = chunk(transport.opening) if chunks else transport.opening
         streaming.begin(head_lines + opening, stream)
 
-    def _talk(self, transport: Transport, request: Request, head: Head) -> None:
+    def _talk(self, request: Request, head: Head, why: Refusal | None = None) -> None:
+        """Begin a WebSocket. `why`: it is only told, and ends."""
         assert self._requests is not None  # noqa: S101 - they have read the head
         rest, self._requests, self._parts = self._requests.rest + self._let_go(), None, None
         lines = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
         lines.append((b"sec-websocket-accept", accept(head.headers["sec-websocket-key"])))
         offered = _listed(head, "sec-websocket-protocol")
-        transport = self.front.admission.spoken(transport, request, offered)
+        transport = self.front.admission.spoken(self.front.transports[request.path], request, offered)
         if transport.content_type in offered:
             lines.append((b"sec-websocket-protocol", transport.content_type.encode()))
         try:
+            if why is not None:
+                raise why
             request.check_version()
             stream = self.front.admission.conversation(transport, request, offered)
         except Refusal as refusal:

@@ -12,6 +12,7 @@ from ..admission import Headers
 from ..commands import Speaker, hear
 from ..errors import Code, Refusal
 from ..items import encode_batch
+from ..request import Request
 from .requests import CONTINUE, END, Head, Part
 
 if TYPE_CHECKING:
@@ -92,13 +93,16 @@ class Pending(Ended):
         line: the connection.
         waits_for: what has to be done first.
         go_on: called when it is done; serves the request.
+        refuse: called with the reason when it cannot be done.
     """
 
-    __slots__ = ("_go_on", "_task")
+    __slots__ = ("_go_on", "_refuse", "_task")
 
-    def __init__(self, line: Connection, waits_for: Awaitable[None], go_on: Callable[[], None]) -> None:
+    def __init__(
+        self, line: Connection, waits_for: Awaitable[None], go_on: Callable[[], None], refuse: Callable[[Refusal], None]
+    ) -> None:
         super().__init__(line)
-        self._go_on = go_on
+        self._go_on, self._refuse = go_on, refuse
         self._task = line.loop.create_task(self._wait(waits_for))
 
     async def _wait(self, waits_for: Awaitable[None]) -> None:
@@ -107,11 +111,11 @@ class Pending(Ended):
             await waits_for
         except Refusal as refusal:
             line.last()
-            line.refuse(refusal)
+            self._refuse(refusal)
         except Exception:
             _log.exception("a request could not be looked at")
             line.last()
-            line.refuse(Refusal(Code.INTERNAL))
+            self._refuse(Refusal(Code.INTERNAL))
         else:
             line.exchange = None
             self._go_on()
@@ -132,11 +136,11 @@ class Pending(Ended):
 class Commands(Ended):
     """A POST: its body, then what its commands come to."""
 
-    __slots__ = ("_body", "_headers", "_speaker", "_task")
+    __slots__ = ("_body", "_headers", "_request", "_speaker", "_task")
 
-    def __init__(self, line: Connection, headers: Headers, speaker: Speaker) -> None:
+    def __init__(self, line: Connection, request: Request, headers: Headers, speaker: Speaker) -> None:
         super().__init__(line)
-        self._headers, self._speaker = headers, speaker
+        self._request, self._headers, self._speaker = request, headers, speaker
         self._body = bytearray()
         self._task: asyncio.Task[None] | None = None  # what executes them, once the body is there
 
@@ -175,17 +179,17 @@ class Commands(Ended):
         try:
             replies, _ = await hear(bytes(self._body), self.line.front.hub, self._speaker)
         except Refusal as refusal:
-            self.line.refuse(refusal, headers=self._headers)
+            self.line.refuse(refusal, headers=self._headers, request=self._request)
         except Exception:
             _log.exception("a command over HTTP failed")
-            self.line.refuse(Refusal(Code.INTERNAL), headers=self._headers)
+            self.line.refuse(Refusal(Code.INTERNAL), headers=self._headers, request=self._request)
         else:
             self.line.answer(200, encode_batch(replies), self._headers)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Refuse what has not been read in full."""
         self.line.last()
-        self.line.refuse(refusal, headers=self._headers)
+        self.line.refuse(refusal, headers=self._headers, request=self._request)
 
     def _too_large(self) -> Refusal:
         what = f"the body has more than {self._limit} bytes"
