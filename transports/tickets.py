@@ -28,6 +28,9 @@ CONTROL: Final = "tickets"  # the channel in which hubs tell each other
 LIFE: Final = 30.0  # seconds; a client asks for one when it is about to connect
 _SALT = "everywire.ticket"  # what the same secret signs elsewhere is no ticket
 _WAIT = 2.0  # seconds for what was published to come back
+_SLACK = (
+    5.0  # seconds that the clocks of hosts may differ: who was revoked so long before a ticket was given may have been so after
+)
 _KEPT = 10_000  # what others have redeemed, the newest: it is looked at at once
 
 Secret: TypeAlias = Callable[[], str | bytes]
@@ -51,6 +54,9 @@ class _Accounts(Protocol):
 class _Log(Protocol):
     @property
     def epoch(self) -> str: ...
+
+    @property
+    def head(self) -> int: ...
 
 
 class _Hub(Protocol):
@@ -88,6 +94,7 @@ class Tickets:
         self.secret: Secret = lambda: hub.options.secret
         self._made_up = secrets.token_bytes(32)  # good enough for one process
         self._redeemed: dict[str, float] = {}  # numbers, here, and when they expire anyway
+        self._unsure: dict[str, bytes] = {}  # those of them of which the broker did not say who was first, and what we published
         self._values: dict[int, bytes] = {}  # what was published at which offset
         self._came = asyncio.Event()
         hub.on_control(CONTROL, self._take)
@@ -118,18 +125,20 @@ class Tickets:
         """Who shows a ticket to the transport at `path`; to be awaited where other processes have a say.
 
         Raises:
-            Refusal: 4401, it is none, is for something else, too old, or was redeemed before. 4504, nobody knows that.
+            Refusal: 4401, it is none, is for something else, too old, or was redeemed before. 4504, nobody knows that: the same
+                ticket may be shown again to this process.
         """
         ticket, now = self._read(shown), self._hub.accounts.clock()
         if ticket.path != path:
             raise Refusal(Code.UNAUTHORIZED, f"this ticket is for {ticket.path}, and this is {path}")
         if ticket.expires <= now or ticket.epoch != self._hub.log.epoch:
             raise Refusal(Code.UNAUTHORIZED, "this ticket is too old: ask for another")
-        if ticket.number in self._redeemed:
+        if ticket.number in self._redeemed and ticket.number not in self._unsure:
             raise _used()
         self._remember(ticket, now)
         identity = Identity(_hashable(ticket.who), ticket.until)
-        if self._hub.rights.revoked_since(identity.who, self._hub.rights.now - (now - ticket.given)):
+        age = now - ticket.given + (_SLACK if self._hub.shared else 0.0)
+        if self._hub.rights.revoked_since(identity.who, self._hub.rights.now - age):
             raise Refusal(Code.UNAUTHORIZED, "what this ticket was given for does not hold any more")
         return self._claim(ticket.number, identity) if self._hub.shared else identity
 
@@ -137,22 +146,31 @@ class Tickets:
         redeemed = self._redeemed
         while redeemed and redeemed[oldest := next(iter(redeemed))] <= now:
             del redeemed[oldest]
+            self._unsure.pop(oldest, None)
         redeemed[ticket.number] = ticket.expires
 
     async def _claim(self, number: str, identity: Identity) -> Identity:
         """`identity`, if no other process was first. Raises: Refusal."""
-        ours = b'"%b"' % secrets.token_hex(8).encode()
-        offset = await self._hub.control(CONTROL, ours, number)
+        ours = self._unsure.pop(number, None) or b'"%b"' % secrets.token_hex(8).encode()
+        try:
+            first = await self._first(await self._hub.control(CONTROL, ours, number))
+        except Refusal:
+            self._unsure[number] = ours
+            raise
+        if first != ours:
+            raise _used()
+        return identity
+
+    async def _first(self, offset: int) -> bytes | None:
+        """What was published at `offset`; None: it came before this process did. Raises: Refusal 4504, it does not come."""
         try:
             async with asyncio.timeout(_WAIT):
-                while offset not in self._values:
+                while offset not in self._values and offset > self._hub.log.head:
                     self._came.clear()
                     await self._came.wait()
         except TimeoutError:
-            raise _used() from None  # what stands there came before this process did
-        if self._values[offset] != ours:
-            raise _used()
-        return identity
+            raise Refusal(Code.BROKER_DOWN, "whether this ticket was used before is not known yet") from None
+        return self._values.get(offset)
 
     def _take(self, record: Record) -> None:
         while len(self._values) >= _KEPT:

@@ -55,3 +55,38 @@ def test_what_is_half_written_is_not_read(descriptor: int) -> None:
 def test_a_place_that_is_not_there_is_refused(descriptor: int) -> None:
     with pytest.raises(ValueError, match="row 3 of 3"):
         Board(descriptor, 3, 1)
+
+
+class Scraped(Board):
+    """Another looks after each write."""
+
+    seen: list[dict]
+    other: Board
+
+    def _write(self, *args: object) -> None:
+        super()._write(*args)
+        self.seen.append(total(self.other.others()))
+
+
+def test_who_is_just_being_retired_is_counted_once(descriptor: int) -> None:
+    parent, other = Scraped(descriptor, 0), Board(descriptor, 2, 2)
+    parent.seen, parent.other = [], other
+    for number in (3.0, 1.0):
+        Board(descriptor, 1, 1).tell(opened(number))
+        parent.retire(1)
+    totals = [each["everywire_connections_opened_total"]["sse",] for each in parent.seen]
+    assert totals == [3.0, 3.0, 4.0, 4.0]
+
+
+def test_who_is_retired_while_another_looks_is_counted_once(descriptor: int) -> None:
+    parent, worker = Board(descriptor, 0), Board(descriptor, 1, 1)
+    worker.tell(opened(3.0))
+
+    class Slow(Board):
+        def _gone(self) -> tuple[tuple[int, ...], dict]:
+            parent.retire(1)
+            Board(descriptor, 1, 1).tell(opened(1.0))
+            return super()._gone()
+
+    assert total(Slow(descriptor, 2, 2).others()) == {"everywire_connections_opened_total": {("sse",): 3.0}}
+    assert total(Board(descriptor, 2, 2).others())["everywire_connections_opened_total"] == {("sse",): 4.0}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.stores import STORES
 from tests.together import Together
 from transports import Code, ConfigError, Hub, Options, Refusal
+from transports.brokers import Follower
 from transports.request import Identity
 from transports.tickets import LIFE, Tickets
 
@@ -163,3 +164,52 @@ async def test_no_text_is_a_ticket_by_chance(shown: str) -> None:
     if not _tickets:
         _tickets.append((await a_hub(secret="s"))[0])
     assert await redeemed(_tickets[0], shown or "?") == Code.UNAUTHORIZED
+
+
+class Late(Together):
+    """What is published comes when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[Follower] = []
+
+    def hold(self) -> None:
+        self.held, self.followers = self.followers, []
+
+    def let_go(self, count: int) -> None:
+        self.followers, self.held = self.held, []
+        for each in self.followers:
+            each.take(self.records[-count:])
+
+
+async def test_a_broker_that_is_slow_is_no_use_of_a_ticket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transports.tickets._WAIT", 0.01)
+    broker = Late()
+    (here, _, _), (there, _, _) = await a_hub(broker, secret="s"), await a_hub(broker, secret="s")
+    shown, _ = here.give(Identity("ann"), "sse")
+    broker.hold()
+    assert await redeemed(here, shown) == Code.BROKER_DOWN
+    assert await redeemed(there, shown) == Code.BROKER_DOWN
+    broker.let_go(1)
+    assert await redeemed(there, shown) == Code.UNAUTHORIZED  # the other was first
+    assert await redeemed(here, shown) == Identity("ann")  # and has come back
+    assert await redeemed(here, shown) == Code.UNAUTHORIZED
+
+
+async def test_a_ticket_whose_use_came_before_this_process_did_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transports.tickets._WAIT", 0.01)
+    broker = Together()
+    (here, _, _), (there, _, _) = await a_hub(broker, secret="s"), await a_hub(broker, secret="s")
+    shown, _ = here.give(Identity("ann"), "sse")
+    assert await redeemed(here, shown) == Identity("ann")
+    there._values.clear()
+    assert await redeemed(there, shown) == Code.UNAUTHORIZED
+
+
+async def test_a_revocation_counts_though_the_clock_of_who_gave_the_ticket_is_ahead() -> None:
+    broker = Together()
+    (here, _, ahead), (there, hub, _) = await a_hub(broker, secret="s"), await a_hub(broker, secret="s")
+    ahead.now += 4.0
+    shown, _ = here.give(Identity("ann"), "sse")
+    await hub.rights.revoke("ann")
+    assert await redeemed(there, shown) == Code.UNAUTHORIZED

@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A path. `refusals`: HTTP statuses with a numbered error."""
+    """A path. `refusals`: HTTP statuses with a numbered error, beside those of `EVERYWHERE`."""
 
     method: str
     title: str
@@ -60,23 +60,30 @@ PARAMETERS: Final = {
 ASIDE: Final = {
     "channel": Parameter("A channel.", {"type": "string", "minLength": 1, "maxLength": 119}),
     "after": Parameter("The last that was listed.", {"type": "string"}),
-    "limit": Parameter("How many to list, 1,000 at the most; 0 only counts.", {"type": "integer", "minimum": 0}),
+    "limit": Parameter(
+        "How many to list, 1,000 members or 2,000 connections at the most; 0 only counts.", {"type": "integer", "minimum": 0}
+    ),
+    "json": Parameter("Whatever it says: JSON is wanted, whatever else is accepted.", {"type": "string"}),
     "for": Parameter("The path of the transport that the ticket is for.", {"type": "string", "enum": ["ws", "sse", "poll"]}),
 }
 """Of paths of their own."""
 
 _READ: Final = ("channels", "latest", "lag", "since", "why", "tried", "ticket", "v")
-_REFUSED: Final = (400, 401, 403, 404, 413, 429, 500, 503)
+EVERYWHERE: Final = (405, 414, 431)
+"""What any path may be refused with."""
+
+_REFUSED: Final = (400, 401, 403, 404, 413, 421, 429, 500, 503)
 _SCRIPT: Final = Answer(200, "The script.", "text/javascript", "")
 
 ENDPOINTS: Final = {
     "ws": Endpoint(
         "GET",
         "Items down and commands up, over WebSocket",
-        "An upgrade (RFC 6455). A page of a foreign origin gets 403; every other refusal comes as `bye` and close code.",
+        "An upgrade (RFC 6455). A page of a foreign origin gets 403, who asks by a name that is not served 421 or 403; "
+        "every other refusal comes as `bye` and close code.",
         (*_READ[:4], "beat", *_READ[4:]),
         Answer(101, "A WebSocket: see `asyncapi.yaml`.", "", ""),
-        (403, 426),
+        (400, 403, 421, 426),
     ),
     "sse": Endpoint(
         "GET",
@@ -100,7 +107,7 @@ ENDPOINTS: Final = {
         "One command, or an array of them, executed in order. A command that fails gets its reply, and the others go on.",
         ("v",),
         Answer(200, "The replies, in the same order.", JSON, "[Reply]"),
-        (400, 401, 403, 408, 413, 415, 429, 500, 503),
+        (400, 401, 403, 408, 413, 415, 421, 429, 500, 503),
         "Commands",
     ),
     "ticket": Endpoint(
@@ -109,7 +116,7 @@ ENDPOINTS: Final = {
         "For whoever shows a token or a cookie. It is shown as `ticket=…` within 30 seconds, once.",
         ("for", "v"),
         Answer(200, "The ticket.", JSON, "Ticket"),
-        (400, 401, 403, 429, 500, 503),
+        (400, 401, 403, 421, 429, 500, 503),
     ),
     "presence/": Endpoint(
         "GET",
@@ -117,7 +124,7 @@ ENDPOINTS: Final = {
         "With a position: a reader of all changes knows the same there.",
         ("channel", "since", "after", "limit", "v"),
         Answer(200, "The members, sorted by name.", JSON, "Page"),
-        (400, 401, 403, 404, 429, 500, 503),
+        (400, 401, 403, 404, 421, 429, 500, 503),
     ),
     "negotiate": Endpoint(
         "GET",
@@ -125,7 +132,7 @@ ENDPOINTS: Final = {
         "Versions, transports with their paths, limits. A client may skip it.",
         ("v",),
         Answer(200, "What it offers.", JSON, "Offer"),
-        (400, 403),
+        (400, 403, 421, 503),
         open=True,
     ),
     "health": Endpoint(
@@ -150,9 +157,9 @@ ENDPOINTS: Final = {
         "GET",
         "Who is connected, for operators",
         "A page for browsers, JSON for everybody else and with `json` in the query.",
-        ("v",),
+        ("json", "limit", "v"),
         Answer(200, "What is seen from this process.", JSON, "Status"),
-        (400, 401, 403, 500, 503),
+        (400, 401, 403, 421, 500, 503),
     ),
     "metrics": Endpoint(
         "GET",
@@ -160,7 +167,7 @@ ENDPOINTS: Final = {
         "In the text format of Prometheus, or in that of OpenMetrics for who accepts it.",
         ("v",),
         Answer(200, "The figures.", "text/plain", ""),
-        (400, 401, 403, 500, 501, 503),
+        (400, 401, 403, 421, 500, 501, 503),
     ),
     "client.js": Endpoint("GET", "The browser client", "An ES module.", ("v",), _SCRIPT, (400,), open=True),
     **{

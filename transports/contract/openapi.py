@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..errors import Code
-from .endpoints import ASIDE, ENDPOINTS, JSON, PARAMETERS, Answer, Endpoint, Parameter
+from .endpoints import ASIDE, ENDPOINTS, EVERYWHERE, JSON, PARAMETERS, Answer, Endpoint, Parameter
 from .shapes import Contract, Document, ref, schemas
 
 _MEANINGS: Final = {
     405: "another method is wanted",
+    414: "the URL is too long; the code is 4413",
     415: "another content type is wanted",
+    421: "this name is not served here; the code is 4403",
     426: "an upgrade is wanted",
+    431: "the head is too large; the code is 4413",
     501: "a library is missing here",
 }
 
 
 def openapi(contract: Contract) -> Document:
     """The document."""
-    statuses = sorted({status for endpoint in ENDPOINTS.values() for status in (*endpoint.refusals, 405)})
+    statuses = sorted({status for endpoint in ENDPOINTS.values() for status in (*endpoint.refusals, *EVERYWHERE)})
     return {
         "openapi": "3.1.0",
         "info": {
@@ -45,7 +48,7 @@ def openapi(contract: Contract) -> Document:
 
 def _path(path: str, endpoint: Endpoint) -> Document:
     answers: Document = {str(endpoint.answer.status): _answer(endpoint.answer)}
-    for status in sorted((*endpoint.refusals, 405)):
+    for status in sorted((*endpoint.refusals, *EVERYWHERE)):
         answers[str(status)] = {"$ref": f"#/components/responses/refused-{status}"}
     operation: Document = {
         "operationId": path.strip("/").replace(".js", "-script").replace("/", "-"),

@@ -13,12 +13,14 @@ import pytest
 import yaml
 
 from tests.documents import ROOT, blocks, rows
-from transports import Code, Hub, MissingExtraError, Options
+from transports import Code, Hub, MissingExtraError, Options, Refusal
 from transports.asgi import Endpoints
 from transports.contract import Contract, as_json, as_yaml, asyncapi, openapi
 from transports.contract.endpoints import ENDPOINTS, PARAMETERS
 from transports.contract.shapes import COMMANDS, ITEMS
+from transports.request import Request
 from transports.schemas import schema_of
+from transports.status import status
 
 PROTOCOL = ROOT / "docs" / "reference" / "protocol.md"
 MODULES = ROOT / "tests" / "static" / "node_modules"
@@ -199,3 +201,40 @@ def test_yaml_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_documents_beside_the_page_are_official_too() -> None:
     for name, schema in (("openapi", openapi_schema()), ("asyncapi", asyncapi_schema())):
         assert schema.is_valid(yaml.safe_load(Path(ROOT / "docs" / "reference" / f"{name}.yaml").read_text()))
+
+
+async def status_of(endpoints: Endpoints, path: str, query: bytes = b"", headers: tuple[tuple[bytes, bytes], ...] = ()) -> int:
+    """With which status a request is answered."""
+    said: list[Any] = []
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    method = ENDPOINTS[path].method
+    path = path + "a" if path.endswith("/") else path
+    scope = {"type": "http", "method": method, "path": f"/{path}", "query_string": query, "headers": list(headers)}
+    await endpoints(scope, receive, send)
+    return said[0]["status"]
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+async def test_what_any_path_may_be_refused_with_is_told(path: str) -> None:
+    endpoints = Endpoints(Hub(Options(channels=("*",), hosts=("ours.example",))))
+    each = ENDPOINTS[path]
+    (operation,) = openapi(Contract())["paths"][f"/{path}{'{channel}' if path.endswith('/') else ''}"].values()
+    whose, text = (b"host", b"theirs.example"), (b"accept", b"x" * 20_000)
+    assert await status_of(endpoints, path, b"x" * 9000) == 414
+    assert await status_of(endpoints, path, headers=(text,)) == 431
+    assert (await status_of(endpoints, path, b"v=9", (whose,)) == 421) is (421 in each.refusals)
+    assert await status_of(endpoints, path, b"v=9", ((b"host", b"ours.example"),)) == 400
+    assert {"400", "405", "414", "431"} <= set(operation["responses"])
+
+
+def test_the_status_takes_what_is_told() -> None:
+    hub = Hub(Options(channels=("*",)))
+    assert {"json", "limit", "v"} == set(ENDPOINTS["status"].parameters)
+    with pytest.raises(Refusal, match="limit"):
+        status(hub, Request("GET", "status", "limit=many", {}))
