@@ -29,6 +29,7 @@ from .longpoll import parse_seconds
 from .offer import Ticket
 from .origins import check_host, foreign_page, preflight, shown_to
 from .request import Identity, Request
+from .rights import Rights
 from .subscriptions import PRESENCE
 from .tickets import Tickets
 from .transport import Transport
@@ -76,9 +77,13 @@ class Posted(NamedTuple):
     who: Hashable
     address: str
     limits: Limits
+    rights: Rights
+    since: float  # on the clock of rights: when it was known who that is
 
     def allow(self, commands: int, size: int) -> tuple[int, Refusal | None]:
-        """See `commands.Speaker.allow`."""
+        """See `commands.Speaker.allow`. Raises: Refusal 4401, too: a body may be long on its way."""
+        if self.rights.revoked_since(self.who, self.since):
+            raise Refusal(Code.UNAUTHORIZED, "what was shown does not hold any more")
         now = asyncio.get_running_loop().time()
         return self.limits.speak(None, self.who, network(self.address), commands, size, now)
 
@@ -190,7 +195,7 @@ class Admission:
         if path not in self._paths:
             there_are = ", ".join(sorted(self._paths))
             raise Refusal(Code.BAD_COMMAND, f"a ticket for which transport? Say for=PATH, with one of {there_are}")
-        if (why := Posted(request.who, request.address, self.hub.limits).allow(1, 0)[1]) is not None:
+        if (why := self._posted(request).allow(1, 0)[1]) is not None:
             raise why
         try:
             return Ticket(*self.tickets.give(request.identity, path))
@@ -206,12 +211,16 @@ class Admission:
 
     def commands(self, request: Request) -> Posted:
         """Who says what comes in the body. Raises: Refusal."""
-        who = request.who
+        said = self._posted(request)
         request.check_json()
         coding = request.headers.get("content-encoding", codings.IDENTITY)
         if coding.lower() != codings.IDENTITY:
             raise Refusal(Code.BAD_COMMAND, f"a body in {coding[:20]}: send it as it is", status=415)
-        return Posted(who, request.address, self.hub.limits)
+        return said
+
+    def _posted(self, request: Request) -> Posted:
+        rights = self.hub.rights
+        return Posted(request.who, request.address, self.hub.limits, rights, rights.now)
 
     def recall(self, question: str) -> Batch | None:
         """What anybody who asks `question` is answered with, if that is known already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 import re
@@ -428,7 +429,13 @@ class Hub:
         if self.authorize is None:
             return True
         try:
-            return bool(self.authorize(who, action, channel.removeprefix(PRESENCE)))
+            found = self.authorize(who, action, channel.removeprefix(PRESENCE))
+            if found is True or found is False:
+                return found
+            if inspect.iscoroutine(found):  # which would be true, whatever it says
+                found.close()
+                raise TypeError("authorize is a coroutine function, and it has to answer at once")
+            return bool(found)
         except Exception as error:
             _log.exception("authorize failed")
             raise self._refusal(Code.INTERNAL) from error

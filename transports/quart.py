@@ -199,7 +199,14 @@ class Live:
         @live.authorize
         def may(who, action, channel):
             return not channel.startswith("staff.")
+
+        Raises:
+            ConfigError: it is a coroutine function, and it has to answer at once.
         """
+        if inspect.iscoroutinefunction(function):
+            raise ConfigError(
+                "authorize is a coroutine function, and it has to answer at once: let authenticate load what it needs"
+            )
         self._authorize = function
         if self._endpoints is not None:
             self._endpoints.hub.authorize = function

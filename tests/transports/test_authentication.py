@@ -491,6 +491,42 @@ async def test_who_is_revoked_while_it_is_found_out_who_asks_is_not_let_in(edge:
         assert (await reading.over()).code == 4401
 
 
+async def test_who_is_revoked_while_a_body_is_on_its_way_publishes_nothing(edge: str) -> None:
+    app, live = an_app()
+    asked = asyncio.Event()
+
+    @live.authenticate(context=False)
+    def who(request: Request) -> str:
+        asked.set()
+        return "ann"
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"do":"publish",'
+        await asked.wait()
+        await live.revoke("ann")
+        yield b'"channel":"a","data":1}'
+
+    async with served(app, live, edge) as url, aiohttp.ClientSession() as http:
+        async with http.post(f"{url}/commands", data=body(), headers={"Content-Type": "application/json"}) as response:
+            assert (response.status, (await response.json())["code"]) == (401, 4401)
+        assert live.hub.log.channels == 0
+        assert (await publish(http, url, "a"))[0]["ok"], "who is found out after that is let in"
+
+
+async def test_an_answer_that_is_still_to_come_is_no_right(edge: str, wire: Transport) -> None:
+    app, live = an_app()
+
+    async def may(who: object, action: str, channel: str) -> bool:
+        return False
+
+    with pytest.raises(ConfigError, match="answer at once"):
+        live.authorize(may)  # type: ignore[arg-type]
+    live.authorize(lambda who, action, channel: may(who, action, channel))  # type: ignore[arg-type, return-value]
+    async with served(app, live, edge) as url, aiohttp.ClientSession() as http:
+        assert (await Reading(http, url, wire, "channels=a").over()).code == 4500
+        assert (await publish(http, url, "a"))[0]["code"] == 4500
+
+
 # ------------------------------------------------------------------------------------------------------------------ tickets
 
 

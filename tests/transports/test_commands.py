@@ -99,7 +99,7 @@ class Speaker(NamedTuple):
 
 async def do(hub: Hub, text: str, feed: Feed | None = None) -> Reply:
     (command,) = parse(text)
-    return await execute(command, hub, Posted(None, "", hub.limits) if feed is None else Speaker(feed))
+    return await execute(command, hub, Posted(None, "", hub.limits, hub.rights, 0.0) if feed is None else Speaker(feed))
 
 
 async def test_publish_is_answered_with_the_id(hub: Hub) -> None:
