@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
-from http.cookies import CookieError, SimpleCookie
+from http.cookies import SimpleCookie
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -54,6 +54,7 @@ LINE_BYTES: Final = 8192  # of a request line; RFC 9112 3 wants 8,000 at least
 HEAD_BYTES: Final = 16_384  # of a request line and all headers: cookies of 4 KB, and a token
 _SPOKEN: Final = str(VERSION)
 _JSON: Final = "application/json"
+_unquoted = SimpleCookie().value_decode
 _SHORT = 256  # characters of channels that are kept as they were read
 
 
@@ -143,11 +144,15 @@ class Request:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies (RFC 6265 4.2); none of them, if they are garbage."""
-        try:
-            return {name: morsel.value for name, morsel in SimpleCookie(self.headers.get("cookie", "")).items()}
-        except CookieError:
-            return {}
+        """The cookies (RFC 6265 4.2). Garbage is passed over: what some script has set must not sign anybody out. Of two with the
+        same name the first counts, as the one with the longer path does (5.4).
+        """
+        found: dict[str, str] = {}
+        for part in self.headers.get("cookie", "").split(";"):
+            name, equals, value = part.strip().partition("=")
+            if equals and name:
+                found.setdefault(name.strip(), _unquoted(value.strip())[0])
+        return found
 
     def channels(self) -> tuple[str, ...]:
         """The names in `channels=a,b`."""

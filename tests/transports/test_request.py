@@ -75,9 +75,18 @@ def test_the_scheme_of_a_token_is_read_in_any_case_and_goes_before_a_subprotocol
 
 @pytest.mark.parametrize(
     ("text", "cookies"),
-    [("", {}), ("a=1; b=two", {"a": "1", "b": "two"}), ('a="q\\"x"', {"a": 'q"x'}), ("; =;;\x00", {})],
+    [
+        ("", {}),
+        ("a=1; b=two", {"a": "1", "b": "two"}),
+        ('a="q\\"x\\073"', {"a": 'q"x;'}),
+        ("; =;;\x00", {}),
+        ('prefs={"a":1}; session=x', {"prefs": '{"a":1}', "session": "x"}),  # as scripts set them
+        ("a[0]=1; b; c d=e f; ä=ö; session=x==", {"a[0]": "1", "c d": "e f", "ä": "ö", "session": "x=="}),
+        ('a="; session=x', {"a": '"', "session": "x"}),
+        ("session=here; path=p; session=above", {"session": "here", "path": "p"}),
+    ],
 )
-def test_cookies_are_read_and_garbage_is_none(text: str, cookies: dict[str, str]) -> None:
+def test_cookies_are_read_and_garbage_is_passed_over(text: str, cookies: dict[str, str]) -> None:
     assert asking(cookie=text).cookies == cookies
 
 
