@@ -21,12 +21,12 @@ _FAREWELL: Final = 5.0  # seconds for a client to take the last bytes
 
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]  # a day is for ever here
 _Age = Annotated[float, Meta(gt=0, le=366 * 86_400)]  # what is kept in a file may wait for who comes back next year
-_Pattern = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:\-]{0,127})?\*?$", min_length=1)]
-_Origin = Annotated[str, Meta(pattern=r"^(\*|[A-Za-z][A-Za-z0-9+.\-]*://[^/?#@*\s]+)$")]
-_Host = Annotated[str, Meta(pattern=r"^([a-z0-9._\-]+|\[[0-9a-f:.]+\])$")]
+_Pattern = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:\-]{0,127})?\*?\Z", min_length=1)]
+_Origin = Annotated[str, Meta(pattern=r"^(\*|[A-Za-z][A-Za-z0-9+.\-]*://[^/?#@*\s]+)\Z")]
+_Host = Annotated[str, Meta(pattern=r"^([a-z0-9._\-]+|\[[0-9a-f:.]+\])\Z")]
 _Count = Annotated[int, Meta(ge=1)]
 _Pause = Annotated[float, Meta(ge=0, le=3600)]
-_Token = Annotated[str, Meta(pattern=r"^(|[!-~]{16,})$")]
+_Token = Annotated[str, Meta(pattern=r"^(|[!-~]{16,})\Z")]
 _Window = Annotated[float, Meta(ge=0, le=10)]
 _Rate = Annotated[float, Meta(ge=0.01, le=1e9)]
 
@@ -38,7 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         _Pattern, ...
     ] = ()  # names, or beginnings that end in `*`; nothing may be read or published that is not named
     broker: str = "memory://"  # where offsets come from
-    mount: Annotated[str, Meta(pattern="^/[^?#]*[^/?#]$")] = "/live"
+    mount: Annotated[str, Meta(pattern=r"^/[^?#\s]*[^/?#\s]\Z")] = "/live"
     origins: tuple[_Origin, ...] = ()  # foreign origins that may connect, such as "https://shop.example"; "*" for all
     hosts: tuple[_Host, ...] = ()  # names by which this server is asked for, without ports; any, if there are none
     beat: _Seconds = 15.0  # seconds of silence before a beat; many proxies cut idle streams at 30 or 60

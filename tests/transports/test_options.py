@@ -40,6 +40,11 @@ def test_a_configuration_is_read_by_its_prefix_and_the_rest_left_alone() -> None
         ({"hosts": ["x.example:80"]}, "", "hosts"),
         ({"hosts": ["https://x.example"]}, "", "hosts"),
         ({"message_bytes": 64 << 20}, "", "message_bytes"),
+        ({"observer_token": "0123456789abcdef\n"}, "", "observer_token"),  # as a file ends, and nobody could show it
+        ({"channels": ["a\n"]}, "", "channels"),
+        ({"origins": ["https://x.example\n"]}, "", "origins"),
+        ({"hosts": ["x.example\n"]}, "", "hosts"),
+        ({"mount": "/live\n"}, "", "mount"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_would_do(settings: dict, prefix: str, message: str) -> None:
