@@ -211,7 +211,10 @@ def _decodable(body: bytes) -> bool:
 
 
 def _too_deep(body: bytes) -> bool:
-    level = [msgspec.json.decode(body)]  # the lists and objects of one level, and what else is there
+    try:
+        level = [msgspec.json.decode(body)]  # the lists and objects of one level, and what else is there
+    except RecursionError:  # it was just within what can be read further up the stack
+        return True
     for _ in range(DEPTH_MAX + 1):
         level = [value for value in level if isinstance(value, list | dict)]
         if not level:

@@ -59,3 +59,8 @@ def test_an_integer_that_could_not_be_read_again_is_refused(within) -> None:
         encode_data(within(-(10**4299)))
     for value in (10**4299, -(10**4298)):
         assert msgspec.json.decode(encode_data(within(value))) == within(value)
+
+
+def test_what_is_nested_so_deep_that_it_cannot_be_looked_at_is_refused() -> None:
+    with pytest.raises(Refusal, match="nested"):
+        encode_data(msgspec.Raw(b"[" * 100_000 + b"]" * 100_000))
