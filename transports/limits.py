@@ -227,7 +227,8 @@ class Limits:
             limit = "connections_per_process" if many else "connections_per_address"
             self.refused[limit] += 1
             what = f"{here} TCP connections from {address or 'a Unix socket'}, {self._socket_number} in all"
-            self._tell(limit, f"{what}: more are ended at once, as {limit} says")
+            hint = "" if many else _PROXY[False]
+            self._tell(limit, f"{what}: more are ended at once, as {limit} says{hint}")
             return False
         self._socket_number += 1
         self._sockets[address] = here + 1

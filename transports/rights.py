@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Set
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -145,7 +145,7 @@ class Rights:
         known: dict[Hashable, bool] = {}
         for account in self._hub.accounts:
             if account.who not in known:
-                known[account.who] = _is(account.who, who)
+                known[account.who] = _is_one(account.who, {who})
             if known[account.who]:
                 account.end(Refusal(Code.UNAUTHORIZED, "what was shown does not hold any more"))
 
@@ -195,14 +195,15 @@ class Rights:
             return answer
 
         def meant(who: Hashable) -> bool:
-            return whom is None or any(_is(who, each) for each in whom)
+            return whom is None or _is_one(who, whom)
 
+        # Who is not meant is found out piece by piece as well.
         for account in self._hub.accounts:
-            if account.closed is None and meant(account.who):
-                yield lambda account=account: _review(account, may)  # type: ignore[misc]
+            if account.closed is None:
+                yield lambda account=account: _review(account, may) if meant(account.who) else None  # type: ignore[misc]
         for feed in self._hub.by_pattern:
-            if feed.open and meant(feed.asked.who):
-                yield lambda feed=feed: self._hub.review(feed, may)  # type: ignore[misc]
+            if feed.open:
+                yield lambda feed=feed: self._hub.review(feed, may) if meant(feed.asked.who) else None  # type: ignore[misc]
 
 
 def _review(account: Account, may: May) -> None:
@@ -227,9 +228,9 @@ def said(who: Any) -> bytes:
         raise ConfigError(f"who is a {kind}, and other processes are told in JSON: use a text, a number or a tuple") from error
 
 
-def _is(who: Hashable, said_: bytes) -> bool:
+def _is_one(who: Hashable, of: Set[bytes]) -> bool:
     try:
-        return said(who) == said_
+        return said(who) in of
     except ConfigError:
         return False
 

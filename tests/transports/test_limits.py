@@ -234,3 +234,6 @@ def test_whoever_reads_the_log_is_told_what_to_set() -> None:
     assert [limit for limit, _ in told] == ["connections_per_address"] * 2
     assert "10.0.0.7" in told[0][1]
     assert "set trusted_hops to the number of proxies" in told[1][1]
+    assert [bounds.knock("10.0.0.7") for _ in range(3)] == [True, True, False]
+    assert told[2][0] == "connections_per_address"
+    assert "if a proxy is there, set trusted_hops" in told[2][1]

@@ -183,6 +183,33 @@ async def test_asking_lets_others_have_their_turn() -> None:
     await hub.close()
 
 
+async def test_many_who_are_asked_about_at_once_cost_no_look_at_each_for_each_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = await a_hub({(who, "a") for who in range(100)})
+    readers = [Wire(Groups(hub), let_in(hub, who, "a")) for who in range(100)]
+    whom, asked = {b"%d" % who for who in range(50, 150)}, Counter()
+    monkeypatch.setattr("transports.rights.said", lambda who: asked.update([who]) or b"%d" % who)
+    hub.authorize = lambda who, action, channel: who < 60
+    await hub.rights._ask(whom)
+    assert set(asked.values()) == {1}
+    await until(lambda: readers[99].told)
+    assert [reader.told for reader in readers] == [[4403] if who >= 60 else [] for who in range(100)]
+    await hub.close()
+
+
+async def test_passing_over_those_who_are_not_meant_lets_others_have_their_turn() -> None:
+    hub = await a_hub({(who, "a") for who in range(100)})
+    readers = [Wire(Groups(hub), let_in(hub, who, "a")) for who in range(100)]
+    ticks, turns = itertools.count(), 0
+    rights = Rights(hub, 3600, clock=lambda: next(ticks) / 1000)  # each look at the clock, a millisecond
+    asking = asyncio.create_task(rights._ask({b'"nobody"'}))
+    while not asking.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 10
+    assert not any(reader.items for reader in readers)
+    await hub.close()
+
+
 @pytest.mark.parametrize("who", ["ann", 7, ("eu", 7), None, 'ä"b'])
 async def test_who_is_revoked_is_the_same_in_all_processes(who: object) -> None:
     broker = Together()
