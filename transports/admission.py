@@ -25,10 +25,9 @@ from .hub import Hub
 from .items import Batch, Encoded
 from .ladder import LADDER
 from .limits import Limits
-from .longpoll import parse_seconds
 from .offer import Ticket
 from .origins import check_host, foreign_page, preflight, shown_to
-from .request import Identity, Request
+from .request import Identity, Request, parse_count, parse_seconds
 from .rights import Rights
 from .subscriptions import PRESENCE
 from .tickets import Tickets
@@ -46,7 +45,6 @@ SILENT_BEATS: Final = 2.5  # a client that pings, or that was asked by a ping, i
 CLOSE_WAIT: Final = 2.0  # seconds for the other side to close a WebSocket that we have closed
 FLUSH: Final = 5.0  # seconds for a client to take the last bytes of a connection that we close
 _HEALTH = ("health", "health/live")
-_DIGITS = 10
 _BEAT_LEAST = 1.0  # seconds; a client may ask for no shorter beats
 _log = logging.getLogger("transports")
 
@@ -290,13 +288,11 @@ class Admission:
 
     def listing(self, request: Request) -> Listing:
         """What `presence/<channel>` is asked for. Raises: Refusal 4400, 4403 not for who asks."""
-        limit = request.query.get("limit", str(LISTED))
-        if not (limit.isascii() and limit.isdecimal() and len(limit) < _DIGITS):
-            raise Refusal(Code.BAD_COMMAND, f"limit={limit[:20]}: a number of members, {LISTED} at the most")
+        limit = parse_count(request.query.get("limit"), LISTED, LISTED, "members")
         channel = request.path.removeprefix("presence/")
         if not self.hub.may(request.who, "subscribe", PRESENCE + channel):
             raise Refusal(Code.FORBIDDEN, f"who is in {channel[:40]!r} is not for you to know")
-        return Listing(channel, request.since(), request.query.get("after", ""), min(int(limit), LISTED))
+        return Listing(channel, request.since(), request.query.get("after", ""), limit)
 
     def _feed(self, transport: Transport, request: Request) -> Feed:
         channels = request.channels()

@@ -1,5 +1,5 @@
-"""The endpoints as one plain ASGI application, below a mount: `/ws /sse /poll /commands /negotiate /health /metrics /status`,
-`/presence/…`, and the scripts, `/client.js` and what goes with it.
+"""The endpoints as one plain ASGI application, below a mount: `/ws /sse /poll /commands /ticket /negotiate /health
+/health/live /metrics /status`, `/presence/…`, and the scripts, `/client.js` and what goes with it.
 
 What a request asks for is judged in `admission.py`; here a refusal becomes a status, a `bye` or a close code. What it is
 answered with comes from the core, which never learns which wire it is on. Every ASGI server can serve it; nothing here

@@ -225,17 +225,17 @@ class Figures:
         waited = sum(number for (_, reason), number in self.closed.items() if reason == ANSWERED)
         found: Snapshot = {
             "everywire_connections": {(each,): float(number - gone[each]) for each, number in self.opened.items()},
-            "everywire_connections_opened_total": _by(self.opened),
+            "everywire_connections_opened_total": by_name(self.opened),
             "everywire_connections_closed_total": {key: float(number) for key, number in self.closed.items()},
-            "everywire_refused_total": _by(self.refused),
+            "everywire_refused_total": by_name(self.refused),
             "everywire_polls_total": {("at_once",): float(at_once), ("waited",): float(waited)},
-            "everywire_published_total": _by(self.published),
+            "everywire_published_total": by_name(self.published),
             "everywire_events_total": {(): float(self.events)},
-            "everywire_lost_total": _by(self.lost),
-            "everywire_skipped_total": _by(self.skipped),
+            "everywire_lost_total": by_name(self.lost),
+            "everywire_skipped_total": by_name(self.skipped),
             "everywire_commands_total": {key: float(number) for key, number in self.commands.items()},
             "everywire_loop_lag_seconds": {(): self.lag.value()},
-            "everywire_log_lines_left_out_total": _by(self.left_out),
+            "everywire_log_lines_left_out_total": by_name(self.left_out),
             "everywire_batches_total": {key: float(each.batches) for key, each in outlets},
             "everywire_items_total": {key: float(each.items) for key, each in outlets},
             "everywire_bytes_total": {key: float(each.bytes) for key, each in outlets},
@@ -245,7 +245,8 @@ class Figures:
         return found
 
 
-def _by(counter: Mapping[str, int]) -> dict[Labels, Value]:
+def by_name(counter: Mapping[str, int]) -> dict[Labels, Value]:
+    """As the values of a figure with one label."""
     return {(name,): float(number) for name, number in counter.items()}
 
 

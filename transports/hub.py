@@ -19,7 +19,7 @@ from .brokers import Broker, Record, broker_from, check_text
 from .counts import Counts
 from .errors import Code, ConfigError, EverywireError, Refusal
 from .feed import Feed
-from .figures import OK, Figures, Labels, Snapshot, Value
+from .figures import OK, Figures, Snapshot, by_name
 from .items import Batch, Encoded, encode, encode_data, encode_event
 from .journal import Journal
 from .leaving import Departure, Slots
@@ -57,8 +57,8 @@ _TELL_EVERY = 60.0  # seconds until it is told again that the same limit is reac
 _log = logging.getLogger("transports")
 
 Authorize: TypeAlias = Callable[[Hashable, str, str], bool]
-"""Whether `who` may do this (`publish`, `subscribe` or `present`) with that channel. Who is in a channel is for those who may
-subscribe to it: it is the channel that is asked about, never the one that tells who is there.
+"""Whether `who` may do this (`publish`, `subscribe`, `present` or `observe`) with that channel. Who is in a channel is for
+those who may subscribe to it: it is the channel that is asked about, never the one that tells who is there.
 """
 
 _ABOUT = 128  # characters of what an event is about
@@ -75,8 +75,9 @@ class Hub:
     Args:
         options: what can be set.
         broker: where offsets come from, instead of the one that `options.broker` names.
-        authorize: asked with who it is, `publish` or `subscribe`, and a channel: for every publish of a client's, and for each
-            channel of every reader, those that its patterns match included. It must not wait: it is asked
+        authorize: asked with who it is, an action and a channel: `publish` for every publish of a client's, `subscribe` for each
+            channel of every reader, those that its patterns match included, `present` for every lease on being there, and
+            `observe`, with `$status` or `$metrics`, for operators. It must not wait: it is asked
             in the middle of a publish when a channel comes up.
     """
 
@@ -145,15 +146,15 @@ class Hub:
         """The figures of this process."""
         log, counts = self.log, self.counts.as_dict()
         found = self.figures.snapshot()
-        found["everywire_limited_total"] = _alone(self.limits.refused)
+        found["everywire_limited_total"] = by_name(self.limits.refused)
         found["everywire_log_events"] = {(): float(len(log))}
         found["everywire_log_bytes"] = {(): float(log.bytes)}
         found["everywire_log_offset"] = {(): float(log.head)}
         found["everywire_channels"] = {(): float(log.channels)}
         found["everywire_broker_up"] = {(): float(self.broker_up)}
-        found["everywire_wires_opened_total"] = _alone(counts["opened"])
-        found["everywire_wires_why_total"] = _alone(counts["why"])
-        found["everywire_moved_total"] = _alone(counts["moved"])
+        found["everywire_wires_opened_total"] = by_name(counts["opened"])
+        found["everywire_wires_why_total"] = by_name(counts["why"])
+        found["everywire_moved_total"] = by_name(counts["moved"])
         found["everywire_verdicts_total"] = {
             (rung, verdict): float(number) for rung, each in counts["verdicts"].items() for verdict, number in each.items()
         }
@@ -827,7 +828,3 @@ class Hub:
         """For who comes too late: spread as those who were here are, so that they do not come back together."""
         window = 1.0 if self._slots is None else self._slots.window
         return Refusal(code, reason, retry=None if code.retry is None else round(code.retry / 2 + window * random.random(), 3))
-
-
-def _alone(counter: Mapping[str, int]) -> dict[Labels, Value]:
-    return {(name,): float(number) for name, number in counter.items()}

@@ -193,8 +193,8 @@ class Live:
         return function
 
     def authorize(self, function: Authorize) -> Authorize:
-        """Decorate a function that says whether `who` may do this (`publish`, `subscribe` or `present`) with that channel; see
-        `Hub`. It is asked again while somebody reads.
+        """Decorate a function that says whether `who` may do this (`publish`, `subscribe`, `present` or `observe`) with that
+        channel; see `Hub`. It is asked again while somebody reads.
 
         @live.authorize
         def may(who, action, channel):

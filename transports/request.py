@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -55,6 +56,8 @@ HEAD_BYTES: Final = 16_384  # of a request line and all headers: cookies of 4 KB
 _SPOKEN: Final = str(VERSION)
 _JSON: Final = "application/json"
 _unquoted = SimpleCookie().value_decode
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?", re.ASCII)
+_DIGITS = 10
 _SHORT = 256  # characters of channels that are kept as they were read
 
 
@@ -228,6 +231,32 @@ def parameters(query: str) -> dict[str, str]:
         with suppress(ValueError):  # a part without "="
             return dict([part.split("=", 1) for part in reversed(query.split("&"))])  # the same, several times as fast
     return dict(reversed(parse_qsl(query, keep_blank_values=True)))
+
+
+def parse_seconds(name: str, text: str | None, default: float, most: float) -> float:
+    """The seconds that a parameter asks for, such as `wait`, but no more than `most`.
+
+    Raises:
+        Refusal: 4400, when it is not a number, or below 0.
+    """
+    if text is None:
+        return default
+    if not _NUMBER.fullmatch(text):
+        raise Refusal(Code.BAD_COMMAND, f"{name}={text[:20]} is not a number of seconds")
+    return min(float(text), most)
+
+
+def parse_count(text: str | None, default: int, most: int, what: str) -> int:
+    """How many are to be listed, as `limit` says, but no more than `most`; `what`: members, connections.
+
+    Raises:
+        Refusal: 4400, when it is no number.
+    """
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < _DIGITS):
+        raise Refusal(Code.BAD_COMMAND, f"limit={text[:20]}: a number of {what}, {most} at the most")
+    return min(int(text), most)
 
 
 def _names(text: str) -> tuple[str, ...]:

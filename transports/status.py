@@ -27,7 +27,7 @@ from .hub import Hub
 from .journal import printable
 from .origins import foreign_page
 from .position import parse
-from .request import Request
+from .request import Request, parse_count
 from .transport import HEADERS
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 200  # connections, unless `limit` says otherwise
 _SHOWN_MOST: Final = 2000
-_DIGITS: Final = 6
 _POLICY: Final = b"content-security-policy"
 _NAMES: Final = frozenset({"localhost", "localhost."})
 # One of them says that somebody stands between: who asks is not who is connected.
@@ -86,7 +85,8 @@ class Status(msgspec.Struct):
 
 def status(hub: Hub, request: Request) -> Status:
     """What `request` is shown. Raises: Refusal 4400, garbage."""
-    now, limit = hub.accounts.clock(), _limit(request)
+    limit = parse_count(request.query.get("limit"), SHOWN, _SHOWN_MOST, "connections")
+    now = hub.accounts.clock()
     log, counts = hub.log, hub.counts.as_dict()
     return Status(
         process=os.getpid(),
@@ -105,13 +105,6 @@ def status(hub: Hub, request: Request) -> Status:
         connections=[_seen(each, hub, now) for each in islice(hub.accounts, limit)],
         closed=[_seen(each, hub, now) for each in islice(reversed(hub.accounts.closed), limit)],
     )
-
-
-def _limit(request: Request) -> int:
-    text = request.query.get("limit", str(SHOWN))
-    if not (text.isascii() and text.isdecimal() and len(text) < _DIGITS):
-        raise Refusal(Code.BAD_COMMAND, f"limit={text[:20]}: a number of connections, {_SHOWN_MOST} at the most")
-    return min(int(text), _SHOWN_MOST)
 
 
 def _seen(account: Account, hub: Hub, now: float) -> Seen:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transports import Code, Refusal
-from transports.request import NOBODY, ONCE, Identity, Request, fields, parameters
+from transports.request import NOBODY, ONCE, Identity, Request, fields, parameters, parse_count
 
 
 def asking(query: str = "", **headers: str) -> Request:
@@ -149,3 +149,14 @@ def test_what_a_browser_adds_by_itself_is_forgotten_and_what_the_page_shows_is_n
     request.forget_user()
     assert request.headers == {"origin": "x"} | ({"authorization": shown} if kept else {})
     assert "cookie" in headers  # which may be those of the next request too
+
+
+@pytest.mark.parametrize(("text", "count"), [(None, 7), ("0", 0), ("9", 9), ("100", 10), ("999999999", 10)])
+def test_how_many_are_listed(text: str | None, count: int) -> None:
+    assert parse_count(text, 7, 10, "members") == count
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.0", "many", "٣", "²", "1" * 10, "1_0", " 1"])
+def test_what_is_no_number_of_things_is_refused(text: str) -> None:
+    with pytest.raises(Refusal, match=r"limit=.*: a number of members, 10 at the most"):
+        parse_count(text, 7, 10, "members")

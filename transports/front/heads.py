@@ -16,7 +16,6 @@ from ..errors import Code
 from ..frames import check_key
 from ..request import LINE_BYTES, fields
 
-LINE_MAX: Final = LINE_BYTES
 HEADERS_MAX: Final = 100
 
 _TOKEN = r"!#$%&'*+\-.^_`|~0-9A-Za-z"  # noqa: S105 - RFC 9110 5.6.2
@@ -113,8 +112,8 @@ def parse_head(line: bytes, fields: Fields) -> Head:
 
 def _parse_line(line: bytes) -> tuple[str, bytes, str]:
     """Method, target and version."""
-    if len(line) > LINE_MAX:
-        raise RequestError(414, f"a request line of more than {LINE_MAX} bytes")
+    if len(line) > LINE_BYTES:
+        raise RequestError(414, f"a request line of more than {LINE_BYTES} bytes")
     match = _LINE.fullmatch(line)
     if match is None:
         raise RequestError(400, f"not a request line: {line[:60]!r}")

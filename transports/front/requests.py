@@ -6,14 +6,12 @@ import enum
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from ..request import HEAD_BYTES
+from ..request import HEAD_BYTES, LINE_BYTES
 from .answers import CONTINUE, LAST_CHUNK, answer, chunk
 from .bodies import Body, Chunked, Sized
-from .heads import LINE_MAX, Fields, Head, RequestError, check_lines, parse_fields, parse_head
+from .heads import Fields, Head, RequestError, check_lines, parse_fields, parse_head
 
 __all__ = ["CONTINUE", "END", "LAST_CHUNK", "End", "Head", "RequestError", "Requests", "answer", "chunk"]
-
-HEAD_MAX: Final = HEAD_BYTES
 
 
 class End(enum.Enum):
@@ -105,9 +103,9 @@ class Requests:
     def _read_head(self, data: bytes, start: int, come: list[Part]) -> int:
         while data.startswith(b"\r\n", start):  # RFC 9112 2.2: empty lines before it are ignored
             start += 2
-        end = data.find(b"\r\n\r\n", start, start + HEAD_MAX) + 2
+        end = data.find(b"\r\n\r\n", start, start + HEAD_BYTES) + 2
         if end == 1:
-            _check_beginning(data[start : start + HEAD_MAX + 1])
+            _check_beginning(data[start : start + HEAD_BYTES + 1])
             return start
         head = self._parse(data, start, end)
         if not self._ours(head):
@@ -138,7 +136,7 @@ class Requests:
 def _check_beginning(data: bytes) -> None:
     """What may be said of a head before all of it has come. Raises: RequestError."""
     check_lines(data)
-    if len(data) > HEAD_MAX:
-        raise RequestError(431, f"a head of more than {HEAD_MAX} bytes")
-    if len(data) > LINE_MAX + 1 and data.find(b"\r\n", 0, LINE_MAX + 2) < 0:
-        raise RequestError(414, f"a request line of more than {LINE_MAX} bytes")
+    if len(data) > HEAD_BYTES:
+        raise RequestError(431, f"a head of more than {HEAD_BYTES} bytes")
+    if len(data) > LINE_BYTES + 1 and data.find(b"\r\n", 0, LINE_BYTES + 2) < 0:
+        raise RequestError(414, f"a request line of more than {LINE_BYTES} bytes")

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from transports.front.requests import END, HEAD_MAX, End, Head, RequestError, Requests
+from transports.front.requests import END, End, Head, RequestError, Requests
+from transports.request import HEAD_BYTES
 
 POLL = b"GET /live/poll?channels=a HTTP/1.1\r\nHost: x\r\n\r\n"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -311,7 +312,7 @@ ATTACKS = [
     # too much
     ("a long target", request(line=f"GET /{'a' * 8192} HTTP/1.1"), 414),
     ("a target without end", b"GET /" + b"a" * 8300, 414),
-    ("a long header", request("A: " + "b" * HEAD_MAX), 431),
+    ("a long header", request("A: " + "b" * HEAD_BYTES), 431),
     ("headers without end", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 3000, 431),
     ("too many headers", request(*[f"A{n}: b" for n in range(100)]), 431),
     ("a long chunk extension", post(TE, body=b"5;" + b"a" * 2000), 400),
@@ -339,13 +340,13 @@ def test_behind_an_error_nothing_is_read() -> None:
     assert requests.feed(POLL) == []
 
 
-@pytest.mark.parametrize("size", [HEAD_MAX - 1, HEAD_MAX, HEAD_MAX + 1])
+@pytest.mark.parametrize("size", [HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 1])
 def test_the_limit_of_a_head_is_sharp_however_it_comes(size: int) -> None:
     short = request("A: ")
     data = request("A: " + "b" * (size - len(short)))
     assert len(data) == size
     whole = fed([data])
-    assert (whole == [431]) is (size > HEAD_MAX)
+    assert (whole == [431]) is (size > HEAD_BYTES)
     assert fed([bytes((each,)) for each in data]) == whole
 
 
@@ -370,7 +371,7 @@ def test_a_head_that_trickles_in_holds_no_more_than_the_limit() -> None:
     while not requests.stopped:
         assert fed([b"A: b\r\n"], requests) in ([], [431])
         most = max(most, len(requests.rest))
-    assert HEAD_MAX - 6 <= most <= HEAD_MAX
+    assert HEAD_BYTES - 6 <= most <= HEAD_BYTES
 
 
 def test_garbage_is_refused_before_a_head_is_whole() -> None:
