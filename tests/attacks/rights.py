@@ -7,7 +7,7 @@ import asyncio
 from transports.testing import until
 
 from .browser import readable
-from .stage import EVIL, SECRET, Target
+from .stage import EVIL, SECRET, Target, replies
 from .table import ALL, STREAMS, attack
 
 BOB = "Cookie: who=bob"
@@ -63,8 +63,7 @@ async def _(target: Target) -> bool:
     """He is in already, with channels that he may read."""
     ws = await target.websocket("", BOB)
     ws.say({"do": "subscribe", "ref": 1, "channels": [SECRET], "since": target.beginning})
-    reply = next(item for item in [*await ws.items(), *await ws.items()] if item["type"] == "reply")
-    return reply["ok"]
+    return (await replies(ws))[0]["ok"]
 
 
 @attack("who is there", READING)
@@ -86,7 +85,7 @@ async def _(target: Target) -> bool:
     ws = await target.websocket("channels=open.news", BOB)
     await ws.items()
     ws.say({"do": "publish", "ref": 1, "channel": SECRET, "data": "forged"})
-    return (await ws.items())[0]["ok"]
+    return (await replies(ws))[0]["ok"]
 
 
 @attack("answers that the server has kept", "answers are shared where all may read the same", edges=["front"])

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import h2.connection
 import h2.events
+from wsproto.frame_protocol import Opcode
 
 from tests.transports.test_edge import UPGRADE, Connection, WebSocket, request, site
 from transports import LADDER, Hub, Options, Request, Transport
@@ -163,6 +164,14 @@ class Target:
     def leave(self) -> None:
         for each in self._open:
             each.writer.transport.abort()
+
+
+async def replies(ws: WebSocket) -> list[dict[str, Any]]:
+    """Those to what was said last, whatever comes before them: a beat, or events. Empty if the connection ends instead."""
+    while (frame := await ws.frame()) is not None and frame.opcode == Opcode.TEXT:
+        if said := [item for item in json.loads(frame.payload) if item["type"] == "reply"]:
+            return said
+    return []
 
 
 def enough(items: Sequence[Any]) -> bool:
