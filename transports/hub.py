@@ -5,27 +5,28 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import random
-import re
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
 from .accounts import Accounts
+from .ahead import Ahead
 from .attendance import Attendance
+from .bells import Bells
 from .board import Board
 from .brokers import Broker, Record, broker_from, check_text
 from .counts import Counts
 from .errors import Code, ConfigError, EverywireError, Refusal
 from .feed import Feed
 from .figures import OK, Figures, Snapshot, by_name
-from .items import Batch, Encoded, encode, encode_data, encode_event
+from .items import Batch, encode_data, encode_event
 from .journal import Journal
-from .leaving import Departure, Slots
 from .limits import Limits
 from .log import Log
+from .names import Names
 from .options import Options
+from .parting import Parting
 from .peers import CHANNEL, OVER, TOLERANCE, Peers, Share
 from .position import Position, parse
 from .presence import CONTROL as LEASES
@@ -34,20 +35,9 @@ from .pulse import Pulse
 from .rights import CONTROL as RIGHTS
 from .rights import May, Rights
 from .schemas import Document, Schema, Schemas, schema_of
-from .subscriptions import (
-    Patterns,
-    Policy,
-    Selection,
-    Subscription,
-    check_pattern,
-    grow,
-    is_pattern,
-    matched,
-    select,
-    subscription,
-)
+from .selector import Selector
+from .subscriptions import Policy, Selection, Subscription, grow, select
 
-_CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}", re.ASCII)
 CONTROL = "$"  # begins the channels that hubs publish to each other in: nobody else can name them
 _OURS = (CONTROL, PRESENCE)
 _PEERS = CHANNEL.removeprefix(CONTROL)
@@ -62,9 +52,6 @@ those who may subscribe to it: it is the channel that is asked about, never the 
 """
 
 _ABOUT = 128  # characters of what an event is about
-_KNOWN = 4096  # names, and lists of names, that were checked and need not be again,
-_SELECTIONS = 256  # and what they come to, which may be longer,
-_SHORT = 8  # if they are as short as this: what clients make up must not fill the memory
 
 
 class Hub:
@@ -92,12 +79,10 @@ class Hub:
         self.authorize = authorize
         self.schemas = Schemas()  # what events look like, where somebody said so
         self._broker = broker or broker_from(options)
-        self._bells: dict[str, set[Feed]] = {}  # channel -> those who follow it
+        self._names = Names(options.channels)
+        self._selector = Selector(self, self._names)
+        self._bells = Bells(options.coalesce)
         self._feeds: set[Feed] = set()
-        self._good: set[str] = set()  # names that were checked
-        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # as asked for -> each once, checked
-        self._patterns: Patterns[Feed] = Patterns()
-        self._selections: dict[Subscription, Selection] = {}  # what asked for patterns, before anybody is asked whether they may
         self.opened = False  # the broker hands over, and has handed over what it had
         self.broker_up = False  # as far as it was last asked for anything
         self.pulse = Pulse(self.figures.lag)
@@ -109,23 +94,15 @@ class Hub:
         self.on_control(LEASES, self.presence.take)
         self.rights = Rights(self, options.recheck)  # who may still read
         self.on_control(RIGHTS, self._take_right)
-        self._ahead: set[Feed] = set()  # who has read more, from another process, than has come here
-        self._asking: asyncio.Task[None] | None = None  # how much there is, for their sake
+        self._ahead = Ahead(self)
         self._empty = asyncio.Event()  # set while nobody reads
         self._empty.set()
-        self._departure: Departure | None = None  # readers are being sent to other processes, whoever comes still, too
-        self._slots: Slots | None = None  # for those who are told that this is the end
-        self._peers = Peers(partial(self.control, _PEERS), lambda: self._streams, self._send_away)
+        self._parting = Parting(options, self._feeds, self.counts.moved)
+        self._peers = Peers(partial(self.control, _PEERS), lambda: self._parting.streams, self._parting.send)
         self.on_control(_PEERS, self._hear)
-        self._closing: Code | None = None
         self._closed = asyncio.Event()
         self._evict_at = 0.0
         self._limits_told: dict[str, float] = {}  # setting -> when somebody who reads the log was told of it
-        self._quiet: asyncio.TimerHandle | None = None  # the end of a window in which events are collected
-        self._quiet_until = 0.0  # on the loop's clock
-        self._rung: set[str] = set()  # channels of the events collected
-        self._names = {name for name in options.channels if not name.endswith("*")}
-        self._beginnings = tuple(name[:-1] for name in options.channels if name.endswith("*"))
 
     @property
     def readers(self) -> int:
@@ -172,12 +149,8 @@ class Hub:
 
     @property
     def leaving(self) -> Refusal | None:
-        """What new readers are told, if they had better go elsewhere. While those who are here are sent to other processes, who
-        comes all the same is let in and sent after them.
-        """
-        if self._closing is not None:
-            return self._refusal(self._closing)
-        return None if self._departure is None else self._refusal(self._departure.code)
+        """What new readers are told, if they had better go elsewhere; see `Parting`."""
+        return self._parting.refusal
 
     async def open(self, *, anew: bool = False) -> None:
         """Connect to the broker and begin to take its events.
@@ -189,7 +162,7 @@ class Hub:
             Refusal: 4504, when the broker cannot be reached.
         """
         if anew and self._closed.is_set():
-            self._closing = self._departure = None
+            self._parting.begin_anew()
             self._peers.come()
             self._closed.clear()
             self.log = self._empty_log()
@@ -225,7 +198,7 @@ class Hub:
         if name.startswith(PRESENCE):
             raise ConfigError(f"channel {name!r}: what is told of who is there has a shape of its own")
         try:
-            self._check_pattern(name) if is_pattern(name) else self.check(name)
+            self._names.check_asked(name)
         except Refusal as refusal:
             raise ConfigError(f"channel {name!r}: {refusal.reason}; the setting channels says which there may be") from refusal
         self.schemas.declare(name, schema)
@@ -296,15 +269,13 @@ class Hub:
             Refusal: 4404 unknown channel, 4403 not allowed, 4400 too many channels, 4413 patterns that match too many, 4503
                 draining.
         """
-        if self._closing is not None:
-            raise self._refusal(self._closing)
+        self._parting.check()
         if not self.opened:
             raise EverywireError("the hub is not open yet: await hub.open() first")
-        asked = self._asked(channels, policies or {}, who)
+        asked = self._selector.asked(channels, policies or {}, who)
         self._evict()
-        feed = self._open_feed(asked, self._select(asked), since)
-        if self._departure is not None:
-            feed.tell(partial(self._word, self._departure))
+        feed = self._open_feed(asked, self._selector.select(asked), since)
+        self._parting.send_after(feed)
         return feed
 
     def glance(
@@ -317,18 +288,18 @@ class Hub:
             Refusal: as `feed`.
         """
         log = self.log
-        if self._closing is not None or since.epoch != log.epoch or since.offset >= log.head:
+        if self._parting.end is not None or since.epoch != log.epoch or since.offset >= log.head:
             return None
         self._evict()
-        selection = self._select(self._asked(channels, policies or {}, who))
-        gaps, batch, _ = log.after(since.offset, selection, self.options.batch_bytes)
-        return batch if batch.items and not gaps else None
+        selection = self._selector.select(self._selector.asked(channels, policies or {}, who))
+        found = log.after(since.offset, selection, self.options.batch_bytes)
+        return found.events if found.events.items and not found.gaps else None
 
     def recall(self, question: str) -> Batch | None:
         """What `question` was answered with when it was last asked, if that is still the answer; see `Log.remember`. Nothing
         where not everybody may read the same: each is asked about again.
         """
-        if self.authorize is not None or self._closing is not None or time.time() >= self._evict_at:
+        if self.authorize is not None or self._parting.end is not None or time.time() >= self._evict_at:
             return None
         return self.log.recall(question)
 
@@ -337,19 +308,17 @@ class Hub:
         own = self._open_feed(feed.asked._replace(who=who), feed.selection, None)
         own.stand_like(feed)
         if feed.bye is not None:  # who leaves between the word and its telling is told as well, with a time of its own
-            code, reason = feed.bye.code, feed.bye.reason
-            own.end(self._refusal(code, reason) if self._slots is None else self._farewell(code))
+            self._parting.finish_like(own, feed.bye)
         return own
 
     def _open_feed(self, asked: Subscription, selection: Selection, since: Position | None) -> Feed:
         limit, patient = self.options.batch_bytes, self._broker.shared
         feed = Feed(self.log, asked, selection, since, limit=limit, leave=self._leave, patient=patient)
         feed.strict = self.options.slow_readers == "close"
-        if feed.ahead:
-            self._wait_for(feed)
+        self._ahead.look(feed)
         self._feeds.add(feed)
         self._empty.clear()
-        self._hang(feed)
+        self._bells.hang(feed)
         return feed
 
     def follow(self, feed: Feed, channels: Iterable[str], policies: Mapping[str, Policy] | None = None) -> None:
@@ -358,12 +327,12 @@ class Hub:
         Raises:
             Refusal: as `feed`; nothing has changed then.
         """
-        asked = self._asked(channels, policies or {}, feed.asked.who)
-        self._turn(feed, asked, self._select(asked, feed.asked.names))
+        asked = self._selector.asked(channels, policies or {}, feed.asked.who)
+        self._turn(feed, asked, self._selector.select(asked, feed.asked.names))
 
     def become(self, feed: Feed, who: Hashable) -> None:
         """Let `feed` be read by `who` from now on. Raises: Refusal 4403, not for him; nothing has changed then."""
-        self._turn(feed, asked := feed.asked._replace(who=who), self._select(asked))
+        self._turn(feed, asked := feed.asked._replace(who=who), self._selector.select(asked))
 
     @property
     def asks(self) -> bool:
@@ -383,24 +352,23 @@ class Hub:
             return
         asked = feed.asked
         try:
-            selection = self._allowed(asked, self._everything(asked), may)
+            selection = self._selector.allowed(asked, may)
             if selection != feed.selection:
-                self._bound(asked, selection)
+                self._selector.bound(asked, selection)
                 self._turn(feed, asked, selection)
         except Refusal as refusal:
             feed.end(refusal)
 
     def _turn(self, feed: Feed, asked: Subscription, selection: Selection) -> None:
-        self._unhang(feed)
+        self._bells.unhang(feed)
         feed.asked, feed.selection, feed.fresh = asked, selection, True
-        self._hang(feed)
+        self._bells.hang(feed)
         feed.ring()
 
     def move(self, feed: Feed, since: Position) -> None:
         """Let `feed` read on from `since`."""
         feed.move(since, self._broker.shared)
-        if feed.ahead:
-            self._wait_for(feed)
+        self._ahead.look(feed)
 
     def on_control(self, name: str, callback: Callable[[Record], object]) -> None:
         """Call `callback` with what is published by `control` with this `name`, in whichever process; what is kept from before
@@ -420,10 +388,13 @@ class Hub:
         """Publish JSON to the hubs of all processes, and not to their readers. Raises: Refusal 4504."""
         return await self._broker.publish(CONTROL + name, data, key)
 
+    def check(self, channel: str) -> None:
+        """Raises: Refusal 4404, unless `channel` is a name that may be read and published."""
+        self._names.check(channel)
+
     def check_open(self) -> None:
         """Raises: Refusal 4503, when nothing is published here any more."""
-        if self._closing is not None:
-            raise self._refusal(self._closing)
+        self._parting.check()
 
     def may(self, who: Hashable, action: str, channel: str) -> bool:
         """Whether `authorize` lets `who` do `action` with `channel`. Raises: Refusal 4500, it failed: that is no answer."""
@@ -439,35 +410,16 @@ class Hub:
             return bool(found)
         except Exception as error:
             _log.exception("authorize failed")
-            raise self._refusal(Code.INTERNAL) from error
-
-    def check(self, channel: str) -> None:
-        """Raises: Refusal 4404, unless `channel` is a name that may be read and published."""
-        if channel in self._good:
-            return
-        if not _CHANNEL.fullmatch(channel):
-            raise Refusal(Code.UNKNOWN_CHANNEL, f"{channel[:40]!r} is not a channel name: 1 to 128 of A-Z a-z 0-9 _ . : -")
-        whose = channel.removeprefix(PRESENCE)  # who may know of a channel may know who is there
-        nested = whose != channel and whose.startswith(PRESENCE)
-        if nested or (whose not in self._names and not whose.startswith(self._beginnings)):
-            raise Refusal(Code.UNKNOWN_CHANNEL, f"no channel named {channel!r}")
-        if len(self._good) < _KNOWN:
-            self._good.add(channel)
+            raise self._parting.late(Code.INTERNAL) from error
 
     async def drain(self) -> None:
         """Send the readers to the other processes, and go on serving them until they are there, for `stays` seconds at the most;
         where there are no others, not at all. Then `close`.
         """
-        if self._broker.shared and self.opened and self._closing is None and self._departure is None:
+        if self._broker.shared and self.opened and not self._parting.begun:
             others = await self._peers.leave(ask=bool(self.readers and self.options.stays))
-            if others and self._closing is None:
-                options, now = self.options, asyncio.get_running_loop().time()
-                leaving = self._departure = Departure(
-                    Code.DRAINING, self._streams, options.reconnects, now=now, most=options.stays, luck=random.random()
-                )
-                for feed in list(self._feeds):
-                    feed.tell(partial(self._word, leaving), feed.readers)
-                await self._until_left(leaving.stays)
+            if others and self._parting.end is None:
+                await self._until_left(self._parting.send_all())
         await self.close()
 
     async def _until_left(self, seconds: float) -> None:
@@ -499,21 +451,6 @@ class Hub:
         await self.open()
         return await self._peers.rebalance(over, tolerance)
 
-    @property
-    def _streams(self) -> int:
-        return sum(feed.readers for feed in self._feeds if not feed.once)
-
-    def _send_away(self, number: int, over: float) -> None:
-        """Tell so many that they should go on elsewhere. Who has told them goes on."""
-        now, ceiling = asyncio.get_running_loop().time(), self.options.reconnects
-        departure = Departure(Code.REBALANCE, number, ceiling, now=now, over=over, luck=random.random())
-        for feed in [feed for feed in self._feeds if not feed.once and feed.open and not feed.told]:
-            told = min(number, feed.readers)
-            if not told:
-                return
-            feed.tell(partial(self._word, departure), told)
-            number -= told
-
     def _hear(self, record: Record) -> None:
         if self.opened:  # what was said before was said to others
             self._peers.hear(record)
@@ -529,22 +466,14 @@ class Hub:
         if self.opened:  # nobody read here before
             self.rights.take(record)
 
-    def _word(self, departure: Departure) -> Encoded:
-        self.counts.moved(departure.code)
-        return encode(departure.bye(asyncio.get_running_loop().time()))
-
     async def close(self, code: Code = Code.DRAINING) -> None:
         """Say `bye` to every reader, wait until they have taken it or `drain` seconds have passed, and let the
         broker go.
         """
-        if self._closing is not None:
+        if self._parting.end is not None:
             await self._closed.wait()
             return
-        self._closing = code
-        begin = asyncio.get_running_loop().time() + (code.retry or 0) / 2
-        self._slots = Slots(self.readers, self.options.reconnects, begin=begin, luck=random.random())
-        for feed in list(self._feeds):
-            feed.end(self._farewell(code))
+        self._parting.finish(code)
         try:
             async with asyncio.timeout(self.options.drain):
                 await self._empty.wait()
@@ -554,14 +483,11 @@ class Hub:
             self._closed.set()
             self.pulse.stop()
             self._peers.close()
-            if self._asking is not None:
-                self._asking.cancel()
+            self._ahead.stop()
             await self.rights.stop()
             await self.presence.stop()
             await self._broker.close()
-            if self._quiet is not None:  # nobody reads any more; another life may have another event loop
-                self._quiet.cancel()
-                self._quiet = None
+            self._bells.stop()
 
     def _empty_log(self) -> Log:
         options = self.options
@@ -575,18 +501,18 @@ class Hub:
         places = {} if self.log.epoch == epoch else {feed: parse(feed.position) for feed in self._feeds}
         if self.log.epoch != epoch:
             self.log.restart(epoch)
-            self._selections.clear()
+            self._selector.forget()
         if gone:
             self.log.lose(gone)
         for feed, place in places.items():
             if feed.selection.patterns:  # it may be that none of the channels that it knew is there any more
-                self._unhang(feed)
+                self._bells.unhang(feed)
                 feed.selection = select(feed.asked, ())
-                self._hang(feed)
+                self._bells.hang(feed)
             feed.move(place)
         for feed in list(self._feeds):
             feed.ring()
-        self._let_on()
+        self._ahead.let_on()
 
     def forget(self, channel: str, through: int) -> None:
         """See `Follower.forget`."""
@@ -595,8 +521,7 @@ class Hub:
             self.log.pass_over(max(self.log.head, through))
             return
         self.log.lose(through, channel)
-        for feed in self._bells.get(channel, ()):
-            feed.ring()
+        self._bells.ring(channel)
 
     def take(self, records: Sequence[Record]) -> None:
         """See `Follower.take`: into the log, and ring for those who follow the channel."""
@@ -604,8 +529,7 @@ class Hub:
         self.figures.events += len(records)
         for record in records:
             self._keep(record)
-        if self._ahead:
-            self._let_on()
+        self._ahead.let_on()
 
     def _keep(self, record: Record) -> None:
         if record.channel.startswith(_OURS):
@@ -617,20 +541,16 @@ class Hub:
                     callback(record)
                 return
         self.log.append(encode_event(self.log.epoch, record.offset, record.channel, record.at, record.data, record.about))
-        if self.options.coalesce and (self._quiet or not self._window_over()):
-            self._rung.add(record.channel)
-            return
-        for feed in self._bells.get(record.channel, ()):
-            feed.ring()
+        self._bells.event(record.channel)
 
     def _appeared(self, channel: str) -> None:
         """A channel is about to have its first event: whoever follows a pattern that matches it follows it too."""
-        self._selections.clear()
-        if not self._readable(channel):
+        self._selector.forget()
+        if channel not in self._names:
             return
         answers: dict[Hashable, bool | Refusal] = {}
         grown: dict[int, tuple[Selection, Selection]] = {}  # those who shared a selection go on sharing one
-        for feed in list(self._patterns.matching(channel)):
+        for feed in list(self._bells.matching(channel)):
             if channel in feed.asked.names or not feed.open:
                 continue
             who = feed.asked.who
@@ -651,143 +571,11 @@ class Hub:
 
     def _widen(self, feed: Feed, selection: Selection, channel: str) -> None:
         try:
-            self._bound(feed.asked, selection)
+            self._selector.bound(feed.asked, selection)
         except Refusal as refusal:
             feed.end(refusal)
             return
-        feed.selection = selection
-        self._bells.setdefault(channel, set()).add(feed)
-
-    def _wait_for(self, feed: Feed) -> None:
-        """What `feed` has read elsewhere will come here too, unless there is no such thing: the broker knows."""
-        self._ahead.add(feed)
-        if self._asking is None:
-            self._asking = asyncio.get_running_loop().create_task(self._ask())
-
-    async def _ask(self) -> None:
-        try:
-            while unasked := set(self._ahead):
-                try:
-                    head = await self._broker.head()
-                except Refusal as refusal:
-                    await asyncio.sleep(refusal.retry or 1.0)
-                    continue
-                if head.epoch != self.log.epoch:
-                    break  # which will be told, to everybody
-                for feed in unasked & self._ahead:
-                    if feed.offset > head.offset:
-                        self._ahead.discard(feed)
-                        feed.move(Position(head.epoch, feed.offset))
-                        feed.ring()
-                if self._ahead <= unasked:
-                    break  # who is left waits for what is on its way
-        finally:
-            self._asking = None
-
-    def _let_on(self) -> None:
-        for feed in list(self._ahead):
-            if not feed.ahead:
-                self._ahead.discard(feed)
-                feed.ring()
-
-    def _window_over(self) -> bool:
-        """Whether an event may be told at once; if not, all that come are told together when the window is over."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if now >= self._quiet_until:
-            self._quiet_until = now + self.options.coalesce
-            return True
-        self._quiet = loop.call_at(self._quiet_until, self._ring_all)
-        return False
-
-    def _ring_all(self) -> None:
-        self._quiet = None
-        self._quiet_until = asyncio.get_running_loop().time() + self.options.coalesce
-        rung, self._rung = self._rung, set()
-        for feed in {feed for channel in rung for feed in self._bells.get(channel, ())}:
-            feed.ring()
-
-    def _asked(self, channels: Iterable[str], policies: Mapping[str, Policy], who: Hashable) -> Subscription:
-        return subscription(self._checked(channels), policies, who)
-
-    def _select(self, asked: Subscription, had: Sequence[str] = ()) -> Selection:
-        """What `asked` comes to now; the names that it `had` already are not asked about again.
-
-        Raises: Refusal 4403 a named channel that is not for `who`, 4413 too many.
-        """
-        selection = self._everything(asked)
-        if self.authorize is not None:
-            for name in asked.names:
-                if not is_pattern(name) and name not in had and not self._may_read(asked.who, name):
-                    raise Refusal(Code.FORBIDDEN, f"{name} is not for you")
-            selection = self._allowed(asked, selection, self._may_read)
-        self._bound(asked, selection)
-        return selection
-
-    def _everything(self, asked: Subscription) -> Selection:
-        """What `asked` comes to for who may read everything."""
-        everybody = asked if asked.who is None else asked._replace(who=None)
-        if (selection := self._selections.get(everybody)) is None:
-            selection = select(everybody, filter(self._readable, self.log.names))
-            if len(asked.names) <= _SHORT and matched(asked, selection) <= self.options.matches_per_reader:
-                if len(self._selections) >= _SELECTIONS:
-                    self._selections.clear()
-                self._selections[everybody] = selection
-        return selection
-
-    def _may_read(self, who: Hashable, channel: str) -> bool:
-        return self.may(who, "subscribe", channel)
-
-    def _allowed(self, asked: Subscription, everything: Selection, may: May) -> Selection:
-        """What is left of what the patterns of `asked` match, when its reader has been asked about. Raises: Refusal 4500."""
-        if not everything.patterns:
-            return everything
-        named = len(everything.channels) - matched(asked, everything)
-        found = [each for each in everything.channels[named:] if may(asked.who, each)]
-        return everything if len(found) == matched(asked, everything) else select(asked, found)
-
-    def _bound(self, asked: Subscription, selection: Selection) -> None:
-        most = self.options.matches_per_reader
-        if (number := matched(asked, selection)) > most:
-            what = ", ".join(selection.patterns)[:80]
-            why = f"{what} matches {number} channels, a reader may follow {most} that it does not name"
-            raise self.limits.refuse("matches_per_reader", Code.TOO_LARGE, why)
-
-    def _readable(self, channel: str) -> bool:
-        """Whether patterns may match it here: others who publish may allow more than we do."""
-        try:
-            self.check(channel)
-        except Refusal:
-            return False
-        return True
-
-    def _check_pattern(self, pattern: str) -> None:
-        check_pattern(pattern)
-        beginning = pattern[:-1].removeprefix(PRESENCE)
-        if beginning.startswith(PRESENCE) or not (
-            any(name.startswith(beginning) for name in self._names)
-            or any(each.startswith(beginning) or beginning.startswith(each) for each in self._beginnings)
-        ):
-            raise Refusal(Code.UNKNOWN_CHANNEL, f"no channel matches {pattern!r}, nor may one")
-
-    def _checked(self, channels: Iterable[str]) -> tuple[str, ...]:
-        asked = tuple(channels)
-        if (known := self._known.get(asked)) is not None:
-            return known
-        names = tuple(dict.fromkeys(asked))
-        if len(names) > self.options.channels_per_reader:
-            what = f"{len(names)} channels, a reader may follow {self.options.channels_per_reader}"
-            raise self.limits.refuse("channels_per_reader", Code.BAD_COMMAND, what)
-        for name in names:
-            if is_pattern(name):
-                self._check_pattern(name)
-            else:
-                self.check(name)
-        if len(asked) <= _SHORT:
-            if len(self._known) >= _KNOWN:
-                self._known.clear()
-            self._known[asked] = names
-        return names
+        self._bells.widen(feed, selection, channel)
 
     def _evict(self) -> None:
         now = time.time()
@@ -799,32 +587,8 @@ class Hub:
         feed.end()
         if feed.cut:
             self.limits.refused["slow_readers"] += 1
-        self._unhang(feed)
+        self._bells.unhang(feed)
         self._feeds.discard(feed)
-        self._ahead.discard(feed)
+        self._ahead.leave(feed)
         if not self._feeds:
             self._empty.set()
-
-    def _hang(self, feed: Feed) -> None:
-        for name in feed.selection.channels:
-            self._bells.setdefault(name, set()).add(feed)
-        if feed.selection.patterns:
-            self._patterns.add(feed.selection.patterns, feed)
-
-    def _unhang(self, feed: Feed) -> None:
-        self._patterns.remove(feed.selection.patterns, feed)
-        for name in feed.selection.channels:
-            if bells := self._bells.get(name):
-                bells.discard(feed)
-                if not bells:
-                    del self._bells[name]
-
-    def _farewell(self, code: Code) -> Refusal:
-        """The last word for the next reader, with a time of its own to come back."""
-        assert self._slots is not None  # noqa: S101 - made when it ends
-        return Refusal(code, retry=None if code.retry is None else self._slots.take(asyncio.get_running_loop().time()))
-
-    def _refusal(self, code: Code, reason: str = "") -> Refusal:
-        """For who comes too late: spread as those who were here are, so that they do not come back together."""
-        window = 1.0 if self._slots is None else self._slots.window
-        return Refusal(code, reason, retry=None if code.retry is None else round(code.retry / 2 + window * random.random(), 3))

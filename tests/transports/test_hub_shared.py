@@ -256,7 +256,7 @@ def test_each_reader_is_told_once_however_it_comes_and_goes_meanwhile(meanwhile:
         groups = Groups(hub)
         clients = [Client(groups, hub.feed(["a"])) for _ in range(count)]
         await until(lambda: all(client.group for client in clients))
-        hub._send_away(count, 0.0)
+        hub._parting.send(count, 0.0)
         for each in meanwhile:
             match each:
                 case "turn":

@@ -92,7 +92,7 @@ async def test_every_metric_counts_what_it_says(http) -> None:
             await hub.publish("nowhere", 1)
         await until(lambda: sum(hub.figures.lag.counts))
         with hub.feed(["a"]) as moved:
-            hub._send_away(1, 0.0)
+            hub._parting.send(1, 0.0)
             await moved.take(1)
             hub.figures.left_out["forbidden"] += 1  # see test_journal
             async with http.get(f"{url}/sse?channels=a"):

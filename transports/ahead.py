@@ -1,0 +1,75 @@
+"""Ahead: readers who have read more, from another process, than has come here."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from .errors import Refusal
+from .feed import Feed
+from .log import Log
+from .position import Position
+
+
+class _Hub(Protocol):
+    """What is asked of the hub."""
+
+    log: Log
+
+    async def head(self) -> Position: ...
+
+
+class Ahead:
+    """What they have read elsewhere will come here too, unless there is no such thing: the broker knows.
+
+    Args:
+        hub: to which they have come.
+    """
+
+    def __init__(self, hub: _Hub) -> None:
+        self._hub = hub
+        self._feeds: set[Feed] = set()
+        self._asking: asyncio.Task[None] | None = None  # how much there is, for their sake
+
+    def look(self, feed: Feed) -> None:
+        """Wait for `feed` if it is ahead: it has been placed anew."""
+        if feed.ahead:
+            self._feeds.add(feed)
+            if self._asking is None:
+                self._asking = asyncio.get_running_loop().create_task(self._ask())
+
+    def leave(self, feed: Feed) -> None:
+        """`feed` reads no longer."""
+        self._feeds.discard(feed)
+
+    def let_on(self) -> None:
+        """Ring for those who have been caught up with: there is more than before, or another log."""
+        for feed in list(self._feeds):
+            if not feed.ahead:
+                self._feeds.discard(feed)
+                feed.ring()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def _ask(self) -> None:
+        try:
+            while unasked := set(self._feeds):
+                try:
+                    head = await self._hub.head()
+                except Refusal as refusal:
+                    await asyncio.sleep(refusal.retry or 1.0)
+                    continue
+                if head.epoch != self._hub.log.epoch:
+                    break  # which will be told, to everybody
+                for feed in unasked & self._feeds:
+                    if feed.offset > head.offset:
+                        self._feeds.discard(feed)
+                        feed.move(Position(head.epoch, feed.offset))
+                        feed.ring()
+                if self._feeds <= unasked:
+                    break  # who is left waits for what is on its way
+        finally:
+            self._asking = None
