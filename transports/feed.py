@@ -89,7 +89,7 @@ class Feed:
         self._leave = leave
         self._clock = clock
         self._waiter: asyncio.Future[bool] | None = None
-        self._told: dict[str, int] = {}  # channel -> through where its loss was told, while that lies ahead of `offset`
+        self._told: dict[str, int] = {}  # channel -> through where it was told what is gone, while that lies ahead of `offset`
         self._untold: list[_Loss] = []  # what another life of the log took with it, to be told first
         self._came_with: str | None = None  # what the reader came with, as long as that has not been told
         self._unsaid: Refusal | None = None  # a `bye` that is still to be read
@@ -195,13 +195,15 @@ class Feed:
 
     def ready(self) -> Batch | None:
         """What can be read at once; None when there is nothing."""
-        gaps, batch, offset = self._log.after(self.offset, self.selection, self._limit, self._told)
+        gaps, batch, offset, skipped = self._log.after(self.offset, self.selection, self._limit, self._told)
         if gaps and self.strict and not (self.fresh or self.once or self.cut):
             self._fall_behind()
             return None
         self.fresh = False
         if gaps or self._untold:
             batch = self._tell(gaps, batch, offset)
+        if skipped or self._told:
+            self._told = {channel: through for channel, through in {**self._told, **skipped}.items() if through > offset}
         self.offset = offset
         if self.told:
             batch = self._with_word(batch)
@@ -227,8 +229,7 @@ class Feed:
         untold = [loss for loss in self._untold if loss.channel in self.channels]
         losses = [*untold, *(_Loss(gap.channel, self._at(gap.after), gap.through, "evicted") for gap in gaps)]
         ids = [*[self.position] * (len(losses) - 1), self._at(self.offset if events.items else offset)]
-        told = self._told | {loss.channel: loss.through for loss in losses}
-        self._told = {channel: through for channel, through in told.items() if through > offset}
+        self._told = self._told | {loss.channel: loss.through for loss in losses}
         self._untold, self._came_with = [], None
         items = [
             Lost(id_, loss.channel, loss.after, self._at(loss.through), loss.reason)

@@ -18,7 +18,7 @@ let go in order, so nothing in the range is kept, and everything that is gone li
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
 from heapq import merge
 from operator import attrgetter
 from typing import NamedTuple
@@ -46,12 +46,14 @@ class Slice(NamedTuple):
     """What a reader gets at once.
 
     `gaps` come before the `events`, which are in offset order, and `offset` is where the reader stands afterwards.
+    `skipped` says which channels are told of as skipped through an offset that lies behind that.
     Readers at the same place get the same slice, so that its events are framed once for all of them.
     """
 
     gaps: Sequence[Gap]
     events: Batch
     offset: int
+    skipped: Mapping[str, int] = _NOTHING_TOLD
 
 
 class _Ring:
@@ -297,15 +299,22 @@ class Log:
         upto = events[-1].offset if more else self.head
         if selection.policies:
             known = {**told, **{gap.channel: gap.through for gap in gaps}}
-            return Slice(gaps, Batch([*self._skipped(offset, upto, selection, known), *events]), upto)
+            skipped = [*self._skipped(offset, upto, selection, known)]
+            beyond = {channel: through for channel, through, _ in skipped if through > upto}
+            return Slice(gaps, Batch([*(encode(item) for _, _, item in skipped), *events]), upto, beyond)
         return Slice(gaps, Batch(events), upto)
 
     def _wanted(self, behind: Sequence[Sequence[Encoded]], selection: Selection) -> list[Sequence[Encoded]]:
         policies = dict(zip(selection.channels, selection.policies, strict=True))
         return [chosen(policies[events[0].channel], events) for events in behind if events]
 
-    def _skipped(self, offset: int, upto: int, selection: Selection, told: Mapping[str, int]) -> Iterable[Encoded]:
-        """What a reader who is taken from `offset` to `upto` is not given because of its own policies. Nothing of it is lost."""
+    def _skipped(
+        self, offset: int, upto: int, selection: Selection, told: Mapping[str, int]
+    ) -> Iterator[tuple[str, int, Skipped]]:
+        """What a reader who is taken from `offset` to `upto` is not given because of its own policies: of which channel, through
+        which offset. Nothing of it is lost. What is gone is told of as one, even where it ends behind `upto`: nobody knows where
+        in it there was something.
+        """
         here = str(Position(self.epoch, offset))
         for channel, policy in zip(selection.channels, selection.policies, strict=True):
             ring = self._rings.get(channel)
@@ -317,11 +326,12 @@ class Log:
             behind = ring.events[bisect_right(ring.offsets, offset, ring.start) :]
             wanted = {event.offset for event in chosen(policy, behind)}
             left = [event.offset for event in behind if event.offset <= upto and event.offset not in wanted]
-            uncounted = after < ring.gone <= upto  # and none of it lost, or it would have been told
+            uncounted = after < ring.gone  # and none of it lost, or it would have been told
             if left or uncounted:
-                through = str(Position(self.epoch, max(left[-1] if left else 0, ring.gone if uncounted else 0)))
+                through = max(left[-1] if left else 0, ring.gone if uncounted else 0)
                 count = None if uncounted else len(left)
-                yield encode(Skipped(here, channel, str(Position(self.epoch, after)), through, count, policy.name))
+                start, end = str(Position(self.epoch, after)), str(Position(self.epoch, through))
+                yield channel, through, Skipped(here, channel, start, end, count, policy.name)
 
 
 def _matched(patterns: Iterable[str], channel: str) -> bool:

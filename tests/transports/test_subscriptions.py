@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from transports import Code, Refusal
@@ -194,6 +194,9 @@ POLICIES = st.one_of(st.just(EVERY), st.just(LATEST), st.integers(1, 4).map(lamb
     limit=st.integers(1, 500),
     policies=st.fixed_dictionaries({"a": POLICIES, "b*": POLICIES}),
     late=st.booleans(),
+)
+@example(  # what was left out ends behind what comes next
+    steps=[("a", "x"), ("b", None), ("a", "x"), ("a", "x")], count=1, limit=1, policies={"a": LATEST, "b*": EVERY}, late=True
 )
 def test_every_event_is_delivered_or_skipped_or_lost_and_each_word_is_honest(
     steps: list[Step | int], count: int, limit: int, policies: dict[str, Policy], late: bool
