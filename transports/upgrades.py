@@ -8,12 +8,15 @@ Hypercorn agrees to whatever compression is offered, with an extension that infl
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any, Final
 
 from hypercorn.protocol.events import Body, Data, Event, Request, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WebsocketBuffer, WSStream
-from wsproto.connection import Connection, ConnectionType
-from wsproto.events import Message
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import CloseConnection, Message
+from wsproto.events import Event as WSEvent
+from wsproto.extensions import Extension
 
 from .deflate import agree
 from .extension import Deflate
@@ -37,6 +40,19 @@ class _Message(WebsocketBuffer):
             self.clear()
             raise _TooLongError if "most" in self.wanted else FrameTooLargeError
         super().extend(event)
+
+
+class _Connection(Connection):
+    """One that is ended with a word when the client breaks a rule (RFC 6455 section 7.1.7): Hypercorn answers the end that a
+    client announces, and hangs up where wsproto announces one in its name.
+    """
+
+    def events(self) -> Generator[WSEvent, None, None]:
+        """See wsproto."""
+        for event in super().events():
+            if isinstance(event, CloseConnection) and self.state is ConnectionState.OPEN:
+                self._state = ConnectionState.REMOTE_CLOSING
+            yield event
 
 
 class Upgrade(WSStream):
@@ -81,15 +97,17 @@ class Upgrade(WSStream):
     async def _accept(self, message: Any) -> None:
         handshake, most = self.handshake, getattr(self.config, "deflate", 0)
         offers, handshake.extensions = handshake.extensions, None
+        extensions: list[Extension] = []
         if most and (agreed := agree(offers or ())) is not None:
-            headers = [*message.get("headers", ()), (b"sec-websocket-extensions", agreed.encode())]
-            message, plainly = {**message, "headers": headers}, handshake.accept
+            message = {**message, "headers": [*message.get("headers", ()), (b"sec-websocket-extensions", agreed.encode())]}
+            extensions.append(Deflate(most))
+        plainly = handshake.accept
 
-            def accept(*said: Any) -> Any:
-                status, answered, _ = plainly(*said)
-                return status, answered, Connection(ConnectionType.SERVER, [Deflate(most)])
+        def accept(*said: Any) -> Any:
+            status, answered, _ = plainly(*said)
+            return status, answered, _Connection(ConnectionType.SERVER, extensions)
 
-            handshake.accept = accept  # type: ignore[assignment, method-assign]
+        handshake.accept = accept  # type: ignore[assignment, method-assign]
         await super()._accept(message)
         if self._early:
             self._hearing = True
