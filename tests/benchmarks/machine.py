@@ -37,6 +37,11 @@ def others() -> float:
     return max(0.0, 1 - idle / passed) if passed else 0.0
 
 
+def stolen() -> float:
+    """Seconds that the host of a virtual machine has taken from its cores since it was started; 0 where nobody counts them."""
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
+
+
 def unquiet() -> str | None:
     """Why what is measured now will not be worth much; None if the machine is quiet."""
     taken = others()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from . import search
+from . import machine, search
 from .load import Load, Round
 from .program import Program, ProgramError
 from .results import Sample
@@ -26,8 +26,8 @@ _WARM = 50  # readers before memory is first looked at: what is loaded once is n
 _SETTLE = 20.0  # seconds for a server to take in a crowd
 _LOOK = 0.2  # seconds, in which it is seen whether it has something to do
 _IDLE = 0.03  # of a core: what a server uses that has nothing to do, at the most
-_TRIES = 3
-_DISTURBED = 0.05  # of the time, for which others kept the server from its core
+_TRIES = 5
+DISTURBED = 0.05  # of the time, for which others kept the server from its core, or the host took one away
 _STEP = 2 ** (1 / 8)  # between two rates that are told apart
 _RATE_MOST = 400_000.0  # events a second: more than any publisher here makes
 
@@ -231,7 +231,7 @@ class _Probes:
         def good(rate: float) -> bool:
             tried = self._tried.setdefault(rate, [])
             while not any(probe.within(limit) for probe in tried):
-                if len(tried) >= _TRIES or (tried and tried[-1].details["waited"] < _DISTURBED):
+                if len(tried) >= _TRIES or (tried and tried[-1].details["waited"] < DISTURBED):
                     return False
                 tried.append(self._try(rate))
             return True
@@ -274,17 +274,20 @@ class _Clock:
 
     def __init__(self, playing: Playing) -> None:
         self._program = playing.program
-        self._cpu, self._kept, self._began = self._program.cpu(), self._program.kept_waiting(), time.monotonic()
+        self._cpu, self._kept, self._began = self._program.cpu(), self._kept_waiting(), time.monotonic()
 
     def details(self, counted: Round) -> dict[str, float]:
         """Seconds of CPU that the server used, shares of the time, and delays in milliseconds."""
         passed = time.monotonic() - self._began
         return {
             "cpu": self._program.cpu() - self._cpu,
-            "waited": (self._program.kept_waiting() - self._kept) / passed,
+            "waited": (self._kept_waiting() - self._kept) / passed,
             "busy": counted.cpu / counted.seconds if counted.seconds else 0.0,
             **{name: getattr(counted, name) / 1e6 for name in ("p50", "p99", "p999", "slowest")},
         }
+
+    def _kept_waiting(self) -> float:
+        return self._program.kept_waiting() + machine.stolen()
 
 
 def _open(load: Load, number: int) -> None:
