@@ -7,8 +7,8 @@ BIN := .venv/bin
 
 .PHONY: run test compare bench lint docs client networks clean debian nchan
 
-run: .venv/run  ## serve the page and the stream on port $(PORT)
-	@$(BIN)/everywire serve --host $(HOST) --port $(PORT)
+run: .venv/run  ## the lab, on port $(PORT)
+	@$(BIN)/everywire lab --host $(HOST) --port $(PORT)
 
 test: .venv/dev debian lint  ## everything that CI checks
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not alone"

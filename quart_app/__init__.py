@@ -14,7 +14,8 @@ from quart import Quart
 from transports import Code, Refusal
 from transports.quart import Live
 
-from .lab import pages
+from .home import pages
+from .manual import manual
 from .sources import vitals
 
 
@@ -27,6 +28,7 @@ def create_app(**settings: Any) -> Quart:
     app = Quart(__name__, static_folder=None)  # the page's files have their own route, with its headers
     live = Live(app, **{"channels": ["*"], **settings})
     app.register_blueprint(pages(live.hub.options.mount))
+    app.register_blueprint(manual())
 
     @app.while_serving
     async def publishing() -> Any:

@@ -171,6 +171,34 @@ def serve(
 
 
 @cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free port.")
+def lab(host: str, port: int) -> None:
+    """Serve the lab: a page on which to watch every wire, break the network, and stop the server.
+
+    Everybody who can reach the page can do so: that is what it is for.
+    """
+    from transports.serve import listen
+
+    from .lab.running import run, url_of
+
+    try:
+        listening = listen(host, port)
+    except OSError as error:
+        hint = " Another --port may be free." if error.errno == errno.EADDRINUSE else ""
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}.{hint}") from error
+    url = url_of(listening)
+
+    def ready(lab: Any) -> None:
+        click.echo(f"everywire lab at {url}  (server under test: process {lab.stage.server.pid}, Ctrl-C stops both)")
+
+    try:
+        asyncio.run(run(listening, ready))  # in asyncio's own loop: networks are proven there, resets and all
+    except EverywireError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.command()
 @click.argument("url")
 @click.argument("channel")
 @click.option("--every-line-at", "rate", type=click.FloatRange(min=0, min_open=True), help="Lines per second, for replays.")

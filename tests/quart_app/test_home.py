@@ -1,11 +1,12 @@
-"""The lab's pages as they are served. What they do in a browser: tests/browser."""
+"""The page of `everywire serve` as it is served. What they do in a browser: tests/browser."""
 
 from __future__ import annotations
 
 import pytest
 from quart import Quart
 
-from quart_app.lab import LANES, content_security_policy, pages
+from quart_app.guard import content_security_policy
+from quart_app.home import LANES, pages
 
 
 @pytest.mark.parametrize("host", ["example.org", "example.org:8443", "127.0.0.1:8000", "[::1]", "[fe80::1]:8000", "localhost"])

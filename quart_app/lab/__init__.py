@@ -1,0 +1,8 @@
+"""The lab: a server that can be stopped, four lanes with a network of their own that can be broken, and a page on which one sees
+what comes of it.
+
+    everywire lab
+
+Reading path: `stage.py` (the server, the lanes), `server.py` (a process), `router.py` (one origin for all), `wire.py` (bytes,
+made to be looked at), `publisher.py` (where events come from), `app.py` (what the page may ask for), `running.py` (all of it).
+"""

@@ -1,0 +1,57 @@
+"""Manual: the documentation, served below `/docs` as Sphinx built it: into the wheel, or in a checkout by `make docs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from quart import Blueprint, Response, redirect, render_template, send_from_directory
+from werkzeug.exceptions import NotFound
+from werkzeug.security import safe_join
+
+from .guard import guard
+
+_HERE: Final = Path(__file__).parent
+PLACES: Final = (_HERE / "built_docs", _HERE.parent / "docs" / "_build" / "html")
+
+# Sphinx's theme has scripts and styles within its pages. They are our own files, and nothing that somebody said is in them.
+_POLICY: Final = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self' 'unsafe-inline'",
+        "style-src 'self' 'unsafe-inline'",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "img-src 'self' data:",
+        "base-uri 'none'",
+        "form-action 'self'",  # the search
+        "frame-ancestors 'none'",
+    ]
+)
+
+
+def manual(*places: Path) -> Blueprint:
+    """The pages, out of the first of `places` that has some."""
+    found = next((place for place in places or PLACES if (place / "index.html").is_file()), None)
+    docs = Blueprint("manual", __name__, template_folder="templates")
+
+    @docs.get("/docs")
+    async def home() -> Any:
+        return redirect("/docs/")
+
+    @docs.get("/docs/", defaults={"path": ""})
+    @docs.get("/docs/<path:path>")
+    async def page(path: str) -> Response | tuple[str, int]:
+        if found is None:
+            return await render_template("no_docs.html"), 404
+        whole = safe_join(str(found), path)
+        if whole is None:
+            raise NotFound
+        if path == "" or path.endswith("/"):
+            path += "index.html"
+        answer = await send_from_directory(found, path, cache_timeout=300)
+        answer.headers["Content-Security-Policy"] = _POLICY
+        return answer
+
+    docs.after_request(guard)
+    return docs
