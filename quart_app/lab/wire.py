@@ -19,6 +19,7 @@ A passage becomes a record:
 
 from __future__ import annotations
 
+import codecs
 import re
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, Final, TypeAlias
@@ -36,6 +37,7 @@ _BEGUN: Final = re.compile(rb'\{(?:"(?:t(?:y(?:p(?:e(?:"(?::(?:"[a-z]*)?)?)?)?)?
 _BLOCK: Final = re.compile(rb"\n\n")
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _OPCODES: Final = {0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
+_utf8: Final = codecs.getincrementaldecoder("utf-8")
 _decode: Final = JSONDecoder().raw_decode
 
 
@@ -209,12 +211,13 @@ def _line(raw: bytes) -> str:
 
 
 def _text(payload: bytes) -> Shown:
+    """As text, if it is some: its first and its last character may have been cut in two."""
+    begin = next((place for place, byte in enumerate(payload[:4]) if byte & 0xC0 != 0x80), 0)
     try:
-        text = payload.decode()
-    except UnicodeDecodeError as error:
-        if error.start < len(payload) - 3 and error.start > 3:  # not a character that was cut in two
-            return {"hex": payload[:_HEX].hex(), "cut": len(payload) > _HEX}
-        text = payload.decode(errors="replace")
+        _utf8().decode(payload[begin:])
+    except UnicodeDecodeError:
+        return {"hex": payload[:_HEX].hex(), "cut": len(payload) > _HEX}
+    text = payload.decode(errors="replace")
     return {"text": text[:_TEXT], "cut": len(text) > _TEXT}
 
 
