@@ -55,7 +55,7 @@ class ServerAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Lab:
-    """What the routes share: the stage, the publisher, and the stream on which the page is told of them."""
+    """The application, and what its routes share: the stage, the publisher, and the stream on which the page is told of them."""
 
     def __init__(self) -> None:
         settings: dict[str, Any] = {"channels": ["state", "wire"], "mount": MOUNT, **UNBOUNDED}
@@ -63,6 +63,7 @@ class Lab:
         self.stage = Stage(self._change)
         self.publisher = Publisher(lambda: self.stage.server.address, self._change)
         self.changes = 0
+        self.app = _app(self)
 
     def _change(self) -> None:
         self.changes += 1
@@ -75,7 +76,7 @@ class Lab:
         return {**state, "networks": table(), "publisher": self.publisher.state()}
 
 
-def create_lab(lab: Lab) -> Quart:
+def _app(lab: Lab) -> Quart:
     """The application. Nobody may publish what the page is told."""
     app = Quart(__name__, static_folder=None)
     lab.live.init_app(app)

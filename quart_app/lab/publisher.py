@@ -26,7 +26,7 @@ _AROUND: Final = 150  # bytes of a command around its pad, at the most
 TOGETHER: Final = 60_000  # bytes of one burst: below the server's limit for a request
 
 
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
+class Pace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How events are published."""
 
     rate: Annotated[float, Meta(gt=0, le=500)] = 5.0  # events a second

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from transports.serve import address, configuration, listen, on_signals, serve
 
-from .app import Lab, create_lab
+from .app import Lab
 from .router import Router
 from .stage import LANES
 from .wire import Tape
@@ -29,13 +29,13 @@ async def run(listening: socket.socket, ready: Callable[[Lab], object], stop: as
         NotServingError: the server under test did not start.
     """
     stop, lab = stop or on_signals(), Lab()
-    app, ours = create_lab(lab), listen("127.0.0.1", 0)
+    ours = listen("127.0.0.1", 0)
     place = ours.getsockname()[:2]
     router = Router(lambda name: _place(lab, place, name), frozenset(LANES))
     config, hub = configuration(ours, lab.live.hub.options, limits=lab.live.hub.limits), lab.live.hub
     async with lab.stage, asyncio.TaskGroup() as tasks:
         ended = asyncio.Event()
-        serving = tasks.create_task(serve(app, config, hub.drain, stop=ended, front=lab.live.front))
+        serving = tasks.create_task(serve(lab.app, config, hub.drain, stop=ended, front=lab.live.front))
         loops = [tasks.create_task(work) for work in (_tell(lab), lab.publisher.run())]
         await router.open(listening)
         ready(lab)

@@ -1,0 +1,113 @@
+"""The server under test and the lanes to it: it can be stopped, killed and started, on the port that it keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+import psutil
+import pytest
+
+from quart_app.lab.server import NotServingError, Server
+from quart_app.lab.stage import LANES, Settings, Stage, table
+from transports.errors import ConfigError
+from transports.networks import NETWORKS
+from transports.testing import until
+
+STATES = ["starting", "running"]
+
+
+async def answers(server: Server) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection(*server.address)
+    except OSError:
+        return False
+    writer.write(b"GET /live/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    line = await reader.readline()
+    writer.close()
+    return b" 200" in line
+
+
+@pytest.mark.real
+async def test_it_is_stopped_and_killed_and_started_again_where_it_was() -> None:
+    states: list[str] = []
+    server = Server(lambda: states.append(server.state))
+    try:
+        await server.start()
+        await server.start()  # it does already
+        first = server.pid
+        assert (states, server.starts, await answers(server)) == (STATES, 1, True)
+        await server.restart()
+        assert (states, server.starts, await answers(server)) == ([*STATES, "stopped", *STATES], 2, True)
+        assert server.pid != first
+        await server.stop()
+        await server.stop()
+        assert (server.state, server.pid, await answers(server)) == ("stopped", None, False)
+        await server.start()
+        await server.kill()
+        assert (server.state, server.pid, await answers(server)) == ("stopped", None, False)
+    finally:
+        await server.close()
+    assert not psutil.pid_exists(first)
+
+
+@pytest.mark.real
+async def test_its_end_is_seen_whoever_wanted_it() -> None:
+    server = Server()
+    try:
+        await server.start()
+        os.kill(server.pid, signal.SIGKILL)
+        await until(lambda: server.state == "stopped")
+    finally:
+        await server.close()
+
+
+async def test_one_that_does_not_begin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    server = Server()
+    with pytest.raises(NotServingError, match="did not start"):
+        await server.start()
+    assert server.state == "stopped"
+    await server.close()
+
+
+async def test_nobody_takes_its_port_while_it_is_away() -> None:
+    server = Server()
+    assert not await answers(server)
+    with pytest.raises(OSError, match="in use"):
+        await asyncio.start_server(lambda *_: None, *server.address, reuse_address=False)
+    await server.close()
+
+
+async def test_a_network_is_what_it_was_made_and_nothing_else() -> None:
+    changes: list[int] = []
+    stage = Stage(lambda: changes.append(1))
+    slow = Settings(delay_ms=100, jitter_ms=10, bytes_per_second=5000)
+    stage.switch(["sse"], "buffering", slow)
+    both = "latency-350ms+no-upgrade"
+    stage.switch(["auto", "longpoll"], both, Settings())
+    state = stage.state()["lanes"]
+    assert [state[lane]["network"] for lane in LANES] == ["open", "buffering", both, both]
+    assert state["sse"]["settings"] == slow
+    usual = len(NETWORKS["buffering"].behaviours)
+    assert [type(each).__name__ for each in stage.lanes["sse"].profile.behaviours[usual:]] == ["Delay", "Narrow"]
+    stage.switch(["sse"], "open", Settings())
+    assert stage.lanes["sse"].profile == NETWORKS["open"]
+    assert len(changes) == 3
+    await stage.server.close()
+
+
+async def test_a_network_that_is_none_changes_nothing() -> None:
+    stage = Stage()
+    for name in ("opne", "h2-edge", "proxy-407", "tls-inspection"):
+        with pytest.raises(ConfigError):
+            stage.switch(["sse"], name, Settings())
+    assert stage.state()["lanes"]["sse"]["network"] == "open"
+    await stage.server.close()
+
+
+def test_the_table_has_what_a_lane_can_become() -> None:
+    names = {each["name"] for each in table()}
+    assert names == set(NETWORKS) - {"h2-edge", "proxy-407", "tls-inspection"}
