@@ -5,7 +5,7 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 BIN := .venv/bin
 
-.PHONY: run test compare bench lint docs client networks clean debian nchan
+.PHONY: run test compare bench lint docs wheel client networks clean debian nchan
 
 run: .venv/run  ## the lab, on port $(PORT)
 	@$(BIN)/everywire lab --host $(HOST) --port $(PORT)
@@ -29,6 +29,10 @@ bench: .venv/bench nchan  ## how fast it is beside others: 45 minutes, or with Q
 docs: .venv/dev  ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
+wheel: docs  ## what others install, into dist/, with the documentation in it
+	rm -rf quart_app/built_docs && cp -r docs/_build/html quart_app/built_docs
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+
 client: .venv/dev  ## what is served of the browser client, after a change of its source; takes a minute or two
 	$(BIN)/node tests/static/minify.js
 
@@ -37,7 +41,7 @@ networks: .venv/dev debian  ## ride through all networks, and make their page of
 	$(BIN)/python docs/networks_page.py
 
 clean:  ## all that the other targets made
-	rm -rf .venv tests/static/node_modules tests/benchmarks/subjects/node/node_modules build dist docs/_build compare-* bench-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf .venv quart_app/built_docs tests/static/node_modules tests/benchmarks/subjects/node/node_modules build dist docs/_build compare-* bench-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 
 # One environment, two stages: what `make run` needs, and what the tests and the documentation need.
 .venv/run: pyproject.toml constraints.txt

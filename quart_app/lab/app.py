@@ -29,6 +29,7 @@ MOUNT: Final = "/lab/live"
 _Asked = TypeVar("_Asked", bound=msgspec.Struct)
 _Lanes = Literal["all"] | tuple[Literal["websocket", "sse", "longpoll", "auto"], ...]
 _KEPT: Final = 4 << 20  # bytes of each channel
+_MOST: Final = 2 << 20  # bytes of one event: all that is shown of a tick
 
 
 class NetworkAsked(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +59,7 @@ class Lab:
     """The application, and what its routes share: the stage, the publisher, and the stream on which the page is told of them."""
 
     def __init__(self) -> None:
-        settings: dict[str, Any] = {"channels": ["state", "wire"], "mount": MOUNT, **UNBOUNDED}
+        settings: dict[str, Any] = {"channels": ["state", "wire"], "mount": MOUNT, "message_bytes": _MOST, **UNBOUNDED}
         self.live = Live(history_count=300, history_age=30, history_bytes=_KEPT, **settings)
         self.stage = Stage(self._change)
         self.publisher = Publisher(lambda: self.stage.server.address, self._change)

@@ -40,11 +40,11 @@ async def run(listening: socket.socket, ready: Callable[[Lab], object], stop: as
         await router.open(listening)
         ready(lab)
         await stop.wait()
-        ended.set()
-        await serving
-        await router.close()
         for each in loops:
             each.cancel()
+        ended.set()
+        await asyncio.gather(lab.stage.server.stop(), serving)  # while the router still carries what they say at the end
+        await router.close()
 
 
 def _place(lab: Lab, place: tuple[str, int], name: str) -> tuple[str, int]:

@@ -8,8 +8,8 @@ A passage becomes a record:
 
 * `kind`: of `transports.networks.Passage`: `open close head data end frame bytes lost`.
 * `ms`: how long the network held it. `bytes`: of all of it, framing included.
-* `items`: what of our protocol is in it. `from` and `to` are places in `shown.text`, counted in characters; `bytes` is the length
-  of its JSON, of which `before` came in passages before this one. One that ends beyond a text that is cut has `to` at its end.
+* `items`: what of our protocol is in it, the first hundred. `from` and `to` are places in `shown.text`, in characters; `bytes` is
+  the length of its JSON, of which `before` came in passages before this one. Beyond a text that is cut, `to` is its end.
 * `overhead`: bytes that are no event's JSON.
 * `shown`: a head has `start` and `headers`, a list of names and values. A body's part has `size` (the line of its chunk; null if
   it is none), `text`, `cut`, and in a stream of SSE `blocks`, how many end here. A frame has `opcode fin rsv masked length`, and
@@ -31,6 +31,8 @@ Shown: TypeAlias = dict[str, Any]
 
 _TEXT: Final = 1_000  # characters on show
 _HEX: Final = 64  # bytes on show of what is no text
+_ITEMS: Final = 100  # on show, of one passage
+_HEADERS: Final = (60, 500)  # on show, and characters of each
 _CARRY: Final = 1 << 17  # bytes of an item that has begun and not ended
 _ITEM: Final = re.compile(rb'\{"type":"(?:hello|event|beat|lost|skipped|reply|bye)"')
 _BEGUN: Final = re.compile(rb'\{(?:"(?:t(?:y(?:p(?:e(?:"(?::(?:"[a-z]*)?)?)?)?)?)?)?)?$')
@@ -122,7 +124,7 @@ class Wire:
             "ms": round(1000 * (passage.passed - passage.came), 3),
             "bytes": len(passage.raw),
             "overhead": max(0, len(passage.raw) - events),
-            "items": items,
+            "items": items[:_ITEMS],
             "shown": shown,
         }
 
@@ -135,8 +137,9 @@ class Wire:
             self._chunked, self._left = head.get(b"transfer-encoding") == b"chunked", 0
             self._sse = head.get(b"content-type").startswith(b"text/event-stream")
             self.upgraded |= head.start[1] == b"101"
-        headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in head.headers]
-        return {"start": b" ".join(head.start).decode("latin-1"), "headers": headers}
+        count, size = _HEADERS
+        headers = [[name.decode("latin-1")[:size], value.decode("latin-1")[:size]] for name, value in head.headers[:count]]
+        return {"start": b" ".join(head.start).decode("latin-1")[: 4 * size], "headers": headers}
 
     def _body(self, passage: Passage) -> tuple[Shown, list[Shown]]:
         size, payload = self._chunk(passage.raw) if self._chunked and not passage.up else (None, passage.raw)

@@ -29,7 +29,7 @@ def alike(text: str) -> str:
     return text.strip()
 
 
-_USUAL = {"everywire serve": 8000, "everywire proxy": 8100}  # where they listen unless told otherwise
+_USUAL = {"everywire serve": 8000, "everywire lab": 8000, "everywire proxy": 8100}  # where they listen unless told otherwise
 
 
 class Learner:

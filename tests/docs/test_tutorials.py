@@ -28,8 +28,8 @@ def learner(tmp_path: Path) -> Callable[[str], Learner]:
 
 def test_the_first_event_is_followed_published_and_found_again(learner: Callable[[str], Learner]) -> None:
     one = learner("first-live-event")
-    with one.start("make run", "make run", one.here("everywire serve")) as server:
-        line(server, "everywire serves")
+    with one.start("make run", "make run", one.here("everywire lab")) as server:
+        line(server, "everywire lab at")
         tail = "everywire tail http://127.0.0.1:8000/live"
         events = [json.loads(each) for each in one.type(f"{tail} vitals --count 2").splitlines()]
         shown = json.loads(blocks(one.page, "json")[0].text.splitlines()[0])
@@ -47,7 +47,7 @@ def test_the_first_event_is_followed_published_and_found_again(learner: Callable
             line(reader, "open: Live over WebSocket")
             server.send_signal(signal.SIGINT)
             assert server.wait(30) == 0
-            with one.start("make run", "make run", one.here("everywire serve")):
+            with one.start("make run", "make run", one.here("everywire lab")):
                 line(reader, "reconnecting: ")
                 line(reader, r"lost: vitals after \S+ .*\(epoch\)")
 
