@@ -44,8 +44,7 @@ def manual(*places: Path) -> Blueprint:
     async def page(path: str) -> Response | tuple[str, int]:
         if found is None:
             return await render_template("no_docs.html"), 404
-        whole = safe_join(str(found), path)
-        if whole is None:
+        if safe_join(str(found), path) is None or path.startswith("."):  # what Sphinx keeps for itself
             raise NotFound
         if path == "" or path.endswith("/"):
             path += "index.html"

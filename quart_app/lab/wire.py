@@ -240,7 +240,7 @@ class Tape:
         most: records in one tick.
     """
 
-    def __init__(self, most: int = 12) -> None:
+    def __init__(self, most: int = 20) -> None:
         self._wires: dict[int, Wire] = {}
         self._most = most
 

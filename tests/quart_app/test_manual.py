@@ -17,6 +17,7 @@ def app(tmp_path: Path) -> Quart:
     (built / "how-to").mkdir(parents=True)
     (built / "index.html").write_text("<h1>first</h1>")
     (built / "how-to" / "index.html").write_text("<h1>how</h1>")
+    (built / ".buildinfo").write_text("secret")
     (built / "style.css").write_text("p {}")
     app = Quart(__name__, static_folder=None)
     app.register_blueprint(manual(tmp_path / "none", built))
@@ -39,7 +40,7 @@ async def test_the_folder_without_its_slash_leads_there(app: Quart) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (302, "/docs/")
 
 
-OUTSIDE = ["/docs/none.html", "/docs/../secret.txt", "/docs/..%2fsecret.txt", "/docs/how-to/../../secret.txt"]
+OUTSIDE = ["/docs/none.html", "/docs/.buildinfo", "/docs/../secret.txt", "/docs/..%2fsecret.txt", "/docs/how-to/../../secret.txt"]
 
 
 @pytest.mark.parametrize("path", OUTSIDE)
