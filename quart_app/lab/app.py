@@ -187,7 +187,5 @@ async def _refuse(refusal: Refusal) -> Response:
 
 
 async def _fail(error: HTTPException) -> Response:
-    if error.response is not None or (error.code or 500) < 400:
-        return Response(status=error.code)
-    body = {"code": int(Code.BAD_COMMAND), "name": "bad_command", "reason": str(error.description), "retry": None}
-    return _json(body, error.code or 500)
+    status = error.code or 500
+    return await _refuse(Refusal(Code.BAD_COMMAND if status < 500 else Code.INTERNAL, str(error.description), status=status))

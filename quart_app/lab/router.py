@@ -191,14 +191,13 @@ class Ride:
                     raise ConnectionResetError("the client seems to be gone")
 
     async def _part(self) -> None:
-        """The client has said all it wants to: so it is told, and an answer that is under way has a little time."""
+        """The client has said all it wants to: so it is told, and what the other side still says has a little time."""
         if self._there is None or self._down is None:
             return
         if self._there.can_write_eof():
             with suppress(OSError):
                 self._there.write_eof()
-        if not self._answers.settled.is_set():
-            await asyncio.wait([self._down], timeout=_PARTING)
+        await asyncio.wait([self._down], timeout=_PARTING)
 
     # ----------------------------------------------------------------------------------------------------------- downward
 

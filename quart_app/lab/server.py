@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import site
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -80,11 +81,11 @@ class Server:
         if self._process is not None:
             return
         self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "quart_app.lab.child", "serve", "--limits", "off", "--port", str(self.address[1])),
+            *(sys.executable, "-P", "-m", "quart_app.lab.child", "serve", "--limits", "off", "--port", str(self.address[1])),
             stdin=PIPE,
             stdout=PIPE,
             stderr=None,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_HERE, os.environ.get("PYTHONPATH"))))},
+            env=_environment(),
             process_group=0,  # Ctrl-C is for the lab, which says goodbye for both
         )
         self.starts += 1
@@ -97,7 +98,8 @@ class Server:
         if b" serves " not in line:
             await self._end(signal.SIGKILL)
             raise NotServingError("the server under test did not start: see what it said on standard error")
-        self._become("running")
+        if self._process is process:  # it may have ended at once
+            self._become("running")
 
     async def _end(self, how: signal.Signals) -> None:
         process, watch = self._process, self._watch
@@ -126,6 +128,12 @@ class Server:
 
 async def _line(process: Process) -> bytes:
     return b"" if process.stdout is None else await process.stdout.readline()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, and where our packages are if they are not installed: `-P` keeps Python from looking where it was started."""
+    paths = [] if _HERE in site.getsitepackages() else [_HERE]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def _keep() -> socket.socket:

@@ -111,6 +111,12 @@ async def test_other_paths_and_methods_have_numbered_bodies_too(lab: Lab) -> Non
         assert (answer.status_code, (await answer.get_json())["code"]) == (status, 4400)
 
 
+async def test_a_fault_of_ours_is_told_as_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab.stage, "cut", lambda lanes, how: 1 / 0)
+    status, body = await post(lab, "cut", {"lanes": "all"})
+    assert (status, body["code"], body["name"]) == (500, 4500, "internal")
+
+
 async def test_every_way_in_leads_to_the_page(lab: Lab) -> None:
     client = lab.app.test_client()
     for path in ("/", "/lab"):

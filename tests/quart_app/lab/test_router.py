@@ -219,6 +219,16 @@ async def test_a_client_that_has_said_all_it_wanted_gets_its_answer() -> None:
         assert await reader.read() == answer("lab", b"all")
 
 
+async def test_what_is_said_behind_a_clients_last_word_still_comes() -> None:
+    async with routed() as (where, _), asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*where)
+        writer.write(b"GET /live/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"goodbye")
+        writer.write_eof()
+        assert await reader.read() == b"goodbye"
+
+
 async def test_the_end_of_the_router_is_the_end_of_its_connections() -> None:
     async with routed() as (where, _):
         reader, writer = await asyncio.open_connection(*where)
