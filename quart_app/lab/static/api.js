@@ -1,0 +1,81 @@
+/**
+ * What the page knows of the lab, and what it may ask of it. The lab tells how things stand and what passed on a stream of its own,
+ * which our own client reads.
+ */
+
+const RECORDS = 400; // of each lane, the newest
+
+export class Lab {
+  state = null; // as `GET /lab/state` answers
+  lanes = new Map(); // name -> Lane; the page puts them here
+  #records = new Map();
+  #sums = new Map();
+  #listeners = { state: new Set(), wire: new Set() };
+
+  constructor(connect, mount) {
+    // One connection for the page itself: a WebSocket is none of the six that a browser allows itself to one server.
+    this.live = connect(mount, { channels: ["state", "wire"], transport: "websocket" });
+    this.live.on("event", ({ channel, data }) => (channel === "state" ? this.#stands(data) : this.#passed(data)));
+    // After a gap only the whole is sure.
+    this.live.on("state", ({ state }) => state === "open" && this.refresh().catch(() => {}));
+  }
+
+  async refresh() {
+    const answer = await fetch("/lab/state");
+    if (answer.ok) this.#stands(await answer.json());
+  }
+
+  /** Switches the networks of `lanes` (names, or "all"). What is not said of `settings` is none. */
+  network(lanes, network, settings = {}) { return this.#ask("network", { lanes, network, ...settings }); }
+  cut(lanes, how = "reset") { return this.#ask("cut", { lanes, how }); }
+  server(what) { return this.#ask("server", { do: what }); }
+  publisher(settings) { return this.#ask("publisher", settings); }
+
+  url(lane) { return this.state?.lanes[lane].url ?? `/lab/lanes/${lane}/live`; }
+  lane(name) { return this.lanes.get(name); }
+  wire(lane) { return this.#records.get(lane) ?? []; }
+  sums(lane) { return this.#sums.get(lane) ?? { up: 0, down: 0, requests: 0, connections: 0, open: 0 }; }
+
+  onState(fn) { return this.#on("state", fn); }
+  onWire(fn) { return this.#on("wire", fn); }
+
+  /** Resolves when `question()` is truthy, with its answer. Rejects after `seconds`. */
+  async until(question, seconds = 20) {
+    const end = performance.now() + 1000 * seconds;
+    for (;;) {
+      const answer = await question();
+      if (answer) return answer;
+      if (performance.now() > end) throw new Error(`not within ${seconds} s`);
+      await new Promise((done) => setTimeout(done, 30));
+    }
+  }
+
+  async #ask(what, body) {
+    const answer = await fetch(`/lab/${what}`, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    });
+    const said = await answer.json();
+    if (!answer.ok) throw new Error(said.reason);
+    if (said.lanes) this.#stands(said);
+    return said;
+  }
+
+  #on(what, fn) {
+    this.#listeners[what].add(fn);
+    return () => this.#listeners[what].delete(fn);
+  }
+
+  #stands(state) {
+    this.state = state;
+    for (const fn of this.#listeners.state) fn(state);
+  }
+
+  #passed(told) {
+    const kept = this.#records.get(told.lane) ?? [];
+    kept.push(...told.records);
+    if (kept.length > RECORDS) kept.splice(0, kept.length - RECORDS);
+    this.#records.set(told.lane, kept);
+    this.#sums.set(told.lane, told.sums);
+    for (const fn of this.#listeners.wire) fn(told);
+  }
+}
