@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
-from quart import Blueprint, render_template
+from quart import Blueprint, Response, render_template, send_from_directory
 
 from .guard import guard
 
 LANES: Final = {"websocket": "WebSocket", "sse": "Server-Sent Events", "longpoll": "Long-polling"}
+_SHARED: Final = Path(__file__).parent / "lab" / "static"  # the lab has the same checks
 
 
 def pages(mount: str) -> Blueprint:
@@ -18,6 +20,10 @@ def pages(mount: str) -> Blueprint:
     @home.get("/")
     async def index() -> str:
         return await render_template("index.html", mount=mount, lanes=LANES)
+
+    @home.get("/lab/checks.js")
+    async def checks() -> Response:
+        return await send_from_directory(_SHARED, "checks.js")
 
     home.after_request(guard)
     return home

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { Comparison, Tally } from "../../quart_app/static/checks.js";
+import { Comparison, Tally } from "../../quart_app/lab/static/checks.js";
 
 const at = (offset, epoch = "e") => ({ epoch, offset });
 

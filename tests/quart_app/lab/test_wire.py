@@ -115,6 +115,8 @@ def test_a_chunk_is_not_an_event() -> None:
     assert [each["n"] for each in two["items"]] == [1, 2]
     assert two["items"][0]["before"] == 70 - len("id: e.1\ndata: ")
     assert highlighted(two)[1] == event(2)
+    rest = len(event(1)) - two["items"][0]["before"]
+    assert (one["overhead"], two["overhead"]) == (len(first), len(second) - rest - len(event(2)))
 
 
 def test_data_that_looks_like_the_line_of_a_chunk_is_data() -> None:
