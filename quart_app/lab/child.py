@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 
 
 def watch() -> None:
     """Ask this process to end when its standard input does: nobody else holds the other end than who started it."""
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not by `sys.stdin`: its lock would be held when the interpreter ends
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -42,9 +42,10 @@ expect.set_options(timeout=30_000)  # milliseconds; it costs nothing where all i
 
 @dataclass
 class Server:
-    """`everywire serve` on a port of its own, which it keeps when it is restarted."""
+    """`everywire serve` on a port of its own, which it keeps when it is restarted. Or another command of its kind."""
 
     port: int
+    command: str = "serve"
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -52,7 +53,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        command = ("-m", "quart_app", "serve", "--host", "127.0.0.1", "--port", str(self.port))
+        command = ("-m", "quart_app", self.command, "--host", "127.0.0.1", "--port", str(self.port))
         self.process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
         async with asyncio.timeout(_START):
             line = await self.process.stdout.readline()  # said when the port listens

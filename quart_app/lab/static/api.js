@@ -13,11 +13,16 @@ export class Lab {
   #listeners = { state: new Set(), wire: new Set() };
 
   constructor(connect, mount) {
-    // One connection for the page itself: a WebSocket is none of the six that a browser allows itself to one server.
-    this.live = connect(mount, { channels: ["state", "wire"], transport: "websocket" });
+    // As a WebSocket it is none of the six connections that a browser allows itself to one server; the lanes need them.
+    this.live = connect(mount, { channels: ["state", "wire"] });
     this.live.on("event", ({ channel, data }) => (channel === "state" ? this.#stands(data) : this.#passed(data)));
     // After a gap only the whole is sure.
     this.live.on("state", ({ state }) => state === "open" && this.refresh().catch(() => {}));
+  }
+
+  /** Resolves when it is told what passes, or after a while: the lanes do not need it. */
+  ready() {
+    return this.until(() => this.live.state === "open", 3).catch(() => {});
   }
 
   async refresh() {
@@ -36,7 +41,12 @@ export class Lab {
   wire(lane) { return this.#records.get(lane) ?? []; }
   sums(lane) { return this.#sums.get(lane) ?? { up: 0, down: 0, requests: 0, connections: 0, open: 0 }; }
 
-  onState(fn) { return this.#on("state", fn); }
+  /** Calls `fn` for each state, also for the one that there is. */
+  onState(fn) {
+    if (this.state) fn(this.state);
+    return this.#on("state", fn);
+  }
+
   onWire(fn) { return this.#on("wire", fn); }
 
   /** Resolves when `question()` is truthy, with its answer. Rejects after `seconds`. */

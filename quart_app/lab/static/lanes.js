@@ -13,6 +13,7 @@ const now = () => performance.timeOrigin + performance.now(); // Date.now() in f
 export class Lane {
   tally = new Tally();
   last = null;
+  #before = null; // what passed here before this page, or before it was counted anew
   #delays = []; // { at, ms }: when an event came, and how long after its publishing
   #aways = []; // { from, to }: while the lane was not open
 
@@ -27,6 +28,7 @@ export class Lane {
     this.live.on("lost", () => (this.tally.lost += 1));
     this.figure = Object.fromEntries([...section.querySelectorAll("[data-figure]")].map((each) => [each.dataset.figure, each]));
     this.strip = new Strip(section.querySelector("canvas"));
+    lab.onWire((told) => told.lane === this.name && (this.#before ??= earlier(told)));
     section.querySelector(".cut").addEventListener("click", () => lab.cut([this.name]).catch(() => {}));
   }
 
@@ -36,12 +38,14 @@ export class Lane {
   reset() {
     this.tally = new Tally();
     this.#delays = [];
+    this.#before = this.lab.sums(this.name);
   }
 
   figures() {
     const { delivered, lost, doubled, disordered } = this.tally;
     const { state, transport, sentence, position } = this.live;
-    const { requests, up, down } = this.lab.sums(this.name);
+    const sums = this.lab.sums(this.name);
+    const [requests, up, down] = ["requests", "up", "down"].map((name) => sums[name] - (this.#before?.[name] ?? 0));
     const sorted = this.#delays.map(({ ms }) => ms).sort((a, b) => a - b);
     return {
       state, transport, sentence, position, delivered, lost, doubled, disordered, requests, up, down,
@@ -91,6 +95,13 @@ export class Lane {
     this.section.classList.toggle("disturbed", Boolean(state) && texts.network !== "open");
     this.strip.draw(this.#delays, this.#aways, since, now());
   }
+}
+
+/** The sums before what is told of now: the lab counts from its start on, for all pages. */
+function earlier({ sums, records }) {
+  const bytes = (way) => records.reduce((sum, each) => sum + (each.up === way && each.kind !== "lost" ? each.bytes : 0), 0);
+  const heads = records.filter(({ kind, up }) => up && kind === "head").length;
+  return { requests: sums.requests - heads, up: sums.up - bytes(true), down: sums.down - bytes(false) };
 }
 
 /** What a lane learnt is its own, and is gone with the page: each lesson begins from nothing. */

@@ -17,7 +17,7 @@ export class NetworkPanel {
     form.addEventListener("input", () => this.#tell());
     $("cut-now").addEventListener("click", () => this.#try(() => lab.cut(this.chosen, form.elements.how.value)));
     $("calm").addEventListener("click", () => this.#try(() => lab.network("all", "open").then(() => this.#read())));
-    for (const button of document.querySelectorAll("[data-server]")) {
+    for (const button of document.querySelectorAll("button[data-server]")) {
       button.addEventListener("click", () => button.ariaDisabled === "true" || this.#try(() => lab.server(button.dataset.server)));
     }
     lab.onState((state) => this.#show(state));
@@ -67,7 +67,7 @@ export class NetworkPanel {
     document.body.dataset.server = server.state;
     put($("server-state"), word(`server.${server.state}`, { pid: server.pid, starts: server.starts }));
     // Not `disabled`: who has just pressed one by keyboard would lose the place.
-    for (const button of document.querySelectorAll("[data-server]")) button.ariaDisabled = String(!DONE[server.state].includes(button.dataset.server));
+    for (const button of document.querySelectorAll("button[data-server]")) button.ariaDisabled = String(!DONE[server.state].includes(button.dataset.server));
     $("calm").ariaDisabled = String(Object.values(state.lanes).every((lane) => inShort(lane) === "open"));
   }
 

@@ -16,6 +16,7 @@ const { mount } = document.body.dataset;
 const client = await import(`${mount}/client.js`);
 
 const lab = new Lab(client.connect, mount);
+await lab.ready(); // so that their first bytes are seen, too
 const sections = [...document.querySelectorAll(".lane")];
 for (const section of sections) lab.lanes.set(section.dataset.lane, new Lane(section, lab, client));
 const wire = new WireView($("wire"), lab, [...lab.lanes.keys()]);

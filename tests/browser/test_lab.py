@@ -1,0 +1,296 @@
+"""The lab's page in a real browser: four lanes, their networks, what passes, and all of it without a mouse and in two languages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Locator, Page, Response, expect
+
+from tests.browser.conftest import Server, holds
+from tests.ports import free_port
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+LANES = ["websocket", "sse", "longpoll", "auto"]
+FAULTS = ("lost", "doubled", "disordered")
+MOST = 150_000  # bytes of all that the page loads, the client's among them
+
+DELIVERED = "n => [...document.querySelectorAll('[data-figure=delivered]')].every(e => +e.textContent.replace(/\\D/g, '') >= n)"
+UNDER_THE_GLASS = "() => [...document.querySelectorAll('.pane mark')].map(e => e.textContent.match(/\"id\":\"([^\"]+)\"/)[1])"
+FOCUSED = """() => {
+    const e = document.activeElement;
+    const shown = e.parentElement.matches(".chips label") ? e.nextElementSibling : e;
+    return [e.id || e.dataset.server || e.value || e.name || e.className || e.textContent, getComputedStyle(shown).outlineStyle];
+}"""
+# Times between two frames, in ms, and the longest that a script ran without a pause.
+FRAMES = """async (seconds) => {
+    const gaps = [];
+    await new Promise((done) => {
+        let before = performance.now();
+        const end = before + 1000 * seconds;
+        requestAnimationFrame(function frame(now) {
+            gaps.push(now - before);
+            before = now;
+            now < end ? requestAnimationFrame(frame) : done();
+        });
+    });
+    return gaps.slice(1);
+}"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def lab() -> AsyncIterator[Server]:
+    lab = Server(free_port(), "lab")
+    try:
+        await lab.start()
+        yield lab
+    finally:
+        await lab.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser, lab: Server) -> AsyncIterator[Page]:
+    """The page, with all lanes open on open networks. A script error or a breach of its security policy fails the test."""
+    page = await browser.new_page(viewport={"width": 1366, "height": 900})
+    faults = listened(page)
+    await page.goto(f"{lab.url}/lab/?lang=en")
+    await all_open(page)
+    yield page
+    await ask(page, "network", {"lanes": "all"})
+    assert faults == []
+
+
+def listened(page: Page) -> list[str]:
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda entry: faults.append(entry.text) if "Content Security Policy" in entry.text else None)
+    return faults
+
+
+async def all_open(page: Page) -> None:
+    await expect(page.locator(".lane[data-state=open]")).to_have_count(4)
+
+
+async def ask(page: Page, what: str, body: dict[str, object]) -> None:
+    url = urlsplit(page.url)
+    answer = await page.request.post(f"{url.scheme}://{url.netloc}/lab/{what}", data=body)
+    assert answer.ok, await answer.text()
+
+
+def lane_of(page: Page, lane: str) -> Locator:
+    return page.locator(f".lane[data-lane={lane}]")
+
+
+async def figure(page: Page, lane: str, name: str) -> str:
+    return await lane_of(page, lane).locator(f"[data-figure={name}]").inner_text()
+
+
+async def breaches(page: Page) -> list[str]:
+    """What axe has to say against the page, best practices included."""
+    results = await Axe().run(page)
+    return [f"{each['id']}: {[node['html'][:120] for node in each['nodes']]}" for each in results.response["violations"]]
+
+
+async def test_four_lanes_deliver_the_same_and_say_what_it_takes(page: Page) -> None:
+    await holds(page, DELIVERED, 10)
+    for lane in LANES:
+        assert [await figure(page, lane, name) for name in FAULTS] == ["0", "0", "0"]
+        await expect(lane_of(page, lane).locator(".sentence")).to_contain_text("Live over")
+    await expect(lane_of(page, "auto").locator("[data-figure=transport]")).to_have_text("WebSocket")
+    assert int(await figure(page, "websocket", "requests")) == 1
+    assert int(await figure(page, "longpoll", "requests")) >= 10  # a request for each event
+
+
+async def test_one_event_is_seen_on_all_wires_and_its_cost_is_counted(page: Page) -> None:
+    await holds(page, DELIVERED, 5)
+    await holds(page, "() => document.querySelectorAll('.pane mark').length === 4")
+    ids = await page.evaluate(UNDER_THE_GLASS)
+    assert len(set(ids)) == 1
+    await expect(page.locator("#glass-title")).to_contain_text(ids[0].split(".")[0])
+    await expect(page.locator("#glass-websocket .framing")).to_contain_text("opcode text · FIN · not masked")
+    await expect(page.locator("#glass-sse .framing")).to_contain_text("size line")
+    await expect(page.locator("#glass-longpoll summary")).to_have_text(
+        [*(page_text("Head of the request"), page_text("Head of the answer"))]
+    )
+    on_top = [int((await page.locator(f"#glass-{lane} .cost").inner_text()).split(": ")[1].split(" %")[0].replace(",", "")) for lane in LANES[:3]]
+    assert on_top[0] < on_top[1] < on_top[2]  # a frame's head, a chunk and a block, a whole exchange
+
+
+def page_text(begin: str) -> object:
+    import re
+
+    return re.compile(f"^{re.escape(begin)}, ")
+
+
+async def test_a_line_that_is_picked_stays_under_the_glass(page: Page) -> None:
+    await holds(page, DELIVERED, 5)
+    row = page.locator(".records[data-lane=sse] button", has_text="chunk").last
+    await row.hover()  # holds the list
+    await row.click()
+    title = await page.locator("#glass-title").inner_text()
+    await expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
+    before = int((await figure(page, "sse", "delivered")))
+    await holds(page, DELIVERED, before + 5)
+    assert await page.locator("#glass-title").inner_text() == title
+    assert await row.get_attribute("aria-pressed") == "true"
+    await page.locator("#follow").click()
+    await expect(page.locator("#glass-title")).not_to_have_text(title)
+
+
+async def test_a_network_without_upgrades_leaves_the_negotiator_on_sse_and_it_says_why(page: Page) -> None:
+    for lane in LANES[:3]:
+        await page.locator(f"#network-form [name=lane][value={lane}]").uncheck()
+    await page.locator("#network-form [name=network]").select_option("no-upgrade")
+    await expect(page.locator("#does")).to_contain_text("Upgrade and Connection are taken out")
+    await expect(lane_of(page, "auto").locator("[data-figure=network]")).to_have_text("no-upgrade")
+    await expect(lane_of(page, "sse").locator("[data-figure=network]")).to_have_text("open")
+    await page.locator("#cut-now").click()
+    await expect(lane_of(page, "auto").locator(".sentence")).to_contain_text("Live over SSE")
+    await expect(page.locator("#timeline-list")).to_contain_text("WebSocket in the race: could not be opened")
+    assert [await figure(page, "auto", name) for name in FAULTS] == ["0", "0", "0"]
+    await page.locator("#calm").click()
+    await expect(lane_of(page, "auto").locator("[data-figure=network]")).to_have_text("open")
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_lane_that_was_cut_goes_on_and_nothing_is_missing(page: Page, lane: str) -> None:
+    await holds(page, DELIVERED, 2)
+    opened = "lane => document.querySelector(`.records[data-lane=${lane}]`).textContent.includes('closed')"
+    await page.get_by_role("button", name="Cut", exact=False).nth(LANES.index(lane)).click()
+    await holds(page, opened, lane)
+    await all_open(page)
+    await holds(page, DELIVERED, int(await figure(page, lane, "delivered")) + 5)
+    assert [await figure(page, lane, name) for name in FAULTS] == ["0", "0", "0"]
+
+
+async def test_a_server_that_was_killed_is_gone_until_it_is_started(page: Page) -> None:
+    await holds(page, DELIVERED, 2)
+    await page.get_by_role("button", name="Kill").click()
+    await expect(page.locator("#server-state")).to_contain_text("Stopped")
+    for lane in LANES:
+        await expect(lane_of(page, lane)).to_have_attribute("data-state", "reconnecting")
+    await expect(page.locator("#publisher-state")).to_contain_text("The server is away")
+    await page.get_by_role("button", name="Start", exact=True).click()
+    await expect(page.locator("#server-state")).to_contain_text("Running")
+    await all_open(page)
+    for lane in LANES:  # a new life of the log: what was there is declared as lost
+        await expect(lane_of(page, lane).locator("[data-figure=lost]")).not_to_have_text("0")
+        assert [await figure(page, lane, name) for name in FAULTS[1:]] == ["0", "0"]
+
+
+async def test_the_publisher_does_as_it_is_told(page: Page) -> None:
+    await page.get_by_label("Bytes of an event").fill("200")
+    await page.get_by_label("Bytes of an event").press("Enter")
+    await expect(page.locator("#publisher-state")).to_contain_text("1.0 kB of data")
+    await page.get_by_label("Publish", exact=True).uncheck()
+    await expect(page.locator("#publisher-state")).to_have_text("Resting.")
+    await page.get_by_label("Publish", exact=True).check()
+    await page.get_by_label("Events a second").fill("9000")
+    await page.get_by_label("Events a second").press("Enter")
+    await expect(page.locator("#publisher-note")).to_contain_text("500")
+    await ask(page, "publisher", {"rate": 5, "size": 64, "burst": 1, "running": True})
+
+
+async def test_pause_stops_the_display_and_not_the_streams(page: Page) -> None:
+    await holds(page, DELIVERED, 2)
+    polls = "performance.getEntriesByType('resource').filter(e => e.name.includes('longpoll') && e.name.includes('/poll')).length"
+    await page.evaluate("performance.setResourceTimingBufferSize(10000)")
+    await page.get_by_role("button", name="Pause display").click()
+    shown = await page.locator(".bench").inner_text()
+    asked = await page.evaluate(polls)
+    await holds(page, f"n => {polls} >= n + 3", asked)  # answers came meanwhile
+    assert await page.locator(".bench").inner_text() == shown
+    before = int(await figure(page, "longpoll", "delivered"))
+    await page.get_by_role("button", name="Resume display").click()
+    await holds(page, DELIVERED, before + 3)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1366])
+async def test_nothing_stands_in_the_way_of_anybody(page: Page, scheme: str, width: int) -> None:
+    await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    await page.set_viewport_size({"width": width, "height": 800})
+    await holds(page, "() => document.querySelectorAll('.pane mark').length === 4")
+    assert await breaches(page) == []
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_everything_can_be_reached_and_used_by_keyboard(page: Page) -> None:
+    await holds(page, "() => document.querySelectorAll('.record').length >= 12")
+    walk = []
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        name, outline = await page.evaluate(FOCUSED)
+        walk.append(name)
+        assert outline == "solid", f"{name} shows no focus"
+        if name == "timeline-list":
+            break
+    assert walk[0] == "skip"
+    assert {"pause", "anew", "cut-now", "calm", "restart", "stop", "kill", "start", "follow", "timeline-list", *LANES} <= set(walk)
+    assert sum(name.startswith("record ") for name in walk) == 4  # one stop for each list; the arrows go on within
+
+    first = page.locator(".records[data-lane=sse] button").first
+    await first.focus()
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".records[data-lane=sse] button").nth(1)).to_be_focused()
+    await expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
+
+
+async def test_german_for_who_reads_german(browser: Browser, lab: Server) -> None:
+    context = await browser.new_context(locale="de-DE")
+    page = await context.new_page()
+    faults = listened(page)
+    await page.goto(f"{lab.url}/lab/")
+    await all_open(page)
+    await holds(page, DELIVERED, 2)
+    await expect(page.locator("html")).to_have_attribute("lang", "de")
+    await expect(lane_of(page, "sse").locator(".sentence")).to_have_text("Live über SSE.")
+    await expect(page.locator("#story")).to_have_text("Ein Netz, wie man es sich wünscht.")
+    await expect(page.locator("#timeline-list")).to_contain_text("WebSocket im Wettlauf: funktioniert")
+    await expect(page.get_by_role("button", name="Anzeige anhalten")).to_be_visible()
+    assert await breaches(page) == []
+    await page.get_by_role("link", name="English").click()
+    await expect(page.locator("html")).to_have_attribute("lang", "en")
+    assert faults == []
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+async def test_the_page_is_light_and_asks_nobody_else(browser: Browser, lab: Server, language: str) -> None:
+    page = await browser.new_page()
+    answers: list[Response] = []
+    asked: list[str] = []
+    page.on("response", lambda answer: answers.append(answer))
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url))
+    await page.goto(f"{lab.url}/lab/?lang={language}")
+    await all_open(page)
+    await holds(page, DELIVERED, 2)
+    kinds = ("document", "stylesheet", "script", "image", "font")
+    sizes = {each.url: len(await each.body()) for each in answers if each.request.resource_type in kinds and each.ok}
+    assert sum(sizes.values()) <= MOST, json.dumps(sizes, indent=1)
+    assert len(sizes) >= 10
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(lab.url).netloc}
+
+
+@pytest.mark.alone
+async def test_eighty_events_a_second_drop_no_frame(page: Page, browser: Browser) -> None:
+    await ask(page, "publisher", {"rate": 20, "size": 64, "burst": 1, "running": True})
+    await holds(page, DELIVERED, 40)
+    empty = await browser.new_page()  # what this machine does by itself
+    idle = await empty.evaluate(FRAMES, 3)
+    await empty.close()
+    await page.bring_to_front()
+    gaps = await page.evaluate(FRAMES, 8)
+    await ask(page, "publisher", {"rate": 5})
+    usual = sorted(gaps)[len(gaps) // 2]
+
+    def dropped(times: list[float]) -> float:
+        return sum(gap > 1.9 * usual for gap in times) / len(times)
+
+    assert dropped(gaps) <= dropped(idle) + 0.01, (usual, dropped(idle), dropped(gaps), sorted(gaps)[-10:])
