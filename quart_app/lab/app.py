@@ -19,6 +19,7 @@ from transports.quart import Live
 
 from ..guard import guard
 from ..manual import manual
+from .answers import answers
 from .publisher import TOGETHER, Pace, Publisher
 from .server import NotServingError
 from .stage import LANES, Settings, Stage, table
@@ -84,6 +85,7 @@ def _app(lab: Lab) -> Quart:
     lab.live.authorize(lambda who, action, channel: action == "subscribe")
     app.register_blueprint(_pages())
     app.register_blueprint(_commands(lab), url_prefix="/lab")
+    app.register_blueprint(answers(), url_prefix="/lab/answers")
     app.register_blueprint(manual())
     app.register_error_handler(Refusal, _refuse)
     app.register_error_handler(HTTPException, _fail)

@@ -1,0 +1,88 @@
+/** What an experiment has in hand: the lab, a channel of its own, and all that it opened, which ends with it. */
+
+import { poller, socket, source, stream, wait, within } from "./wires.js";
+
+export class Bench {
+  #open = [];
+  #changed = new Set();
+  #records = [];
+
+  constructor(lab) {
+    this.lab = lab;
+    this.channel = `try.${Math.random().toString(36).slice(2, 10)}`;
+    this.#open.push(lab.onWire(({ lane, records }) => this.#records.push(...records.map((each) => ({ lane, ...each })))));
+  }
+
+  /** Makes the network of `lane` another, until the experiment is over. */
+  async network(lane, name, settings) {
+    this.#changed.add(lane);
+    await this.lab.network([lane], name, settings);
+  }
+
+  /** Ends all connections of `lane`; how many there were. */
+  async cut(lane, how) {
+    return (await this.lab.cut([lane], how)).cut?.[lane] ?? 0;
+  }
+
+  /** Where `wire` (`ws`, `sse`, `poll`) of `lane` is; `more` goes into the query. No two are alike. */
+  url(lane, wire, more = {}) {
+    const query = new URLSearchParams({ channels: this.channel, x: Math.random().toString(36).slice(2), ...more });
+    const url = new URL(`${this.lab.url(lane)}/${wire}?${query}`, location.href);
+    if (wire === "ws") url.protocol = url.protocol.replace("http", "ws");
+    return url.href;
+  }
+
+  source(lane, init) { return this.#keep(source(this.url(lane, "sse"), init)); }
+  socket(lane, more) { return this.#keep(socket(this.url(lane, "ws", more))); }
+  stream(lane, more, init) { return this.#keep(stream(this.url(lane, "sse", more), init)); }
+  poller(lane, how) { return this.#keep(poller((more) => this.url(lane, "poll", more), how)); }
+  keep(it) { return this.#keep(it); }
+
+  /** Publishes `count` events in one request, past all networks. */
+  async publish(count, { from = 1, pad = "" } = {}) {
+    const sent = performance.now();
+    const commands = Array.from({ length: count }, (_, i) => (
+      { do: "publish", ref: i, channel: this.channel, data: { n: from + i, sent, pad } }
+    ));
+    const answer = await fetch("/live/commands", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(commands),
+    });
+    if (!answer.ok) throw new Error(`the server took no events: ${answer.status}`);
+  }
+
+  /** Publishes `count` events, one each `every` milliseconds; `meanwhile(n)` comes before each. */
+  async publishEach(count, every, { pad = "", meanwhile = () => {} } = {}) {
+    const began = performance.now();
+    for (let n = 1; n <= count; n += 1) {
+      await wait(began + (n - 1) * every - performance.now());
+      await meanwhile(n);
+      await this.publish(1, { from: n, pad });
+    }
+  }
+
+  /** What passed in `lane` of the connection on which `url` was asked for, from that request on. */
+  wire(lane, url) {
+    const mark = `x=${new URL(url).searchParams.get("x")}`;
+    const ours = this.#records.filter((each) => each.lane === lane);
+    const first = ours.findIndex(({ up, kind, shown }) => up && kind === "head" && shown.start?.includes(mark));
+    return first < 0 ? [] : ours.slice(first).filter(({ connection }) => connection === ours[first].connection);
+  }
+
+  /** The head of the request for `url` as it passed through `lane`: names (in small letters) and values. Null if it was not seen. */
+  async request(lane, url) {
+    await within(3000, () => this.wire(lane, url).length > 0);
+    const [head] = this.wire(lane, url);
+    return head ? new Map(head.shown.headers.map(([name, value]) => [name.toLowerCase(), value])) : null;
+  }
+
+  /** Ends what was opened, and makes the networks what they were in `before`, a state of the lab. */
+  async end(before) {
+    for (const each of this.#open) (each.close ?? each)();
+    for (const lane of this.#changed) await this.lab.network([lane], before.lanes[lane].network, before.lanes[lane].settings);
+  }
+
+  #keep(it) {
+    this.#open.push(it);
+    return it;
+  }
+}

@@ -1,0 +1,122 @@
+/** The experiments' part of the page: predict, do, explain. Which one is shown is in the URL (`#experiment=code-1006`), a choice never. */
+
+import { el, put } from "../dom.js";
+import { language, milliseconds, number } from "../words.js";
+import { Bench } from "./bench.js";
+import { EXPERIMENTS } from "./index.js";
+
+const IN_URL = /^#experiment=([a-z0-9-]+)$/;
+
+/** Shows them in `element`, to be played on `lab`. */
+export async function start(lab, element) {
+  const answer = await fetch(new URL(`../words/experiments/${language}.json`, import.meta.url));
+  const page = new Page(lab, element, await answer.json());
+  addEventListener("hashchange", () => page.follow());
+  page.follow();
+}
+
+/** Plays one, and leaves the lab as it was. Resolves to what was measured, and to the choice that is right (null: no telling). */
+export async function play(experiment, lab) {
+  if (lab.state === null) await lab.refresh();
+  const before = structuredClone(lab.state), bench = new Bench(lab);
+  try {
+    const measured = await experiment.play(bench);
+    return { measured, right: experiment.verdict(measured) };
+  } finally {
+    await bench.end(before);
+  }
+}
+
+/** A figure as people read it; `name` says what it is. */
+export function figure(name, value, words) {
+  if (typeof value === "boolean") return value ? words.yes : words.no;
+  if (typeof value === "string") return value;
+  if (name.endsWith("_ms")) return milliseconds(value);
+  return /^pid_|_code$|_frame$/.test(name) ? String(value) : number(value);
+}
+
+class Page {
+  #playing = false;
+
+  constructor(lab, element, words) {
+    Object.assign(this, { lab, words });
+    this.links = new Map(EXPERIMENTS.map(({ id }) => [id, el("a", { href: `#experiment=${id}` }, words[id].title)]));
+    this.shown = el("article", { class: "experiment", id: "experiment", tabindex: "-1", hidden: true });
+    this.status = el("p", { class: "experiment-status", role: "status" });
+    const list = el("ol", { class: "experiment-list" }, ...[...this.links.values()].map((link) => el("li", {}, link)));
+    element.append(el("nav", { "aria-label": words.list }, list), this.shown, this.status);
+  }
+
+  /** Shows what the URL says. */
+  follow() {
+    const id = IN_URL.exec(location.hash)?.[1];
+    const experiment = EXPERIMENTS.find((each) => each.id === id);
+    for (const [name, link] of this.links) {
+      if (name === id) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+    if (experiment === undefined || this.#playing) return;
+    this.#show(experiment);
+    this.shown.focus();
+  }
+
+  #show(experiment) {
+    const { words } = this, said = words[experiment.id];
+    this.result = el("div", { class: "experiment-result" });
+    this.go = el("button", { type: "submit" }, words.go);
+    const choices = experiment.choices.map((choice) => el("label", {},
+      el("input", { type: "radio", name: "choice", value: choice, required: true }), " ", said.choices[choice]));
+    const form = el("form", {
+      onsubmit: (submit) => { submit.preventDefault(); this.#play(experiment, new FormData(form).get("choice")); },
+    }, el("fieldset", {}, el("legend", {}, words.predict), ...choices), this.go);
+    put(this.status, "");
+    this.shown.hidden = false;
+    this.shown.dataset.id = experiment.id;
+    delete this.shown.dataset.verdict;
+    this.shown.replaceChildren(
+      el("h3", {}, said.title), el("p", { class: "experiment-myth" }, said.myth), el("p", {}, said.question), form, this.result,
+    );
+  }
+
+  async #play(experiment, choice) {
+    if (this.#playing) return;
+    this.#playing = true;
+    this.go.disabled = true;
+    this.result.replaceChildren();
+    put(this.status, this.words.playing);
+    try {
+      this.#explain(experiment, choice, await play(experiment, this.lab));
+    } catch (error) {
+      this.shown.dataset.verdict = "failed";
+      put(this.status, `${this.words.failed} ${error.message}`);
+    } finally {
+      this.#playing = false;
+      this.go.disabled = false;
+    }
+  }
+
+  #explain(experiment, choice, { measured, right }) {
+    const { words } = this, said = words[experiment.id];
+    const verdict = right === null ? "doubt" : right === choice ? "right" : "wrong";
+    Object.assign(this.shown.dataset, { verdict, right: right ?? "" });
+    const sentence = right === null ? said.doubt : said.because;
+    const figures = Object.entries(measured).flatMap(([name, value]) => [
+      el("dt", {}, name), el("dd", { "data-name": name }, figure(name, value, words)),
+    ]);
+    this.result.dataset.measured = JSON.stringify(measured);
+    this.result.replaceChildren(
+      el("h4", {}, words[verdict]),
+      el("p", { class: "experiment-because" }, ...this.#filled(sentence, measured)),
+      ...(right === null ? [] : [el("p", { class: "experiment-source" }, `${words.source} ${said.source}`)]),
+      el("details", {}, el("summary", {}, words.measured), el("dl", {}, ...figures)),
+    );
+    put(this.status, words[verdict]);
+  }
+
+  /** A sentence with its figures, each in an element that says which it is. */
+  #filled(sentence, measured) {
+    return sentence.split(/\{(\w+)\}/).map((part, i) => (
+      i % 2 ? el("b", { "data-figure": part }, figure(part, measured[part], this.words)) : part
+    ));
+  }
+}

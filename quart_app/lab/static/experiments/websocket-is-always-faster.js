@@ -1,0 +1,36 @@
+/** WebSocket is always faster: the same events at the same time on three wires, near and far. */
+
+import { median, spread, wait, within } from "./wires.js";
+
+const EVENTS = 40, EVERY = 50, DELAY = 200; // events, milliseconds
+const LANES = ["websocket", "sse", "longpoll"];
+
+async function race(bench, delay) {
+  for (const lane of LANES) await bench.network(lane, "open", { delay_ms: delay });
+  const readers = [bench.socket("websocket"), bench.stream("sse"), bench.poller("longpoll")];
+  await within(5000, () => readers[0].messages > 0 && readers[1].reads.length > 0 && readers[2].position !== null);
+  await wait(2 * delay);
+  await bench.publishEach(EVENTS, EVERY);
+  await within(5000, () => readers.every(({ events }) => events.length >= EVENTS));
+  for (const each of readers) each.close();
+  const late = readers.map(({ events }) => events.map((each) => each.late));
+  return { medians: late.map(median), noise: Math.max(spread(late[0]), spread(late[1])), least: Math.min(...late.map((all) => all.length)) };
+}
+
+export default {
+  id: "websocket-is-always-faster",
+  choices: ["websocket", "alike", "sse"],
+  async play(bench) {
+    const near = await race(bench, 0), far = await race(bench, DELAY);
+    return {
+      events: EVENTS, delay_ms: DELAY, least: Math.min(near.least, far.least), noise_ms: near.noise, far_noise_ms: far.noise,
+      websocket_ms: near.medians[0], sse_ms: near.medians[1], longpoll_ms: near.medians[2],
+      difference_ms: Math.abs(near.medians[0] - near.medians[1]),
+      far_websocket_ms: far.medians[0], far_sse_ms: far.medians[1], far_longpoll_ms: far.medians[2],
+    };
+  },
+  verdict: (m) => {
+    const far = m.far_websocket_ms >= m.delay_ms / 4 && Math.abs(m.far_websocket_ms - m.far_sse_ms) <= Math.max(10, m.far_noise_ms);
+    return m.least === m.events && far && m.difference_ms <= Math.max(5, m.noise_ms) ? "alike" : null;
+  },
+};
