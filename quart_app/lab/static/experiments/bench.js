@@ -62,17 +62,26 @@ export class Bench {
 
   /** What passed in `lane` of the connection on which `url` was asked for, from that request on. */
   wire(lane, url) {
-    const mark = `x=${new URL(url).searchParams.get("x")}`;
-    const ours = this.#records.filter((each) => each.lane === lane);
-    const first = ours.findIndex(({ up, kind, shown }) => up && kind === "head" && shown.start?.includes(mark));
-    return first < 0 ? [] : ours.slice(first).filter(({ connection }) => connection === ours[first].connection);
+    const [first] = this.#requests(lane, url);
+    if (first === undefined) return [];
+    return this.#records.slice(this.#records.indexOf(first)).filter((each) => each.lane === lane && each.connection === first.connection);
   }
 
-  /** The head of the request for `url` as it passed through `lane`: names (in small letters) and values. Null if it was not seen. */
-  async request(lane, url) {
-    await within(3000, () => this.wire(lane, url).length > 0);
-    const [head] = this.wire(lane, url);
+  /**
+   * The head of the request for `url` as it passed through `lane`, or of the last of at least `count`: names (in small letters) and
+   * values. Null if it was not seen.
+   */
+  async request(lane, url, count = 1) {
+    await within(3000, () => this.#requests(lane, url).length >= count);
+    const head = this.#requests(lane, url).at(-1);
     return head ? new Map(head.shown.headers.map(([name, value]) => [name.toLowerCase(), value])) : null;
+  }
+
+  #requests(lane, url) {
+    const mark = `x=${new URL(url).searchParams.get("x")}`;
+    return this.#records.filter((each) => (
+      each.lane === lane && each.up && each.kind === "head" && each.shown.start?.includes(mark)
+    ));
   }
 
   /** Ends what was opened, and makes the networks what they were in `before`, a state of the lab. */

@@ -17,10 +17,11 @@ export default {
     const again = bench.stream("sse", few.position === null ? {} : { since: few.position });
     await within(10_000, () => all.events.length >= EVENTS);
     await wait(500);
+    const request = await bench.request("sse", all.wire.url, 2);
     return {
-      events: EVENTS, cut, hello: all.hello ?? "", with_ids: all.events.length, without_ids: again.events.length,
+      events: EVENTS, cut, hello: all.hello ?? "", sent: request?.get("last-event-id") ?? "", with_ids: all.events.length, without_ids: again.events.length,
       connections: all.opened,
     };
   },
-  verdict: (m) => m.cut && m.hello && m.with_ids === m.events && m.without_ids === 0 ? "all" : null,
+  verdict: (m) => m.cut && m.hello && m.sent === m.hello && m.with_ids === m.events && m.without_ids === 0 ? "all" : null,
 };

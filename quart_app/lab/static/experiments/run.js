@@ -11,6 +11,7 @@ const IN_URL = /^#experiment=([a-z0-9-]+)$/;
 export async function start(lab, element) {
   const answer = await fetch(new URL(`../words/experiments/${language}.json`, import.meta.url));
   const page = new Page(lab, element, await answer.json());
+  element.hidden = false;
   addEventListener("hashchange", () => page.follow());
   page.follow();
 }
@@ -92,6 +93,7 @@ class Page {
     } finally {
       this.#playing = false;
       this.go.disabled = false;
+      if (location.hash !== `#experiment=${experiment.id}`) this.follow(); // another was chosen meanwhile
     }
   }
 
