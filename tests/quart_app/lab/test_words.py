@@ -1,0 +1,38 @@
+"""Words: one catalogue for each language, which say the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import quart_app.lab
+from quart_app.lab.words import languages
+
+WORDS = Path(quart_app.lab.__file__).parent / "static" / "words"
+
+
+def said(folder: Path, language: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / f"{language}.json").read_text())
+    return found
+
+
+def flat(words: dict[str, Any], above: str = "") -> dict[str, str]:
+    """Keys, joined by dots, and what is said."""
+    found: dict[str, str] = {}
+    for key, value in words.items():
+        found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return found
+
+
+@pytest.mark.parametrize("folder", [WORDS, WORDS / "experiments"], ids=lambda path: path.name)
+@pytest.mark.parametrize("language", [name for name in languages() if name != "en"])
+def test_each_language_says_the_same_with_the_same_figures(folder: Path, language: str) -> None:
+    english, other = flat(said(folder, "en")), flat(said(folder, language))
+    assert set(other) == set(english)
+    for key, text in english.items():
+        figures = [sorted(re.findall(r"\{(\w+)\}", each)) for each in (text, other[key])]
+        assert figures[0] == figures[1], key
