@@ -9,7 +9,7 @@ import { Timeline } from "./timeline.js";
 import { WireView } from "./wire.js";
 import { word } from "./words.js";
 
-const TICK = 200; // milliseconds between two drawings
+const TICK = 250; // milliseconds between two drawings of the same
 const CALM = matchMedia("(prefers-reduced-motion: reduce)"); // then once a second
 
 const { mount } = document.body.dataset;
@@ -36,18 +36,19 @@ $("anew").addEventListener("click", () => {
   for (const lane of lab.lanes.values()) lane.reset();
 });
 
-/** Nothing is drawn while it is paused or nobody looks; what comes is counted all the same. */
-function draw() {
-  if (paused || document.hidden) return;
-  for (const lane of lab.lanes.values()) lane.draw(lab.state);
-  wire.draw();
-  timeline.draw();
-}
+// What is drawn, each in a frame of its own: together they could take longer than one has.
+const names = [...lab.lanes.keys()];
+const parts = [
+  ...names.flatMap((name) => [() => lab.lane(name).draw(lab.state), () => wire.drawList(name)]),
+  () => wire.drawGlass(),
+  () => timeline.draw(),
+];
 
-(function tick() {
-  requestAnimationFrame(draw);
-  setTimeout(tick, CALM.matches ? 1000 : TICK);
-})();
+/** Draws one part after the other. Nothing while it is paused or nobody looks; what comes is counted all the same. */
+(function tick(turn) {
+  requestAnimationFrame(() => paused || parts[turn % parts.length]());
+  setTimeout(tick, (CALM.matches ? 1000 : TICK) / parts.length, turn + 1);
+})(0);
 
 // Without the experiments the rest of the page is as good.
 import("./experiments/run.js").then(({ start }) => start(lab, $("experiments"))).catch((error) => console.warn(error));

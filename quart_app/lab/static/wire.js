@@ -8,6 +8,7 @@ import { bytes, milliseconds, number, word } from "./words.js";
 
 const ROWS = 10; // of each lane
 const EVENTS = 300; // that can be found again
+const LOOK = 1000; // milliseconds that an event stays under the glass at the least: who reads needs some
 const AROUND = 160; // characters before and after an event
 
 export class WireView {
@@ -16,6 +17,7 @@ export class WireView {
   #fresh = new Set(); // lanes whose list is to be drawn
   #picked = null; // { id } or { lane, record }
   #shown = null;
+  #since = 0; // when that was
   #lists = new Map();
 
   constructor(section, lab, names) {
@@ -73,26 +75,39 @@ export class WireView {
   }
 
   draw(must = false) {
-    for (const lane of must ? this.names : this.#fresh) {
-      const list = this.#lists.get(lane);
-      const held = list.matches(":hover") || list.contains(document.activeElement);
-      list.classList.toggle("held", held);
-      if (held && !must) continue;
-      this.#fresh.delete(lane);
-      if (!held) this.#rows(lane, list);
-      this.#mark(list);
-    }
-    const found = this.#picked ?? this.#newest();
-    if (found && (must || found.id !== this.#shown)) {
-      this.#shown = found.id ?? null;
-      this.#glass(found);
-      for (const list of this.#lists.values()) this.#mark(list);
-    }
+    for (const lane of this.names) this.drawList(lane);
+    this.drawGlass(must);
   }
 
+  drawList(lane) {
+    if (!this.#fresh.has(lane)) return;
+    const list = this.#lists.get(lane);
+    const held = list.matches(":hover") || list.contains(document.activeElement);
+    list.classList.toggle("held", held);
+    if (held) return;
+    this.#fresh.delete(lane);
+    this.#rows(lane, list);
+    this.#mark(list);
+  }
+
+  drawGlass(must = false) {
+    if (!must && (this.#picked || performance.now() - this.#since < LOOK)) return;
+    const found = this.#picked ?? this.#newest();
+    if (!found || (!must && found.id === this.#shown)) return;
+    this.#shown = found.id ?? null;
+    this.#since = performance.now();
+    this.#glass(found);
+    for (const list of this.#lists.values()) this.#mark(list);
+  }
+
+  /** Puts the new ones above and takes away those below; what stays is not touched. */
   #rows(lane, list) {
     const records = this.lab.wire(lane).slice(-ROWS).reverse();
-    list.replaceChildren(...records.map((record, place) => el("li", {}, row(record, place === 0 ? 0 : -1))));
+    const place = records.indexOf(list.querySelector("button")?.record);
+    const fresh = place < 0 ? records : records.slice(0, place);
+    list.prepend(...fresh.map((record) => el("li", {}, row(record))));
+    while (list.childElementCount > ROWS) list.lastChild.remove();
+    for (const [at, { firstChild }] of [...list.children].entries()) firstChild.tabIndex = at ? -1 : 0;
     const left = this.#left.get(lane);
     put($(`left-${lane}`), left ? word("wire.left", { count: number(left) }) : "");
   }
@@ -101,7 +116,7 @@ export class WireView {
     const { id, record } = this.#picked ?? { id: this.#shown };
     for (const button of list.querySelectorAll("button")) {
       const meant = id ? button.record.items.some((item) => item.type === "event" && item.id === id) : button.record === record;
-      button.ariaPressed = String(meant);
+      if (button.ariaPressed !== String(meant)) button.ariaPressed = String(meant);
     }
   }
 
@@ -162,13 +177,13 @@ export class WireView {
 
 // ---------------------------------------------------------------------------------------------------------- in words
 
-function row(record, tabindex) {
+function row(record) {
   const { kind, up, items } = record;
   const events = items.filter(({ type }) => type === "event");
   const what = short(record);
   const told = events.length ? `#${events[0].n ?? "?"}${events.length > 1 ? `…${events.at(-1).n ?? "?"}` : ""}` : items[0]?.type ?? "";
   const label = word("wire.row", { direction: word(up ? "wire.up" : "wire.down"), what, told, bytes: bytes(record.bytes) });
-  const button = el("button", { type: "button", class: `record ${kind}`, tabindex, "aria-pressed": "false", "aria-label": label },
+  const button = el("button", { type: "button", class: `record ${kind}`, "aria-pressed": "false", "aria-label": label },
     el("i", { class: "way" }, kind === "open" || kind === "close" ? "·" : up ? "↑" : "↓"),
     el("span", { class: "what" }, what), el("span", { class: "told" }, told),
     el("span", { class: "size" }, record.bytes ? bytes(record.bytes) : ""));
