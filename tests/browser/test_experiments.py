@@ -1,6 +1,4 @@
-"""The experiments of the lab, played in a real browser: what they explain is what was measured, and a measurement that did not take
-place proves nothing.
-"""
+"""The experiments of the lab, played in a real browser: they explain what was measured, and what was not done proves nothing."""
 
 from __future__ import annotations
 
@@ -112,7 +110,7 @@ def read(text: str, value: Any) -> bool:
     assert number is not None, text
     factor = 1000 if number[2] == "s" else 1
     digits = 0.05 * factor if "." in number[1] else 0.5
-    return abs(float(number[1].replace(",", "")) * factor - value) <= digits + 1e-6
+    return bool(abs(float(number[1].replace(",", "")) * factor - value) <= digits + 1e-6)
 
 
 @pytest.mark.parametrize("experiment", PROVES)
@@ -152,6 +150,16 @@ async def test_a_wrong_prediction_is_told_and_explained(browser: Browser, url: s
     await expect(page.locator("#experiment h4")).to_have_text(SAID["en"]["wrong"])
     assert "#experiment=eventsource-and-headers" in page.url
     assert "sent" not in page.url
+
+
+async def test_throttling_as_in_devtools_leaves_the_frames_of_an_open_websocket_alone(browser: Browser, url: str) -> None:
+    page = await shown(browser, url, "devtools-throttling")
+    devtools = await page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 400, "downloadThroughput": -1, "uploadThroughput": -1}
+    await devtools.send("Network.enable")
+    await devtools.send("Network.emulateNetworkConditions", slow)
+    measured = await play(page, "proxy")
+    assert measured["request_ms"] >= 400 > 2 * measured["socket_ms"]
 
 
 async def test_it_is_done_with_the_keyboard_alone_and_in_german(browser: Browser, url: str) -> None:
