@@ -165,7 +165,7 @@ async def test_throttling_as_in_devtools_leaves_the_frames_of_an_open_websocket_
 async def test_it_is_done_with_the_keyboard_alone_and_in_german(browser: Browser, url: str) -> None:
     page = await shown(browser, url, "eventsource-and-headers", "de")
     said = SAID["de"]["eventsource-and-headers"]
-    await expect(page.locator("#experiment h3")).to_have_text(said["title"])
+    await expect(page.locator(".experiment-myth")).to_have_text(said["myth"])
     for key in (
         "Tab",
         "ArrowDown",

@@ -1,16 +1,14 @@
 /** The experiments' part of the page: predict, do, explain. Which one is shown is in the URL (`#experiment=code-1006`), a choice never. */
 
 import { el, put } from "../dom.js";
-import { language, milliseconds, number } from "../words.js";
-import { Bench } from "./bench.js";
-import { EXPERIMENTS } from "./index.js";
+import { language, milliseconds, number, word } from "../words.js";
+import { IDS, load } from "./index.js";
 
 const IN_URL = /^#experiment=([a-z0-9-]+)$/;
 
 /** Shows them in `element`, to be played on `lab`. */
-export async function start(lab, element) {
-  const answer = await fetch(new URL(`../words/experiments/${language}.json`, import.meta.url));
-  const page = new Page(lab, element, await answer.json());
+export function start(lab, element) {
+  const page = new Page(lab, element);
   element.hidden = false;
   addEventListener("hashchange", () => page.follow());
   page.follow();
@@ -19,6 +17,7 @@ export async function start(lab, element) {
 /** Plays one, and leaves the lab as it was. Resolves to what was measured, and to the choice that is right (null: no telling). */
 export async function play(experiment, lab) {
   if (lab.state === null) await lab.refresh();
+  const { Bench } = await import("./bench.js");
   const before = structuredClone(lab.state), bench = new Bench(lab);
   try {
     const measured = await experiment.play(bench);
@@ -36,27 +35,35 @@ export function figure(name, value, words) {
   return /^pid_|_code$|_frame$/.test(name) ? String(value) : number(value);
 }
 
+const title = (id) => word(`experiments.titles.${id}`);
+
+async function said() {
+  return (await fetch(new URL(`../words/experiments/${language}.json`, import.meta.url))).json();
+}
+
 class Page {
   #playing = false;
 
-  constructor(lab, element, words) {
-    Object.assign(this, { lab, words });
-    this.links = new Map(EXPERIMENTS.map(({ id }) => [id, el("a", { href: `#experiment=${id}` }, words[id].title)]));
+  constructor(lab, element) {
+    this.lab = lab;
+    this.links = new Map(IDS.map((id) => [id, el("a", { href: `#experiment=${id}` }, title(id))]));
     this.shown = el("article", { class: "experiment", id: "experiment", tabindex: "-1", hidden: true });
     this.status = el("p", { class: "experiment-status", role: "status" });
     const list = el("ol", { class: "experiment-list" }, ...[...this.links.values()].map((link) => el("li", {}, link)));
-    element.append(el("nav", { "aria-label": words.list }, list), this.shown, this.status);
+    element.append(el("nav", { "aria-label": word("experiments.title") }, list), this.shown, this.status);
   }
 
   /** Shows what the URL says. */
-  follow() {
+  async follow() {
     const id = IN_URL.exec(location.hash)?.[1];
-    const experiment = EXPERIMENTS.find((each) => each.id === id);
     for (const [name, link] of this.links) {
       if (name === id) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
     }
-    if (experiment === undefined || this.#playing) return;
+    if (this.#playing || !this.links.has(id)) return;
+    const experiment = await load(id);
+    this.words ??= await said();
+    if (location.hash !== `#experiment=${id}`) return; // another was chosen meanwhile
     this.#show(experiment);
     this.shown.focus();
   }
@@ -75,7 +82,7 @@ class Page {
     this.shown.dataset.id = experiment.id;
     delete this.shown.dataset.verdict;
     this.shown.replaceChildren(
-      el("h3", {}, said.title), el("p", { class: "experiment-myth" }, said.myth), el("p", {}, said.question), form, this.result,
+      el("h3", {}, title(experiment.id)), el("p", { class: "experiment-myth" }, said.myth), el("p", {}, said.question), form, this.result,
     );
   }
 
@@ -84,6 +91,7 @@ class Page {
     this.#playing = true;
     this.go.disabled = true;
     this.result.replaceChildren();
+    this.status.classList.remove("unseen");
     put(this.status, this.words.playing);
     try {
       this.#explain(experiment, choice, await play(experiment, this.lab));
@@ -112,6 +120,7 @@ class Page {
       ...(right === null ? [] : [el("p", { class: "experiment-source" }, `${words.source} ${said.source}`)]),
       el("details", {}, el("summary", {}, words.measured), el("dl", {}, ...figures)),
     );
+    this.status.classList.add("unseen"); // it is on show above, and said all the same
     put(this.status, words[verdict]);
   }
 
