@@ -2,8 +2,8 @@
 
     python docs/screenshot_lab.py
 
-starts `everywire lab`, takes away WebSocket from the lane that chooses by itself, waits until it has found another way, and writes
-`docs/_static/lab-light.webp` and `lab-dark.webp`.
+starts `everywire lab`, takes away WebSocket from the lane that chooses by itself, waits until it has found another way, and
+writes `docs/_static/lab-light.webp` and `lab-dark.webp`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The lab's page in a real browser: four lanes, their networks, what passes, and all of it without a mouse and in two languages."""
+"""The lab's page in a real browser: four lanes, their networks, what passes, all without a mouse and in two languages."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -21,7 +22,8 @@ FAULTS = ("lost", "doubled", "disordered")
 MOST = 150_000  # bytes of all that the page loads, the client's among them
 
 DELIVERED = "n => [...document.querySelectorAll('[data-figure=delivered]')].every(e => +e.textContent.replace(/\\D/g, '') >= n)"
-UNDER_THE_GLASS = "() => [...document.querySelectorAll('.pane mark')].map(e => e.textContent.match(/\"id\":\"([^\"]+)\"/)[1])"
+UNDER_THE_GLASS = """() => [...document.querySelectorAll(".pane mark")].map(e => e.textContent.match(/"id":"([^"]+)"/)[1])"""
+ON_TOP = "lane => +document.querySelector(`#glass-${lane} .cost`).textContent.match(/([\\d,]+) %/)[1].replaceAll(',', '')"
 FOCUSED = """() => {
     const e = document.activeElement;
     const shown = e.parentElement.matches(".chips label") ? e.nextElementSibling : e;
@@ -115,16 +117,10 @@ async def test_one_event_is_seen_on_all_wires_and_its_cost_is_counted(page: Page
     await expect(page.locator("#glass-websocket .framing")).to_contain_text("opcode text · FIN · not masked")
     await expect(page.locator("#glass-sse .framing")).to_contain_text("size line")
     await expect(page.locator("#glass-longpoll summary")).to_have_text(
-        [*(page_text("Head of the request"), page_text("Head of the answer"))]
+        [re.compile("^Head of the request, "), re.compile("^Head of the answer, ")]
     )
-    on_top = [int((await page.locator(f"#glass-{lane} .cost").inner_text()).split(": ")[1].split(" %")[0].replace(",", "")) for lane in LANES[:3]]
+    on_top = [await page.evaluate(ON_TOP, lane) for lane in LANES[:3]]
     assert on_top[0] < on_top[1] < on_top[2]  # a frame's head, a chunk and a block, a whole exchange
-
-
-def page_text(begin: str) -> object:
-    import re
-
-    return re.compile(f"^{re.escape(begin)}, ")
 
 
 async def test_a_line_that_is_picked_stays_under_the_glass(page: Page) -> None:
@@ -134,7 +130,7 @@ async def test_a_line_that_is_picked_stays_under_the_glass(page: Page) -> None:
     await row.click()
     title = await page.locator("#glass-title").inner_text()
     await expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
-    before = int((await figure(page, "sse", "delivered")))
+    before = int(await figure(page, "sse", "delivered"))
     await holds(page, DELIVERED, before + 5)
     assert await page.locator("#glass-title").inner_text() == title
     assert await row.get_attribute("aria-pressed") == "true"
@@ -231,7 +227,8 @@ async def test_everything_can_be_reached_and_used_by_keyboard(page: Page) -> Non
         if name == "timeline-list":
             break
     assert walk[0] == "skip"
-    assert {"pause", "anew", "cut-now", "calm", "restart", "stop", "kill", "start", "follow", "timeline-list", *LANES} <= set(walk)
+    buttons = {"pause", "anew", "cut-now", "calm", "restart", "stop", "kill", "start", "follow"}
+    assert {*buttons, *LANES, "timeline-list"} <= set(walk)
     assert sum(name.startswith("record ") for name in walk) == 4  # one stop for each list; the arrows go on within
 
     first = page.locator(".records[data-lane=sse] button").first
@@ -291,6 +288,6 @@ async def test_eighty_events_a_second_drop_no_frame(page: Page, browser: Browser
     usual = sorted(gaps)[len(gaps) // 2]
 
     def dropped(times: list[float]) -> float:
-        return sum(gap > 1.9 * usual for gap in times) / len(times)
+        return float(sum(gap > 1.9 * usual for gap in times) / len(times))
 
     assert dropped(gaps) <= dropped(idle) + 0.01, (usual, dropped(idle), dropped(gaps), sorted(gaps)[-10:])
