@@ -38,3 +38,13 @@ def test_each_language_says_the_same_with_the_same_figures(folder: Path, languag
     for key, text in english.items():
         figures = [sorted(re.findall(r"\{(\w+)\}", each)) for each in (text, other[key])]
         assert figures[0] == figures[1], key
+
+
+def test_each_experiment_has_a_title_a_page_and_a_place_in_one_of_the_lessons() -> None:
+    experiments = said(WORDS / "experiments", "en")
+    ids = sorted(name for name, words in experiments.items() if isinstance(words, dict))
+    assert sorted(said(WORDS, "en")["experiments"]["titles"]) == ids
+    lessons = (Path(__file__).parents[3] / "docs" / "tutorials" / "lessons.md").read_text()
+    assert sorted(re.findall(r"http://127\.0\.0\.1:8000/lab/#experiment=([a-z0-9-]+)", lessons)) == ids
+    scripts = WORDS.parent / "experiments"
+    assert all(f'id: "{name}"' in (scripts / f"{name}.js").read_text() for name in ids)
