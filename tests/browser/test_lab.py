@@ -149,6 +149,8 @@ async def test_a_network_without_upgrades_leaves_the_negotiator_on_sse_and_it_sa
     await expect(lane_of(page, "auto").locator(".sentence")).to_contain_text("Live over SSE")
     await expect(page.locator("#timeline-list")).to_contain_text("WebSocket in the race: could not be opened")
     assert [await figure(page, "auto", name) for name in FAULTS] == ["0", "0", "0"]
+    await page.locator("#network-form [name=lane][value=sse]").check()
+    await expect(page.locator("#differ")).to_have_text("They differ; shown is SSE.")
     await page.locator("#calm").click()
     await expect(lane_of(page, "auto").locator("[data-figure=network]")).to_have_text("open")
 

@@ -46,8 +46,12 @@ export class NetworkPanel {
 
   /** Shows what the first of the chosen lanes is. */
   #read() {
-    const lane = this.lab.state?.lanes[this.chosen[0]];
+    const [first, ...others] = this.chosen;
+    const lanes = this.lab.state?.lanes;
+    const lane = lanes?.[first];
     if (!lane) return;
+    const differ = others.some((other) => inShort(lanes[other]) !== inShort(lane));
+    put($("differ"), differ ? word("network.differ", { lane: word(`rung.${first}`) }) : "");
     const { network, delay, jitter, rate } = this.form.elements;
     if (!this.#table.has(lane.network)) network.append(el("option", { value: lane.network }, lane.network));
     network.value = lane.network;
