@@ -187,6 +187,19 @@ async def test_axe_finds_nothing_in_an_explanation(browser: Browser, url: str, s
     assert results.response["violations"] == []
 
 
+async def test_what_a_learner_broke_is_well_for_an_experiment_and_broken_again_behind_it(browser: Browser, url: str) -> None:
+    page = await shown(browser, url, "eventsource-and-headers")
+    broken = {"lanes": ["sse"], "network": "captive-portal", "delay_ms": 50}
+    assert (await page.request.post(f"{url}network", data=broken)).ok
+    await page.request.post(f"{url}server", data={"do": "stop"})
+    await expect(page.locator("body")).to_have_attribute("data-server", "stopped")
+    measured = await play(page, "ignored")
+    assert await page.locator("#experiment").get_attribute("data-verdict") == "right", measured
+    state = await (await page.request.get(f"{url}state")).json()
+    assert (state["lanes"]["sse"]["network"], state["lanes"]["sse"]["settings"]["delay_ms"]) == ("captive-portal", 50)
+    assert (await page.request.post(f"{url}network", data={"lanes": "all"})).ok
+
+
 async def test_another_experiment_is_a_link_away_and_back(browser: Browser, url: str) -> None:
     page = await shown(browser, url, "code-1006")
     await page.locator(".experiment-list a[href='#experiment=sse-is-slow']").click()

@@ -13,6 +13,14 @@ export class Bench {
     this.#open.push(lab.onWire(({ lane, records }) => this.#records.push(...records.map((each) => ({ lane, ...each })))));
   }
 
+  /** Starts the server and opens the lanes that are not so in `state`, the lab's: a learner may have broken them. */
+  async begin(state) {
+    if (state.server.state !== "running") await this.lab.server("start");
+    for (const [lane, { network, settings }] of Object.entries(state.lanes)) {
+      if (network !== "open" || Object.values(settings).some(Boolean)) await this.network(lane, "open");
+    }
+  }
+
   /** Makes the network of `lane` another, until the experiment is over. */
   async network(lane, name, settings) {
     this.#changed.add(lane);

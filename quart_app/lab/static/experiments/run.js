@@ -20,6 +20,7 @@ export async function play(experiment, lab) {
   const { Bench } = await import("./bench.js");
   const before = structuredClone(lab.state), bench = new Bench(lab);
   try {
+    await bench.begin(before);
     const measured = await experiment.play(bench);
     return { measured, right: experiment.verdict(measured) };
   } finally {
