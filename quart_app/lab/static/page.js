@@ -9,7 +9,7 @@ import { Timeline } from "./timeline.js";
 import { WireView } from "./wire.js";
 import { word } from "./words.js";
 
-const TICK = 250; // milliseconds between two drawings of the same
+const TICK = 400; // milliseconds between two drawings of the same: nobody reads faster
 const CALM = matchMedia("(prefers-reduced-motion: reduce)"); // then once a second
 
 const { mount } = document.body.dataset;
