@@ -46,7 +46,8 @@ const parts = [
 
 /** Draws one part after the other. Nothing while it is paused or nobody looks; what comes is counted all the same. */
 (function tick(turn) {
-  requestAnimationFrame(() => paused || parts[turn % parts.length]());
+  // A hidden page has no frames: what waits for one would pile up.
+  if (!paused && !document.hidden) requestAnimationFrame(() => paused || parts[turn % parts.length]());
   setTimeout(tick, (CALM.matches ? 1000 : TICK) / parts.length, turn + 1);
 })(0);
 
