@@ -22,9 +22,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None  # in the unit of the measure; None: it could not do it
     why: str = ""  # it could not
     busy: float = 0.0  # share of the time that the load client was busy
-    waited: float = (
-        0.0  # share of the time for which others, or the host of a virtual machine, had its core
-    )
+    waited: float = 0.0  # share of the time for which others, or the host of a virtual machine, had its core
     details: dict[str, float] = {}
 
 
