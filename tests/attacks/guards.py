@@ -292,9 +292,9 @@ def _parsed_anew() -> Iterator[None]:
     position.parse.cache_clear()
 
 
-@guard("a channel has a name", "transports/hub.py: _CHANNEL")
+@guard("a channel has a name", "transports/names.py: _CHANNEL")
 def _() -> Any:
-    return patch("transports.hub._CHANNEL", re.compile(r"(?s).*"))
+    return patch("transports.names._CHANNEL", re.compile(r"(?s).*"))
 
 
 @guard("what is inflated has an end", "transports/deflate.py: inflate")
