@@ -29,10 +29,10 @@ class Ahead:
     def __init__(self, hub: _Hub) -> None:
         self._hub = hub
         self._feeds: set[Feed] = set()
-        self._asking: asyncio.Task[None] | None = None  # how much there is, for their sake
+        self._asking: asyncio.Task[None] | None = None  # the broker, how much there is
 
-    def look(self, feed: Feed) -> None:
-        """Wait for `feed` if it is ahead: it has been placed anew."""
+    def wait_for(self, feed: Feed) -> None:
+        """`feed` has been placed anew: if it is ahead, ring for it once its place has come here, or is known to be none."""
         if feed.ahead:
             self._feeds.add(feed)
             if self._asking is None:
@@ -42,7 +42,7 @@ class Ahead:
         """`feed` reads no longer."""
         self._feeds.discard(feed)
 
-    def let_on(self) -> None:
+    def catch_up(self) -> None:
         """Ring for those who have been caught up with: there is more than before, or another log."""
         for feed in list(self._feeds):
             if not feed.ahead:

@@ -53,8 +53,8 @@ class Bells:
         """Those who follow a pattern that takes in `channel`."""
         return self._patterns.matching(channel)
 
-    def event(self, channel: str) -> None:
-        """An event has come to `channel`: ring, or collect it with others."""
+    def ring_or_collect(self, channel: str) -> None:
+        """An event has come to `channel`: ring at once, or when the window is over in which it was collected with others."""
         if self._coalesce and (self._quiet or not self._window_over()):
             self._rung.add(channel)
         else:

@@ -38,9 +38,9 @@ from .schemas import Document, Schema, Schemas, schema_of
 from .selector import Selector
 from .subscriptions import Policy, Selection, Subscription, grow, select
 
-CONTROL = "$"  # begins the channels that hubs publish to each other in: nobody else can name them
-_OURS = (CONTROL, PRESENCE)
-_PEERS = CHANNEL.removeprefix(CONTROL)
+_MARK = "$"  # begins the control channels, in which hubs publish to each other: nobody else can name them
+_OURS = (_MARK, PRESENCE)
+_PEERS = CHANNEL.removeprefix(_MARK)
 _LOOK = 2.0  # seconds for the broker to answer
 _EVICT_EVERY = 1.0  # seconds; ages are told in minutes
 _TELL_EVERY = 60.0  # seconds until it is told again that the same limit is reached
@@ -82,7 +82,7 @@ class Hub:
         self._names = Names(options.channels)
         self._selector = Selector(self, self._names)
         self._bells = Bells(options.coalesce)
-        self._feeds: set[Feed] = set()
+        self._feeds: set[Feed] = set()  # never another set: `Parting` has it, too
         self.opened = False  # the broker hands over, and has handed over what it had
         self.broker_up = False  # as far as it was last asked for anything
         self.pulse = Pulse(self.figures.lag)
@@ -149,7 +149,7 @@ class Hub:
 
     @property
     def leaving(self) -> Refusal | None:
-        """What new readers are told, if they had better go elsewhere; see `Parting`."""
+        """Why new readers had better go elsewhere, for load balancers; None: they need not. See `Parting.refusal`."""
         return self._parting.refusal
 
     async def open(self, *, anew: bool = False) -> None:
@@ -288,7 +288,7 @@ class Hub:
             Refusal: as `feed`.
         """
         log = self.log
-        if self._parting.end is not None or since.epoch != log.epoch or since.offset >= log.head:
+        if self._parting.ended is not None or since.epoch != log.epoch or since.offset >= log.head:
             return None
         self._evict()
         selection = self._selector.select(self._selector.asked(channels, policies or {}, who))
@@ -299,7 +299,7 @@ class Hub:
         """What `question` was answered with when it was last asked, if that is still the answer; see `Log.remember`. Nothing
         where not everybody may read the same: each is asked about again.
         """
-        if self.authorize is not None or self._parting.end is not None or time.time() >= self._evict_at:
+        if self.authorize is not None or self._parting.ended is not None or time.time() >= self._evict_at:
             return None
         return self.log.recall(question)
 
@@ -315,7 +315,7 @@ class Hub:
         limit, patient = self.options.batch_bytes, self._broker.shared
         feed = Feed(self.log, asked, selection, since, limit=limit, leave=self._leave, patient=patient)
         feed.strict = self.options.slow_readers == "close"
-        self._ahead.look(feed)
+        self._ahead.wait_for(feed)
         self._feeds.add(feed)
         self._empty.clear()
         self._bells.hang(feed)
@@ -368,13 +368,13 @@ class Hub:
     def move(self, feed: Feed, since: Position) -> None:
         """Let `feed` read on from `since`."""
         feed.move(since, self._broker.shared)
-        self._ahead.look(feed)
+        self._ahead.wait_for(feed)
 
     def on_control(self, name: str, callback: Callable[[Record], object]) -> None:
         """Call `callback` with what is published by `control` with this `name`, in whichever process; what is kept from before
         comes too, when the hub opens.
         """
-        self._controls[CONTROL + name] = callback
+        self._controls[_MARK + name] = callback
 
     async def tell(self, channel: str, data: bytes, key: str, about: str) -> int:
         """Publish what is told of who is there, once for each `key`. Raises: Refusal 4504."""
@@ -386,7 +386,7 @@ class Hub:
 
     async def control(self, name: str, data: bytes, key: str | None = None) -> int:
         """Publish JSON to the hubs of all processes, and not to their readers. Raises: Refusal 4504."""
-        return await self._broker.publish(CONTROL + name, data, key)
+        return await self._broker.publish(_MARK + name, data, key)
 
     def check(self, channel: str) -> None:
         """Raises: Refusal 4404, unless `channel` is a name that may be read and published."""
@@ -410,7 +410,7 @@ class Hub:
             return bool(found)
         except Exception as error:
             _log.exception("authorize failed")
-            raise self._parting.late(Code.INTERNAL) from error
+            raise self._parting.spread(Code.INTERNAL) from error
 
     async def drain(self) -> None:
         """Send the readers to the other processes, and go on serving them until they are there, for `stays` seconds at the most;
@@ -418,7 +418,7 @@ class Hub:
         """
         if self._broker.shared and self.opened and not self._parting.begun:
             others = await self._peers.leave(ask=bool(self.readers and self.options.stays))
-            if others and self._parting.end is None:
+            if others and self._parting.ended is None:
                 await self._until_left(self._parting.send_all())
         await self.close()
 
@@ -470,7 +470,7 @@ class Hub:
         """Say `bye` to every reader, wait until they have taken it or `drain` seconds have passed, and let the
         broker go.
         """
-        if self._parting.end is not None:
+        if self._parting.ended is not None:
             await self._closed.wait()
             return
         self._parting.finish(code)
@@ -512,12 +512,12 @@ class Hub:
             feed.move(place)
         for feed in list(self._feeds):
             feed.ring()
-        self._ahead.let_on()
+        self._ahead.catch_up()
 
     def forget(self, channel: str, through: int) -> None:
         """See `Follower.forget`."""
         self.presence.forget(channel, through)
-        if channel.startswith(CONTROL):
+        if channel.startswith(_MARK):
             self.log.pass_over(max(self.log.head, through))
             return
         self.log.lose(through, channel)
@@ -529,7 +529,7 @@ class Hub:
         self.figures.events += len(records)
         for record in records:
             self._keep(record)
-        self._ahead.let_on()
+        self._ahead.catch_up()
 
     def _keep(self, record: Record) -> None:
         if record.channel.startswith(_OURS):
@@ -541,7 +541,7 @@ class Hub:
                     callback(record)
                 return
         self.log.append(encode_event(self.log.epoch, record.offset, record.channel, record.at, record.data, record.about))
-        self._bells.event(record.channel)
+        self._bells.ring_or_collect(record.channel)
 
     def _appeared(self, channel: str) -> None:
         """A channel is about to have its first event: whoever follows a pattern that matches it follows it too."""

@@ -168,7 +168,7 @@ _KINDS = frozenset({"hello", "event", "beat", "lost", "skipped", "reply", "bye"}
 
 
 def encode(item: Hello | Beat | Lost | Skipped | Reply | Bye) -> Encoded:
-    """A control item, ready to be sent."""
+    """An item that is no event, ready to be sent."""
     return Encoded(item.kind, None if isinstance(item, Reply | Bye) else item.id, _encoder.encode(item))
 
 

@@ -1,11 +1,14 @@
 """Log: the kept events, per channel a ring bounded by count, age and size, read in offset order across channels.
 
-A publish appends once; a reader is only an offset. Four calls are the whole life of it::
+A publish appends once; a reader is only an offset. Four calls are nearly the whole life of it::
 
-    log.append(event)                             the hub, for every event the broker hands over, in offset order
-    log.after(offset, channels, limit)  -> Slice  a feed, whenever its reader can take more
-    log.evict(before)                             the hub, now and then
-    log.lose(through)                             the hub, when the broker has let go of what was not read yet
+    log.append(event)                              the hub, for every event the broker hands over, in offset order
+    log.after(offset, selection, limit)  -> Slice  a feed, whenever its reader can take more
+    log.evict(now)                                 the hub, once a second while something happens
+    log.lose(through)                              the hub, when the broker has let go of what was not read yet
+
+Besides, `pass_over` moves the head for what no reader may see, `restart` begins another life, and `remember` and `recall` spare a
+poll what another just asked.
 
 Who wants less than every event (`Selection.policies`) gets a choice of what lies behind its offset, and is told what was
 left out.
@@ -275,7 +278,7 @@ class Log:
 
     def remember(self, question: str, answer: Batch) -> None:
         """Keep what `after` has just given for `question`, whatever that means to who asks, until something changes."""
-        if len(self._answers) >= _ANSWERS:  # whoever asks in ever other words must not fill the memory
+        if len(self._answers) >= _ANSWERS:  # whoever asks in ever new words must not fill the memory
             self._answers.clear()
         self._answers[question] = answer
 

@@ -49,7 +49,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     history_bytes: _Count = 4 << 20  # of JSON kept per channel, or one event if that is larger: 1,000 events of 4 KB
     history_total: _Count = 100_000  # events kept in Redis, over all channels: some 30 MB there, read in seconds at a start
     message_bytes: Annotated[int, Meta(ge=1, le=4 << 20)] = (
-        65_536  # of a frame or a request body that comes up, and of the JSON of one event
+        65_536  # of a frame or a request body that comes up, and of the JSON of one event's data
     )
     coalesce: _Window = 0.0  # seconds in which events are collected for one write; the first after a pause never waits
     batch_bytes: _Count = 65_536  # that go down in one write; also about what a reader who stands still costs

@@ -19,34 +19,34 @@ class Parting:
 
     Args:
         options: `reconnects` and `stays`.
-        feeds: those who read, now and whenever it is asked.
+        feeds: the hub's own collection of those who read, as it changes.
         moved: told why, for each reader who is sent away.
     """
 
     def __init__(self, options: Options, feeds: Collection[Feed], moved: Callable[[Code], object]) -> None:
         self._options, self._feeds, self._moved = options, feeds, moved
-        self.end: Code | None = None  # why nobody reads here any more
+        self.ended: Code | None = None  # why it is the end: nobody reads here any more
         self._departure: Departure | None = None  # readers are being sent to other processes, whoever comes still, too
         self._slots: Slots | None = None  # for those who are told that this is the end
 
     @property
     def begun(self) -> bool:
         """Whether all are sent away, in one way or the other."""
-        return self.end is not None or self._departure is not None
+        return self.ended is not None or self._departure is not None
 
     @property
     def refusal(self) -> Refusal | None:
-        """What new readers are told, if they had better go elsewhere. While those who are here are sent to other processes, who
-        comes all the same is let in and sent after them.
+        """Why new readers had better go elsewhere, for load balancers. Who comes all the same is let in and sent after the others,
+        as long as these are being sent to other processes; at the end, this is what it is told.
         """
-        if self.end is not None:
-            return self.late(self.end)
-        return None if self._departure is None else self.late(self._departure.code)
+        if self.ended is not None:
+            return self.spread(self.ended)
+        return None if self._departure is None else self.spread(self._departure.code)
 
     def check(self) -> None:
         """Raises: Refusal 4503, this is the end."""
-        if self.end is not None:
-            raise self.late(self.end)
+        if self.ended is not None:
+            raise self.spread(self.ended)
 
     @property
     def streams(self) -> int:
@@ -81,7 +81,7 @@ class Parting:
 
     def finish(self, code: Code) -> None:
         """Tell everybody that this is the end."""
-        self.end = code
+        self.ended = code
         begin = asyncio.get_running_loop().time() + (code.retry or 0) / 2
         readers = sum(feed.readers for feed in self._feeds)
         self._slots = Slots(readers, self._options.reconnects, begin=begin, luck=random.random())
@@ -90,14 +90,16 @@ class Parting:
 
     def finish_like(self, own: Feed, bye: Refusal) -> None:
         """Tell `own`, which was one of those who were told `bye` together, as well, with a time of its own."""
-        own.end(self.late(bye.code, bye.reason) if self._slots is None else self._farewell(bye.code))
+        own.end(self.spread(bye.code, bye.reason) if self._slots is None else self._farewell(bye.code))
 
     def begin_anew(self) -> None:
         """Nobody has to go any more."""
-        self.end = self._departure = None
+        self.ended = self._departure = None
 
-    def late(self, code: Code, reason: str = "") -> Refusal:
-        """For who comes too late: spread as those who were here are, so that they do not come back together."""
+    def spread(self, code: Code, reason: str = "") -> Refusal:
+        """A refusal with a `retry` by chance, within the time in which those who were here come back: many may be told at once,
+        and are not to come back together.
+        """
         window = 1.0 if self._slots is None else self._slots.window
         return Refusal(code, reason, retry=None if code.retry is None else round(code.retry / 2 + window * random.random(), 3))
 

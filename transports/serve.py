@@ -1,4 +1,5 @@
-"""Running an ASGI application under Hypercorn: everything that we know of its insides is here.
+"""Running an ASGI application under Hypercorn: how it listens, how a connection lives, and how all of it ends. What a connection
+speaks is in `protocols.py`, and no other file than these, `http1.py`, `http2.py` and `upgrades.py` knows Hypercorn's insides.
 
 Hypercorn's own shutdown would cut streams without a word, and on Python 3.12+ wait for clients that never leave. So
 readers are sent away first, while connections still work, and there is then nobody to wait for. It also hides the

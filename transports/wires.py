@@ -1,4 +1,5 @@
-"""Wires: the client's side of each transport, over HTTP and WebSocket. What aiohttp raises is known here and nowhere else.
+"""Wires: the client's side of each transport, over HTTP and WebSocket. What aiohttp raises is known here, and to the doctor's
+probes, which tell more of it than a client wants to know.
 
 A wire opens one connection at the position where the reader stands, hands over the items as they come, and tells the
 negotiator what it sees. It decides nothing: how it ended becomes a fact, in `ending`.
@@ -59,7 +60,7 @@ _POLL_MOST: Final = 60.0  # seconds that a poll waits at the most
 _POLL_BURST, _POLL_RATE = 100, 20.0  # polls in a row, polls a second: what piles up meanwhile comes in one answer
 _POLL_FULL: Final = 20  # items; a poll that brought so many does not count: there is something to catch up with
 PUBLISH_TRY: Final = 10.0  # seconds for one answer to a publish; then it is sent again, with the same key
-_MESSAGE_MAX: Final = 16 << 20  # bytes of one WebSocket message; a batch of ours has some 256 KiB
+_MESSAGE_MAX: Final = 16 << 20  # bytes of one WebSocket message; a batch of ours has 64 KiB, or one event that is larger
 _NO_LIMIT: Final = aiohttp.ClientTimeout(total=None)  # the negotiator has a time for each phase
 _WS_CLOSE: Final = aiohttp.ClientWSTimeout(ws_close=1.0)  # seconds for the other side to close a WebSocket that we have closed
 _RETRY_MOST: Final = 600.0  # seconds that a middlebox may ask for; our own server may ask for more
