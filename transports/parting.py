@@ -36,8 +36,8 @@ class Parting:
 
     @property
     def refusal(self) -> Refusal | None:
-        """Why new readers had better go elsewhere, for load balancers. Who comes all the same is let in and sent after the others,
-        as long as these are being sent to other processes; at the end, this is what it is told.
+        """Why new readers had better go elsewhere, for load balancers. As long as readers are being sent to other processes, who
+        comes all the same is let in and sent after them; at the end, this is what it is told.
         """
         if self.ended is not None:
             return self.spread(self.ended)
