@@ -150,7 +150,7 @@ class Admission:
                 return self._find_out(request, found)
             request.found = self._identity(found)
         except Exception as error:
-            request.found = _unknown(error)
+            request.found = self._unknown(error)
         return None
 
     def _ask(self, request: Request) -> Any:
@@ -168,7 +168,14 @@ class Admission:
                 raise Refusal(Code.UNAUTHORIZED, "what was shown does not hold any more")
             request.found = identity
         except Exception as error:
-            request.found = _unknown(error)
+            request.found = self._unknown(error)
+
+    def _unknown(self, error: Exception) -> Refusal:
+        """What is said where `authenticate` found nobody."""
+        if isinstance(error, Refusal):
+            return error
+        self.hub.journal.failed("authenticate failed", error)
+        return Refusal(Code.INTERNAL, "who asks could not be found out")
 
     async def identify(self, token: str, address: str) -> Identity:
         """Who shows `token`, and nothing else. Raises: Refusal 4401, nobody in particular; 4500, that could not be found out."""
@@ -183,16 +190,26 @@ class Admission:
         """What `authenticate` told. Raises: Refusal 4401, it does not hold any more; TypeError, it is no answer."""
         identity = found if isinstance(found, Identity) else Identity(found)
         hash(identity.who)
+        if identity.expires is not None and not (isinstance(identity.expires, float | int) and math.isfinite(identity.expires)):
+            raise TypeError(f"expires is {identity.expires!r}: seconds since 1970, or None")
         if identity.expires is not None and not identity.expires > self.hub.accounts.clock():
             raise Refusal(Code.UNAUTHORIZED, "what was shown has expired: come back with something newer")
         return identity
 
-    def ticket(self, request: Request) -> Ticket:
-        """A ticket for who asks, on the transport that `for` names. It counts as a command. Raises: Refusal."""
-        path = request.query.get("for", "")
+    def give_ticket(self, identity: Identity, path: str) -> Ticket:
+        """A ticket for `identity`. Raises: Refusal 4400, there is no transport at `path`; and as `Tickets.give`."""
+        self._check_for(path)
+        return Ticket(*self.tickets.give(identity, path))
+
+    def _check_for(self, path: str) -> None:
         if path not in self._paths:
             there_are = ", ".join(sorted(self._paths))
             raise Refusal(Code.BAD_COMMAND, f"a ticket for which transport? Say for=PATH, with one of {there_are}")
+
+    def ticket(self, request: Request) -> Ticket:
+        """A ticket for who asks, on the transport that `for` names. It counts as a command. Raises: Refusal."""
+        path = request.query.get("for", "")
+        self._check_for(path)
         if (why := self._posted(request).allow(1, 0)[1]) is not None:
             raise why
         try:
@@ -329,14 +346,6 @@ def silent_refusal(hub: Hub) -> Refusal:
     """What is said to who opened a WebSocket, follows no channel and says nothing."""
     what = f"no channel is followed, and no command came within {hub.options.first_command_timeout:g} s"
     return hub.limits.refuse("first_command_timeout", Code.SILENT, what)
-
-
-def _unknown(error: Exception) -> Refusal:
-    """What is said where `authenticate` found nobody."""
-    if isinstance(error, Refusal):
-        return error
-    _log.error("authenticate failed", exc_info=error)
-    return Refusal(Code.INTERNAL, "who asks could not be found out")
 
 
 def refusal_body(refusal: Refusal) -> tuple[bytes, Headers]:

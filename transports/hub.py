@@ -409,7 +409,7 @@ class Hub:
                 raise TypeError("authorize is a coroutine function, and it has to answer at once")
             return bool(found)
         except Exception as error:
-            _log.exception("authorize failed")
+            self.journal.failed("authorize failed", error)
             raise self._parting.spread(Code.INTERNAL) from error
 
     async def drain(self) -> None:

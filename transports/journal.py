@@ -9,7 +9,8 @@ Logger `transports.connections`, and the fields of a record beside its message:
     connection.refused    INFO     code, code_name, reason, address, path, left_out
 
 INFO, since that somebody comes, goes or may not is no fault of the server. What is one is told on other loggers below
-`transports`, as WARNING or ERROR. Nothing is told of tokens, cookies, tickets and queries, and nothing for each event.
+`transports`, as WARNING or ERROR; that `authenticate` or `authorize` failed has `left_out` as well. Nothing is told of tokens,
+cookies, tickets and queries, and nothing for each event.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PERIOD: Final = 10.0  # in so many seconds: a flood must not fill a disk. How ma
 _TEXT: Final = 200  # characters of anything that clients had a say in
 
 _log = logging.getLogger(CONNECTIONS)
+_failures = logging.getLogger("transports")
 # What a record has anyway; everything else came in `extra`.
 _USUAL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
@@ -133,6 +135,16 @@ class Journal:
         fields |= {"reason": printable(refusal.reason), "address": printable(address), "path": printable(path)}
         fields["left_out"] = left_out
         _log.info("%(address)s was refused %(path)s: %(code)s %(code_name)s, %(reason)s", fields, extra=fields)
+
+    def failed(self, what: str, error: BaseException) -> None:
+        """What the application was asked has failed, as often as somebody comes: so it is told as often as a refusal.
+
+        Args:
+            what: in words that stay.
+            error: with its traceback.
+        """
+        if (left_out := self._refusals.left_out(what, time.monotonic())) is not None:
+            _failures.error(what, exc_info=error, extra={"left_out": left_out})
 
 
 def _fields(account: Told) -> dict[str, Any]:

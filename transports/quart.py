@@ -243,7 +243,7 @@ class Live:
             expires: seconds since 1970 until which the connection may last; None: no end.
         """
         await self.hub.open()
-        return self.asgi.admission.tickets.give(Identity(who, expires), path)[0]
+        return self.asgi.admission.give_ticket(Identity(who, expires), path).ticket
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None, about: str | None = None) -> str:
         """Publish `data` (anything that JSON can say) to `channel` and return the event's id; see `Hub.publish`."""

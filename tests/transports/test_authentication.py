@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
@@ -565,6 +566,17 @@ async def test_what_is_no_ticket_is_refused(edge: str, wire: Transport, shown: s
         assert (await Reading(http, url, wire, f"channels=a&ticket={shown}").over()).code == 4401
 
 
+@pytest.mark.parametrize("expires", [Decimal(2**33), "2**33", float("nan"), float("inf")])
+async def test_an_end_that_is_no_number_lets_nobody_in(edge: str, expires: Any) -> None:
+    app, live = an_app()
+    live.authenticate(lambda request: Identity("ann", expires))
+    async with served(app, live, edge) as url, aiohttp.ClientSession() as http:
+        async with http.get(f"{url}/poll?channels=a") as response:
+            assert response.status == 500
+            assert (await response.json())["code"] == 4500
+        assert len(live.hub.accounts) == 0
+
+
 async def test_tickets_are_for_somebody_and_for_something(edge: str) -> None:
     app, live = an_app()
     live.authenticate(by_token)
@@ -574,6 +586,8 @@ async def test_tickets_are_for_somebody_and_for_something(edge: str) -> None:
                 assert response.status == status
         async with http.get(f"{url}/ticket?for=sse", headers=bearer("t-ann")) as response:
             assert response.status == 405
+        with pytest.raises(Refusal, match="4400"):
+            await live.ticket("carol", "commands")
         shown = await live.ticket("carol", "sse")
         async with http.post(f"{url}/ticket?for=sse&ticket={shown}") as response:  # one is not good for another
             assert response.status == 401

@@ -149,3 +149,11 @@ def test_structlog_takes_the_fields() -> None:
     )
     line = json.loads(processor.format(record(event="connection.opened", connection="c1")))
     assert (line["connection"], line["level"]) == ("c1", "info")
+
+
+def test_what_fails_whenever_somebody_comes_is_told_as_often_as_refusals_are(caplog) -> None:
+    journal = Journal(Figures())
+    for _ in range(LINES + 30):
+        journal.failed("authenticate failed", RuntimeError("the database is away"))
+    assert [record.getMessage() for record in caplog.records] == ["authenticate failed"] * LINES
+    assert all(record.exc_info and record.levelname == "ERROR" for record in caplog.records)
