@@ -108,9 +108,11 @@ def connects(stage: Stage, lane: Lane, repeat: int, _: Memory) -> Iterator[Sampl
     """Seconds until 2,000 readers who come at once are all open."""
     with stage.playing(lane.subject) as playing, playing.readers(lane.wire) as load:
         _open(load, 10)
+        clock = _Clock(playing)
         opened = load.add(2_000, 2_000)
+        details = {"cpu": clock.cpu, "waited": clock.waited}
         why = f"{opened.failed} of 2,000 did not get in" if opened.failed else ""
-        yield _sample("connects", lane, repeat, None if opened.failed else opened.seconds, why=why)
+        yield _sample("connects", lane, repeat, None if opened.failed else opened.seconds, details=details, why=why)
 
 
 def cpu(stage: Stage, lane: Lane, repeat: int, _: Memory) -> Iterator[Sample]:
@@ -276,12 +278,21 @@ class _Clock:
         self._program = playing.program
         self._cpu, self._kept, self._began = self._program.cpu(), self._kept_waiting(), time.monotonic()
 
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU that it used."""
+        return self._program.cpu() - self._cpu
+
+    @property
+    def waited(self) -> float:
+        """The share of the time for which it was kept from its core."""
+        return (self._kept_waiting() - self._kept) / (time.monotonic() - self._began)
+
     def details(self, counted: Round) -> dict[str, float]:
         """Seconds of CPU that the server used, shares of the time, and delays in milliseconds."""
-        passed = time.monotonic() - self._began
         return {
-            "cpu": self._program.cpu() - self._cpu,
-            "waited": (self._kept_waiting() - self._kept) / passed,
+            "cpu": self.cpu,
+            "waited": self.waited,
             "busy": counted.cpu / counted.seconds if counted.seconds else 0.0,
             **{name: getattr(counted, name) / 1e6 for name in ("p50", "p99", "p999", "slowest")},
         }
