@@ -7,14 +7,16 @@ The words, one per thing:
 * **Item**: anything sent down a wire: `hello event beat lost skipped reply bye`. **Batch**: the items that go out together.
 * **Subscription**: what a reader asks for: names, **patterns** (`orders.*`), and for each a **policy**, how much of what piled up
   it wants. **Selection**: the channels that this comes to now.
-* **Log**: the kept events. **Feed**: what one reader reads; it has no queue. **Hub**: owns them, and who reads.
-  **Group**: readers **in step** with the log, its **members**, who share a feed.
+* **Log**: the kept events. **Feed**: what one reader reads; it has no queue, but a **bell**, which is rung when there may be
+  something to read. **Hub**: owns them, and who reads. **Group**: readers **in step** with the log, its **members**, who share a
+  feed.
 * **Edge**: where requests come in: the ASGI endpoints, or the **front**, on sockets of its own. **Admission**: what a
   request asks for, and whether it may. **Exchange**: what a connection of the front is busy with.
 * **Identity**: who asks, as authentication found out, and for how long that holds. **Account**: what is known of one
   connection, from when it is let in until it has gone.
 * **Broker**: where offsets come from; it hands **records** over to a **follower**, the hub of each process. **Transport**: how
-  batches are framed on one wire. **Command**: what a client sends up. **Schema**: what the events of a channel look like.
+  batches are framed. **Ladder**: all transports, best first; each is a **rung**. **Wire**: one connection over one of them, as a
+  client sees it. **Command**: what a client sends up. **Schema**: what the events of a channel look like.
 * **Worker**: a process that serves, kept by a **parent**. **Peers**: the hubs that share a broker. A process that **leaves**
   sends its readers to the others first: each gets a **word**, a `bye` with `stays`. **Control channels**, which begin with `$`,
   are the peers' own.
