@@ -280,10 +280,14 @@ class Attendance:
             what = f"{options.presence_members} are in {channel!r} already, and that is the limit"
             raise self._hub.limits.refuse("presence_members", Code.RATE_LIMITED, what)
         if not presence.present(channel) and presence.channels >= options.channels_max:
-            raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {presence.channels} with members")
+            raise self._no_room(f"{presence.channels} with members")
         log = self._hub.log
         if PREFIX + channel not in log and log.channels >= options.channels_max:  # what is told of members is kept there
-            raise Refusal(Code.UNKNOWN_CHANNEL, f"no room for another channel, there are {log.channels}")
+            raise self._no_room(str(log.channels))
+
+    def _no_room(self, there_are: str) -> Refusal:
+        what = f"no room for another channel, there are {there_are}"
+        return self._hub.limits.refuse("channels_max", Code.UNKNOWN_CHANNEL, what)
 
     # ---------------------------------------------------------------------------------------------------- what comes down
 

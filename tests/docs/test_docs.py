@@ -38,6 +38,7 @@ from tests.transports.conftest import live
 from transports import Code, Options, Pace, Refusal, Transport, client, evidence, items, negotiator
 from transports import commands as spoken
 from transports.brokers import Broker
+from transports.contract import shapes
 from transports.options import PREFIX
 from transports.presence import Page, Presence
 from transports.present import Members
@@ -193,6 +194,10 @@ def test_the_commands_of_the_protocol_are_commands(line: str) -> None:
     (command,) = spoken.parse(line)
     assert command.ref == msgspec.json.decode(line)["ref"]
     assert not isinstance(command, spoken.Malformed)
+
+
+def test_each_command_has_an_example() -> None:
+    assert {type(command) for line in COMMANDS for command in spoken.parse(line)} == set(shapes.COMMANDS)
 
 
 @pytest.mark.parametrize("line", CHANGES)

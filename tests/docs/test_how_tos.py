@@ -20,6 +20,14 @@ HOW_TO = ROOT / "docs" / "how-to"
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--rootdir", "."]
 
 
+def test_whatever_a_limit_refuses_is_in_the_table_of_limits() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "transports").rglob("*.py"))
+    refused = set(re.findall(r"""(?:refuse\(|refused\[|_full\(\s*)"(\w+)\"""", code))
+    assert len(refused) > 10
+    table = " ".join(row[1] for row in rows(HOW_TO / "limit.md", "## What happens when"))
+    assert refused <= set(re.findall(r"`(\w+)`", table))
+
+
 def played(directory: Path) -> str:
     """What pytest says of the tests there."""
     done = subprocess.run(PYTEST, cwd=directory, capture_output=True, text=True, check=False, timeout=120)

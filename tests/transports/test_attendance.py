@@ -330,7 +330,7 @@ async def test_members_bring_up_no_more_channels_than_there_may_be(start: Callab
     with pytest.raises(Refusal, match="4404"):
         await hub.presence.present("c3", "ann")
     await hub.presence.present("c2", "ann")
-    assert hub.log.channels == 3
+    assert (hub.log.channels, hub.limits.refused) == (3, {"channels_max": 1})
 
 
 async def test_pages(start: Callable) -> None:
