@@ -174,7 +174,7 @@ ENDPOINTS: Final = {
         name: Endpoint("GET", "A part of the browser client", f"Loaded when {why}.", ("v",), _SCRIPT, (400,), open=True)
         for name, why in {
             "outbox.js": "something is published",
-            "oneway.js": "the way up or the way down is blocked",
+            "oneway.js": "something comes over SSE or long-polling, or is refused",
             "presence.js": "a page imports it: who is there",
             "tabs.js": "tabs share a connection",
         }.items()
