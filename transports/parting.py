@@ -93,8 +93,8 @@ class Parting:
         own.end(self.spread(bye.code, bye.reason) if self._slots is None else self._farewell(bye.code))
 
     def begin_anew(self) -> None:
-        """Nobody has to go any more."""
-        self.ended = self._departure = None
+        """Nobody has to go any more, and who is refused is spread as at the beginning."""
+        self.ended = self._departure = self._slots = None
 
     def spread(self, code: Code, reason: str = "") -> Refusal:
         """A refusal with a `retry` by chance, within the time in which those who were here come back: many may be told at once,
