@@ -14,7 +14,8 @@ from quart import Quart
 from transports import Code, Refusal
 from transports.quart import Live
 
-from .home import pages
+from .home import VITALS, home
+from .look import look
 from .manual import manual
 from .sources import vitals
 
@@ -27,12 +28,13 @@ def create_app(**settings: Any) -> Quart:
     """
     app = Quart(__name__, static_folder=None)  # the page's files have their own route, with its headers
     live = Live(app, **{"channels": ["*"], **settings})
-    app.register_blueprint(pages(live.hub.options.mount))
+    app.register_blueprint(home(live.hub.options.mount, live.hub.options.channels))
+    app.register_blueprint(look())
     app.register_blueprint(manual())
 
     @app.while_serving
     async def publishing() -> Any:
-        task = asyncio.create_task(publish_all("vitals", vitals(), live))
+        task = asyncio.create_task(publish_all(VITALS, vitals(), live))
         yield
         task.cancel()
         with suppress(asyncio.CancelledError):

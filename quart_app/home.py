@@ -1,29 +1,44 @@
-"""Home: the page of `everywire serve`, on which its stream can be watched. The browser does the work; here it is only served."""
+"""Home: the page of `everywire serve`. It says where the stream is and how to read and publish it, and has one reader at work,
+which the browser runs; here it is only served.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
 
-from quart import Blueprint, Response, render_template, send_from_directory
+from quart import Blueprint, render_template
 
 from .guard import guard
 
-LANES: Final = {"websocket": "WebSocket", "sse": "Server-Sent Events", "longpoll": "Long-polling"}
-_SHARED: Final = Path(__file__).parent / "lab" / "static"  # the lab has the same checks
+VITALS: Final = "vitals"  # which the application itself publishes
 
 
-def pages(mount: str) -> Blueprint:
-    """The page, for an app that serves the stream at `mount`."""
-    home = Blueprint("home", __name__, static_folder="static", static_url_path="/lab", template_folder="templates")
+def home(mount: str, channels: Sequence[str]) -> Blueprint:
+    """The page at `/`.
 
-    @home.get("/")
+    Args:
+        mount: where the stream is.
+        channels: names, and beginnings that end in `*`, that are open.
+    """
+    page = Blueprint("home", __name__, static_folder="static/home", static_url_path="/home", template_folder="templates")
+
+    @page.get("/")
     async def index() -> str:
-        return await render_template("index.html", mount=mount, lanes=LANES)
+        public = publishable(channels)
+        return await render_template("home.html", mount=mount, channels=channels, reads=read_by_the_page(channels), public=public)
 
-    @home.get("/lab/checks.js")
-    async def checks() -> Response:
-        return await send_from_directory(_SHARED, "checks.js")
+    page.after_request(guard)
+    return page
 
-    home.after_request(guard)
-    return home
+
+def publishable(channels: Sequence[str]) -> str:
+    """A channel that whoever looks may publish to; empty if there is none but the application's own."""
+    others = [name for name in channels if name != VITALS]
+    return others[0].replace("*", "chat") if others else ""
+
+
+def read_by_the_page(channels: Sequence[str]) -> list[str]:
+    """What its reader follows: the application's own channel, if it is open, and the one that may be published to."""
+    served = any(VITALS.startswith(name[:-1]) if name.endswith("*") else name == VITALS for name in channels)
+    return [name for name in (VITALS if served else "", publishable(channels)) if name]

@@ -18,6 +18,7 @@ from transports.origins import foreign_page
 from transports.quart import Live
 
 from ..guard import guard
+from ..look import look
 from ..manual import manual
 from .answers import answers
 from .publisher import TOGETHER, Pace, Publisher
@@ -86,6 +87,7 @@ def _app(lab: Lab) -> Quart:
     lab.live.init_app(app)
     lab.live.authorize(lambda who, action, channel: action == "subscribe")
     app.register_blueprint(_pages())
+    app.register_blueprint(look(), url_prefix="/lab")
     app.register_blueprint(_commands(lab), url_prefix="/lab")
     app.register_blueprint(answers(), url_prefix="/lab/answers")
     app.register_blueprint(manual())

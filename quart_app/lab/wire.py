@@ -76,11 +76,12 @@ class Items:
 
 def _item(item: Shown, length: int, begin: int, end: int) -> Shown:
     data = item.get("data")
+    n = data.get("n") if isinstance(data, dict) else None
     return {
         "type": item["type"],
         "id": item.get("id"),
         "channel": item.get("channel"),
-        "n": data.get("n") if isinstance(data, dict) else None,
+        "n": n if isinstance(n, int) else None,  # anybody may publish anything
         "bytes": length,
         "before": max(0, -begin),
         "from": max(0, begin),

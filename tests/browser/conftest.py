@@ -130,12 +130,12 @@ async def holds(page: Page, question: str, argument: object = None) -> None:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser, server: Server) -> AsyncIterator[Page]:
-    """The page, with all lanes open. A script error or a breach of its security policy fails the test."""
+    """The page of `everywire serve`, with its reader open. A script error or a breach of its security policy fails the test."""
     page = await browser.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda entry: faults.append(entry.text) if "Content Security Policy" in entry.text else None)
     await page.goto(server.url)
-    await expect(page.locator(".lane[data-state=open]")).to_have_count(3)
+    await expect(page.locator("#reader[data-state=open]")).to_be_visible()
     yield page
     assert faults == []

@@ -148,6 +148,7 @@ async def test_a_wrong_prediction_is_told_and_explained(browser: Browser, url: s
     await play(page, "sent")
     assert await page.locator("#experiment").get_attribute("data-verdict") == "wrong"
     await expect(page.locator("#experiment h4")).to_have_text(SAID["en"]["wrong"])
+    await expect(page.locator(".experiment-right")).to_contain_text(SAID["en"]["eventsource-and-headers"]["choices"]["ignored"])
     assert "#experiment=eventsource-and-headers" in page.url
     assert "sent" not in page.url
 
@@ -198,6 +199,40 @@ async def test_what_a_learner_broke_is_well_for_an_experiment_and_broken_again_b
     state = await (await page.request.get(f"{url}state")).json()
     assert (state["lanes"]["sse"]["network"], state["lanes"]["sse"]["settings"]["delay_ms"]) == ("captive-portal", 50)
     assert (await page.request.post(f"{url}network", data={"lanes": "all"})).ok
+
+
+async def test_one_that_runs_is_stopped_and_leaves_the_lanes_as_they_were(browser: Browser, url: str) -> None:
+    page = await shown(browser, url, "websocket-is-always-faster")
+    assert (await page.request.post(f"{url}network", data={"lanes": ["sse"], "network": "one-byte"})).ok
+    article, stop = page.locator("#experiment"), page.get_by_role("button", name=SAID["en"]["stop"])
+    await expect(stop).to_be_hidden()
+    await page.get_by_role("button", name="Pause display").click()
+    await article.locator("input[value=alike]").check()
+    async with page.expect_response(lambda answer: answer.url.endswith("/lab/network")):
+        await article.get_by_role("button", name=SAID["en"]["go"]).click()
+    await expect(page.locator(".experiment-status")).to_have_text(SAID["en"]["playing"])
+    await stop.focus()
+    await page.keyboard.press("Enter")
+    await expect(article).to_have_attribute("data-verdict", "stopped")
+    await expect(page.locator(".experiment-status")).to_have_text(SAID["en"]["stopped"])
+    await expect(stop).to_be_hidden()
+    await expect(article.get_by_role("button", name=SAID["en"]["go"])).to_be_focused()
+    state = await (await page.request.get(f"{url}state")).json()
+    assert {name: lane["network"] for name, lane in state["lanes"].items() if lane["network"] != "open"} == {"sse": "one-byte"}
+    await page.get_by_role("button", name="Resume display").click()
+    measured = await play(page, "alike")  # and it can be done again
+    assert measured["events"] == 40
+    assert (await page.request.post(f"{url}network", data={"lanes": "all"})).ok
+
+
+async def test_what_goes_wrong_is_said_in_the_language_of_the_page(browser: Browser, url: str) -> None:
+    page = await shown(browser, url, "chunk-is-not-event", "de")
+    await page.route("**/live/commands", lambda route: route.fulfill(status=503))
+    article = page.locator("#experiment")
+    await article.locator("input[value=too-few]").check()
+    await article.locator("button[type=submit]").click()
+    await expect(article).to_have_attribute("data-verdict", "failed")
+    await expect(page.locator(".experiment-status")).to_have_text("Es ging nicht: Der Server nahm keine Ereignisse an.")
 
 
 async def test_another_experiment_is_a_link_away_and_back(browser: Browser, url: str) -> None:

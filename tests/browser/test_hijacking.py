@@ -162,7 +162,7 @@ def unguarded(app: Any, *, text: bool, policy: bool) -> Any:
                 message["body"] = message.get("body", b"").replace(b".textContent = ", b".innerHTML = ")
             await send(message)
 
-        ours = scope["type"] == "http" and scope["path"] in ("/", "/lab/lab.js")
+        ours = scope["type"] == "http" and scope["path"] in ("/", "/home/home.js")
         await app(scope, receive, sent if ours else send)
 
     return asked
@@ -174,13 +174,13 @@ async def shows(browser: Browser, *, text: bool = False, policy: bool = False) -
     async with serving(unguarded(app, text=text, policy=policy), drain=app.extensions["live"].hub.close) as url:
         page = await browser.new_page()
         await page.goto(url)
-        await expect(page.locator(".lane[data-state=open]")).to_have_count(3)
+        await expect(page.locator("#reader[data-state=open]")).to_be_visible()
         answer = await page.request.post(f"{url}/live/commands", data={"do": "publish", "channel": "chat", "data": HOSTILE})
         assert (await answer.json())[0]["ok"]
-        await page.get_by_label("Text").fill("the last")  # and what comes behind it has come
+        await page.get_by_label("Publish to chat").fill("the last")  # and what comes behind it has come
         await page.get_by_role("button", name="Publish").click()
         with suppress(AssertionError if text and not policy else ()):  # the policy lets the broken page show nothing at all
-            await expect(page.locator("#heard")).to_contain_text("Long-polling", timeout=3000 if text and not policy else 30_000)
+            await expect(page.locator("#heard")).to_contain_text("It came back", timeout=3000 if text and not policy else 30_000)
         taken = await taken_over(page)
         await page.close()
         return taken
@@ -216,7 +216,7 @@ async def test_whatever_stands_in_an_event_is_shown_as_text(page: Page, server: 
     ]
     answer = await page.request.post(f"{server.url}/live/commands", data=commands)
     assert all(reply["ok"] for reply in await answer.json())
-    await expect(page.locator("[data-transport=sse] .items")).to_contain_text("globalThis.hijacked")
+    await expect(page.locator("#last")).to_contain_text("globalThis.hijacked")
     await holds(page, "() => document.querySelectorAll('main img, main script').length === 0")
     assert not await page.evaluate("globalThis.hijacked ?? ({}).hijacked ?? false")
     refused = await page.request.post(

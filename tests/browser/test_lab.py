@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Locator, Page, Response, expect
+from playwright.async_api import Browser, Locator, Page, Response, Route, expect
 
 from tests.browser.conftest import Server, holds
 from tests.ports import free_port
@@ -22,6 +23,13 @@ FAULTS = ("lost", "doubled", "disordered")
 MOST = 150_000  # bytes of all that the page loads, the client's among them
 
 DELIVERED = "n => [...document.querySelectorAll('[data-figure=delivered]')].every(e => +e.textContent.replace(/\\D/g, '') >= n)"
+# By HTTP status: the name of a number, and what a German reads.
+REFUSALS = {
+    400: ("bad_command", "Das versteht das Labor nicht."),
+    403: ("forbidden", "Das nimmt das Labor nur von seinen eigenen Seiten an."),
+    500: ("internal", "Das ging schief. Warum, steht im Terminal, in dem das Labor läuft."),
+    503: ("draining", "Etwas ging schief. Was, steht in der Konsole des Browsers."),
+}
 UNDER_THE_GLASS = """() => [...document.querySelectorAll(".pane mark")].map(e => e.textContent.match(/"id":"([^"]+)"/)[1])"""
 ON_TOP = "lane => +document.querySelector(`#glass-${lane} .cost`).textContent.match(/([\\d,]+) %/)[1].replaceAll(',', '')"
 FOCUSED = """() => {
@@ -78,9 +86,17 @@ async def all_open(page: Page) -> None:
     await expect(page.locator(".lane[data-state=open]")).to_have_count(4)
 
 
-async def ask(page: Page, what: str, body: dict[str, object]) -> None:
+def origin(page: Page) -> str:
     url = urlsplit(page.url)
-    answer = await page.request.post(f"{url.scheme}://{url.netloc}/lab/{what}", data=body)
+    return f"{url.scheme}://{url.netloc}"
+
+
+async def refuse(route: Route, status: int, body: dict[str, object]) -> None:
+    await route.fulfill(status=status, json=body)
+
+
+async def ask(page: Page, what: str, body: dict[str, object]) -> None:
+    answer = await page.request.post(f"{origin(page)}/lab/{what}", data=body)
     assert answer.ok, await answer.text()
 
 
@@ -104,6 +120,8 @@ async def test_four_lanes_deliver_the_same_and_say_what_it_takes(page: Page) -> 
         assert [await figure(page, lane, name) for name in FAULTS] == ["0", "0", "0"]
         await expect(lane_of(page, lane).locator(".sentence")).to_contain_text("Live over")
     await expect(lane_of(page, "auto").locator("[data-figure=transport]")).to_have_text("WebSocket")
+    await expect(page.locator("#same-verdict")).to_have_text("Every lane delivered the same.")
+    await expect(page.locator("#same-count")).to_contain_text(re.compile(r"^\d+ events compared, 0 missing\.$"))
     assert int(await figure(page, "websocket", "requests")) == 1
     assert int(await figure(page, "longpoll", "requests")) >= 10  # a request for each event
 
@@ -164,6 +182,22 @@ async def test_a_lane_that_was_cut_goes_on_and_nothing_is_missing(page: Page, la
     await all_open(page)
     await holds(page, DELIVERED, int(await figure(page, lane, "delivered")) + 5)
     assert [await figure(page, lane, name) for name in FAULTS] == ["0", "0", "0"]
+    await expect(page.locator("#same")).to_have_attribute("data-verdict", "same")
+
+
+async def test_without_a_network_every_lane_says_so_and_goes_on_when_it_is_back(page: Page) -> None:
+    await holds(page, DELIVERED, 2)
+    await page.context.set_offline(True)
+    assert (await page.request.post(f"{origin(page)}/lab/cut", data={"lanes": "all"})).ok  # which is not of the page
+    for lane in LANES:
+        await expect(lane_of(page, lane)).to_have_attribute("data-state", "offline")
+        await expect(lane_of(page, lane).locator(".sentence")).to_contain_text("This device is offline")
+    await page.context.set_offline(False)
+    await all_open(page)
+    await holds(page, DELIVERED, int(await figure(page, "sse", "delivered")) + 5)
+    await expect(page.locator("#same")).to_have_attribute("data-verdict", "same")
+    for lane in LANES:
+        assert [await figure(page, lane, name) for name in FAULTS] == ["0", "0", "0"]
 
 
 async def test_a_server_that_was_killed_is_gone_until_it_is_started(page: Page) -> None:
@@ -179,6 +213,37 @@ async def test_a_server_that_was_killed_is_gone_until_it_is_started(page: Page) 
     for lane in LANES:  # a new life of the log: what was there is declared as lost
         await expect(lane_of(page, lane).locator("[data-figure=lost]")).not_to_have_text("0")
         assert [await figure(page, lane, name) for name in FAULTS[1:]] == ["0", "0"]
+    assert await breaches(page) == []  # with losses on show
+    compared = int((await page.locator("#same-count").inner_text() or "0").split()[0].replace(",", ""))
+    await holds(page, "n => parseInt(document.querySelector('#same-count').textContent.replaceAll(',', '')) >= n", compared + 3)
+    await expect(page.locator("#same")).to_have_attribute("data-verdict", "same")  # what was declared lost is not missing
+
+
+async def test_whatever_stands_in_an_event_is_shown_as_text(page: Page) -> None:
+    await holds(page, DELIVERED, 1)
+    hostile = "<img src=x onerror=globalThis.hijacked=1><script>globalThis.hijacked=1</script>"
+    said = [{"n": hostile}, hostile, {"n": {"toString": hostile}}, {"__proto__": {"hijacked": 1}, "n": 1}, [[hostile]]]
+    commands = [{"do": "publish", "ref": n, "channel": "lab", "data": data} for n, data in enumerate(said)]
+    await ask(page, "publisher", {"running": False})  # so that it stays on show
+    answer = await page.request.post(f"{origin(page)}/live/commands", data=commands)
+    assert all(reply["ok"] for reply in await answer.json())
+    row = page.locator(".records[data-lane=sse] button", has_text="#?").first
+    await row.hover()  # holds the list
+    await row.click()
+    await expect(page.locator("#glass-sse pre").first).to_contain_text("<img src=x onerror=globalThis.hijacked=1><script>")
+    await ask(page, "publisher", {"running": True})
+    await holds(page, DELIVERED, int(await figure(page, "sse", "delivered")) + 2)
+    assert await page.locator("main img, main script").count() == 0
+    assert not await page.evaluate("globalThis.hijacked ?? ({}).hijacked ?? false")
+
+
+async def test_what_the_page_may_do_is_little(page: Page) -> None:
+    headers = (await page.request.get(page.url)).headers
+    assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
+    assert "unsafe" not in headers["content-security-policy"]
+    assert "*" not in headers["content-security-policy"]
+    for path in ("", "static/page.js", "look/look.css"):
+        assert (await page.request.get(f"{origin(page)}/lab/{path}")).headers["x-content-type-options"] == "nosniff"
 
 
 async def test_the_publisher_does_as_it_is_told(page: Page) -> None:
@@ -190,7 +255,12 @@ async def test_the_publisher_does_as_it_is_told(page: Page) -> None:
     await page.get_by_label("Publish", exact=True).check()
     await page.get_by_label("Events a second").fill("9000")
     await page.get_by_label("Events a second").press("Enter")
-    await expect(page.locator("#publisher-note")).to_contain_text("500")
+    await expect(page.locator("#publisher-note")).to_have_text("Events a second: from 0.1 to 500.")
+    await page.get_by_label("Events a second").fill("5")
+    await page.get_by_label("Bytes of an event").fill("30000")
+    await page.get_by_label("At once").fill("200")
+    await page.get_by_label("At once").press("Enter")
+    await expect(page.locator("#publisher-note")).to_contain_text("too much at once")
     await ask(page, "publisher", {"rate": 5, "size": 64, "burst": 1, "running": True})
 
 
@@ -202,10 +272,17 @@ async def test_pause_stops_the_display_and_not_the_streams(page: Page) -> None:
     shown = await page.locator(".bench").inner_text()
     asked = await page.evaluate(polls)
     await holds(page, f"n => {polls} >= n + 3", asked)  # answers came meanwhile
+    await lane_of(page, "auto").locator(".cut").click()
+    await ask(page, "network", {"lanes": ["sse"], "network": "latency-200ms"})  # as somebody at another page would
+    asked = await page.evaluate(polls)
+    await holds(page, f"n => {polls} >= n + 3", asked)
     assert await page.locator(".bench").inner_text() == shown
+    await page.get_by_label("What lies between").select_option("one-byte")  # what one does oneself shows
+    await expect(page.locator("#story")).to_contain_text("A path that cuts where it likes")
     before = int(await figure(page, "longpoll", "delivered"))
     await page.get_by_role("button", name="Resume display").click()
     await holds(page, DELIVERED, before + 3)
+    await expect(lane_of(page, "sse").locator("[data-figure=network]")).to_have_text("one-byte")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -254,6 +331,23 @@ async def test_german_for_who_reads_german(browser: Browser, lab: Server) -> Non
     await expect(page.locator("#timeline-list")).to_contain_text("WebSocket im Wettlauf: funktioniert")
     await expect(page.get_by_role("button", name="Anzeige anhalten")).to_be_visible()
     assert await breaches(page) == []
+
+    await page.locator("#network-form [name=network]").select_option("no-upgrade")
+    await expect(lane_of(page, "auto").locator("[data-figure=network]")).to_have_text("kein Upgrade")
+    await expect(page.locator("#network-form [name=network] option[value=no-upgrade]")).to_have_text("kein Upgrade (no-upgrade)")
+    await page.locator("#calm").click()
+    await expect(page.locator("#calm")).to_have_attribute("aria-disabled", "true")
+    await page.get_by_label("Ereignisse je Sekunde").fill("9000")
+    await page.get_by_label("Ereignisse je Sekunde").press("Enter")
+    await expect(page.locator("#publisher-note")).to_have_text("Ereignisse je Sekunde: von 0,1 bis 500.")
+    for status, said in REFUSALS.items():
+        body = {"code": 4000 + status, "name": said[0], "reason": "in English", "retry": None}
+        await page.route("**/lab/cut", partial(refuse, status=status, body=body))
+        await page.locator("#cut-now").click()
+        await expect(page.locator("#network-note")).to_have_text(said[1])
+    await page.route("**/lab/cut", lambda route: route.abort())
+    await page.locator("#cut-now").click()
+    await expect(page.locator("#network-note")).to_have_text("Das Labor antwortet nicht. Läuft es noch?")
     await page.get_by_role("link", name="English").click()
     await expect(page.locator("html")).to_have_attribute("lang", "en")
     assert faults == []

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
+# Somebody reads as an SSE stream, too.
+READ_ON = """() => new Promise((done) => {
+    globalThis.source = new EventSource("/live/sse?channels=chat");
+    source.onopen = () => done();
+})"""
+
 
 async def shown(browser: Browser, server: Server, **options: object) -> tuple[Page, list[str]]:
     """The page while somebody reads, and what the browser had to say against it."""
@@ -25,6 +31,7 @@ async def shown(browser: Browser, server: Server, **options: object) -> tuple[Pa
 
 
 async def test_an_operator_sees_who_reads(browser: Browser, server: Server, page: Page) -> None:
+    await page.evaluate(READ_ON)
     status, faults = await shown(browser, server)
     rows = status.get_by_role("region", name="Connected now").get_by_role("row")
     await expect(rows.filter(has_text="websocket")).to_have_count(1)

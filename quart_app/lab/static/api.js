@@ -3,13 +3,33 @@
  * which our own client reads.
  */
 
+import { has, word } from "./words.js";
+
 const RECORDS = 400; // of each lane, the newest
+
+/** The lab did not do it. `refused`: the name of its number (`bad_command`), or what went wrong before there was one. */
+export class Refused extends Error {
+  constructor(refused, reason = refused) {
+    super(reason);
+    this.refused = refused;
+  }
+}
+
+/** Why something was not done, in the page's language. What the lab itself says of it is for developers. */
+export function why(error) {
+  console.warn(error);
+  const key = `refusal.${error.refused}`;
+  return word(has(key) ? key : "refusal.other");
+}
 
 export class Lab {
   state = null; // as `GET /lab/state` answers
+  playing = false; // an experiment does what nobody pressed a button for
   lanes = new Map(); // name -> Lane; the page puts them here
   #records = new Map();
   #sums = new Map();
+  #paused = false;
+  #held = false; // the state is another than what was told
   #listeners = { state: new Set(), wire: new Set() };
 
   constructor(connect, mount) {
@@ -28,6 +48,12 @@ export class Lab {
   async refresh() {
     const answer = await fetch("/lab/state");
     if (answer.ok) this.#stands(await answer.json());
+  }
+
+  /** While it is paused, only what somebody asked for on this page is told; the rest when it goes on. */
+  pause(paused) {
+    this.#paused = paused;
+    if (!paused && this.#held) this.#tell();
   }
 
   /** Switches the networks of `lanes` (names, or "all"). What is not said of `settings` is none. */
@@ -61,12 +87,11 @@ export class Lab {
   }
 
   async #ask(what, body) {
-    const answer = await fetch(`/lab/${what}`, {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-    });
+    const asked = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    const answer = await fetch(`/lab/${what}`, asked).catch((error) => { throw new Refused("away", error.message); });
     const said = await answer.json();
-    if (!answer.ok) throw new Error(said.reason);
-    if (said.lanes) this.#stands(said);
+    if (!answer.ok) throw new Refused(said.name, said.reason);
+    if (said.lanes) this.#stands(said, !this.playing);
     return said;
   }
 
@@ -75,9 +100,15 @@ export class Lab {
     return () => this.#listeners[what].delete(fn);
   }
 
-  #stands(state) {
+  #stands(state, wanted = false) {
     this.state = state;
-    for (const fn of this.#listeners.state) fn(state);
+    if (this.#paused && !wanted) this.#held = true;
+    else this.#tell();
+  }
+
+  #tell() {
+    this.#held = false;
+    for (const fn of this.#listeners.state) fn(this.state);
   }
 
   #passed(told) {

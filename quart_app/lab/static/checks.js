@@ -3,7 +3,7 @@
  * Pure: positions in, figures out. A position is { epoch, offset }.
  */
 
-const KEPT = 5_000; // offsets that a tally remembers, to tell a repeat from a latecomer
+const KEPT = 5_000; // offsets that are remembered: to tell a repeat from a latecomer, and until all lanes have passed them
 
 /** What one lane delivered, and whether each event came once and in order. */
 export class Tally {
@@ -37,7 +37,6 @@ export class Tally {
 export class Comparison {
   compared = 0;
   missing = 0;
-  common = null; // the last position that all lanes have passed
   #lanes = new Map(); // name -> { epoch, after, last }
   #pending = new Map(); // offset -> { epoch, lanes that delivered it }
   #count;
@@ -50,10 +49,24 @@ export class Comparison {
     const stand = this.#lanes.get(lane);
     if (stand?.epoch !== epoch) this.#lanes.set(lane, { epoch, after: offset, last: offset });
     else stand.last = Math.max(stand.last, offset);
+    if (offset > (stand?.epoch === epoch ? stand.after : offset)) this.#note(lane, epoch, offset);
+    this.#judge();
+  }
+
+  #note(lane, epoch, offset) {
     const key = `${epoch}.${offset}`;
     if (!this.#pending.has(key)) this.#pending.set(key, { epoch, offset, lanes: new Set() });
     this.#pending.get(key).lanes.add(lane);
-    this.#judge();
+    if (this.#pending.size > KEPT) this.#forget();
+  }
+
+  /** A lane is away for long: of the oldest event nothing is said any more. */
+  #forget() {
+    const [key, { epoch, offset }] = this.#pending.entries().next().value;
+    this.#pending.delete(key);
+    for (const stand of this.#lanes.values()) {
+      if (stand.epoch === epoch) stand.after = Math.max(stand.after, offset);
+    }
   }
 
   /** The lane was told that it has no claim to anything up to this position. */
@@ -70,12 +83,11 @@ export class Comparison {
     const after = Math.max(...stands.map((stand) => stand.after));
     const last = Math.min(...stands.map((stand) => stand.last));
     for (const [key, seen] of this.#pending) {
-      if (seen.epoch === epoch && seen.offset > last) continue; // some lane is not there yet
+      if (seen.epoch === epoch && seen.offset > last) break; // some lane is not there yet, nor at those behind it
       this.#pending.delete(key);
       if (seen.epoch !== epoch || seen.offset <= after) continue; // of another life, or before all lanes took part
       this.compared += 1;
       if (seen.lanes.size < this.#count) this.missing += 1;
     }
-    if (last > after) this.common = `${epoch}.${last}`;
   }
 }

@@ -5,7 +5,7 @@
 
 import { Tally } from "./checks.js";
 import { put } from "./dom.js";
-import { bytes, language, milliseconds, number, word } from "./words.js";
+import { bytes, called, language, milliseconds, number, word } from "./words.js";
 
 const WINDOW = 60_000; // milliseconds on the strip
 const now = () => performance.timeOrigin + performance.now(); // Date.now() in finer grain
@@ -16,6 +16,7 @@ export class Lane {
   #before = null; // what passed here before this page, or before it was counted anew
   #delays = []; // { at, ms }: when an event came, and how long after its publishing
   #aways = []; // { from, to }: while the lane was not open
+  #paused = false;
 
   constructor(section, lab, { connect, parsePosition }) {
     this.section = section;
@@ -25,7 +26,7 @@ export class Lane {
     this.live = connect(lab.url(this.name), { channels: ["lab"], transport: this.name, memory: forgetful() });
     this.live.on("state", (change) => this.#state(change));
     this.live.on("event", (event) => this.#event(event));
-    this.live.on("lost", () => (this.tally.lost += 1));
+    this.live.on("lost", (lost) => this.#lost(lost));
     this.figure = Object.fromEntries([...section.querySelectorAll("[data-figure]")].map((each) => [each.dataset.figure, each]));
     this.strip = new Strip(section.querySelector("canvas"));
     lab.onWire((told) => told.lane === this.name && (this.#before ??= earlier(told)));
@@ -53,20 +54,39 @@ export class Lane {
     };
   }
 
-  #state({ state, transport, sentence }) {
+  #state({ state }) {
     const away = this.#aways.at(-1);
     if (state === "open") {
       if (away) away.to ??= now();
     } else if (!away || away.to) this.#aways.push({ from: now(), to: null });
+    if (!this.#paused) this.#say();
+  }
+
+  /** How it stands, at once: that is waited for. While it is paused, later. */
+  #say() {
+    const { state, transport, sentence, evidence } = this.live;
     this.section.dataset.state = state;
-    put(this.section.querySelector(".sentence"), saying(state, transport, sentence, this.live.evidence));
+    put(this.section.querySelector(".sentence"), saying(state, transport, sentence, evidence));
+  }
+
+  pause(paused) {
+    this.#paused = paused;
+    if (!paused) this.#say();
   }
 
   #event(event) {
     const at = now();
-    this.tally.event(this.parse(event.id));
+    const position = this.parse(event.id);
+    this.tally.event(position);
+    this.lab.same.event(this.name, position);
     this.#delays.push({ at, ms: at - event.at * 1000 });
-    this.last = { n: event.data?.n ?? null, at, id: event.id };
+    const n = event.data?.n;
+    this.last = { n: Number.isInteger(n) ? n : null, at, id: event.id }; // anybody may publish anything
+  }
+
+  #lost({ reason, id, through }) {
+    this.tally.lost += 1;
+    this.lab.same.lost(this.name, this.parse(reason === "evicted" ? through : id));
   }
 
   draw(state) {
@@ -92,7 +112,7 @@ export class Lane {
       if (this.figure[name]) put(this.figure[name], text);
     }
     for (const name of ["lost", "doubled", "disordered"]) this.figure[name].classList.toggle("bad", figures[name] > 0);
-    this.section.classList.toggle("disturbed", Boolean(state) && texts.network !== "open");
+    this.section.classList.toggle("disturbed", Boolean(state) && !calm(state.lanes[this.name]));
     this.strip.draw(this.#delays, this.#aways, since, now());
   }
 }
@@ -110,12 +130,15 @@ function forgetful() {
   return { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) };
 }
 
+/** Whether nothing is done to what passes in a lane. */
+export const calm = ({ network, settings }) => network === "open" && !Object.values(settings).some(Boolean);
+
 /** A network and its settings, in short. */
 export function network(lane) {
   if (!lane) return "–";
   const { delay_ms: delay, jitter_ms: jitter, bytes_per_second: rate } = lane.settings;
   const more = [delay && `+${number(delay)} ms`, jitter && `±${number(jitter)} ms`, rate && `${bytes(rate)}/s`];
-  return [lane.network, ...more.filter(Boolean)].join(" ");
+  return [called(lane.network), ...more.filter(Boolean)].join(" ");
 }
 
 /** How a lane stands, in the page's language: the client itself speaks English. */

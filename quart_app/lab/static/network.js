@@ -1,8 +1,9 @@
 /** The network of each lane, really switched; cuts; and the server under test, really stopped. */
 
+import { why } from "./api.js";
 import { $, el, put } from "./dom.js";
-import { network as inShort } from "./lanes.js";
-import { has, word } from "./words.js";
+import { calm, network as inShort } from "./lanes.js";
+import { called, has, word } from "./words.js";
 
 const DONE = { running: ["restart", "stop", "kill"], stopped: ["start"], starting: [] };
 
@@ -33,7 +34,7 @@ export class NetworkPanel {
       await what();
       put($("network-note"), "");
     } catch (error) {
-      put($("network-note"), error.message);
+      put($("network-note"), why(error));
     }
   }
 
@@ -53,7 +54,7 @@ export class NetworkPanel {
     const differ = others.some((other) => inShort(lanes[other]) !== inShort(lane));
     put($("differ"), differ ? word("network.differ", { lane: word(`rung.${first}`) }) : "");
     const { network, delay, jitter, rate } = this.form.elements;
-    if (!this.#table.has(lane.network)) network.append(el("option", { value: lane.network }, lane.network));
+    if (!this.#table.has(lane.network)) network.append(option(lane.network));
     network.value = lane.network;
     delay.value = lane.settings.delay_ms;
     jitter.value = lane.settings.jitter_ms;
@@ -64,7 +65,7 @@ export class NetworkPanel {
   #show(state) {
     if (!this.#table.size) {
       this.#table = new Map(state.networks.map((each) => [each.name, each]));
-      this.form.elements.network.replaceChildren(...state.networks.map(({ name }) => el("option", { value: name }, name)));
+      this.form.elements.network.replaceChildren(...state.networks.map(({ name }) => option(name)));
       this.#read();
     } else if (!this.form.contains(document.activeElement)) this.#read();
     const { server } = state;
@@ -72,7 +73,7 @@ export class NetworkPanel {
     put($("server-state"), word(`server.${server.state}`, { pid: server.pid, starts: server.starts }));
     // Not `disabled`: who has just pressed one by keyboard would lose the place.
     for (const button of document.querySelectorAll("button[data-server]")) button.ariaDisabled = String(!DONE[server.state].includes(button.dataset.server));
-    $("calm").ariaDisabled = String(Object.values(state.lanes).every((lane) => inShort(lane) === "open"));
+    $("calm").ariaDisabled = String(Object.values(state.lanes).every(calm));
   }
 
   #tell() {
@@ -88,6 +89,9 @@ export class NetworkPanel {
     put($("rate-said"), bytes ? word("network.rate", { kbit: Math.round(bytes / 125) }) : word("network.unlimited"));
   }
 }
+
+/** The name for machines stays readable: it is the one that `everywire proxy` knows. */
+const option = (name) => el("option", { value: name }, called(name) === name ? name : `${called(name)} (${name})`);
 
 // The slider of the bandwidth: 0 is none, then each step doubles it, from 8 kbit/s on.
 const speed = (step) => (step ? 1000 * 2 ** (step - 1) : 0);

@@ -1,5 +1,6 @@
 /** How events are published: rate, size, burst. */
 
+import { why } from "./api.js";
 import { $, put } from "./dom.js";
 import { bytes, number, word } from "./words.js";
 
@@ -14,13 +15,16 @@ export class PublisherPanel {
 
   async #say() {
     const { rate, size, burst, running } = this.form.elements;
+    const wrong = [rate, size, burst].find((input) => !input.validity.valid);
+    if (wrong) return put($("publisher-note"), word("publisher.bounds", { what: word(`publisher.${wrong.name}`), least: number(wrong.min), most: number(wrong.max) }));
     try {
       await this.lab.publisher({
         rate: rate.valueAsNumber, size: size.valueAsNumber, burst: burst.valueAsNumber, running: running.checked,
       });
       put($("publisher-note"), "");
     } catch (error) {
-      put($("publisher-note"), error.message);
+      // Each number is in its bounds: so it is all of them together.
+      put($("publisher-note"), error.refused === "bad_command" ? word("publisher.together") : why(error));
     }
   }
 

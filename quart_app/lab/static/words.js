@@ -15,6 +15,9 @@ export function word(key, values = {}) {
 
 export const has = (key) => typeof key.split(".").reduce((at, part) => at?.[part], words) === "string";
 
+/** What a network is called here; its name for machines, if it has no other. */
+export const called = (name) => (has(`networks.${name}.name`) ? word(`networks.${name}.name`) : name);
+
 export const number = (value) => integers.format(value);
 
 export function milliseconds(ms) {

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import quart_app.lab
+from quart_app.lab.stage import table
 from quart_app.lab.words import languages
 
 WORDS = Path(quart_app.lab.__file__).parent / "static" / "words"
@@ -38,6 +39,15 @@ def test_each_language_says_the_same_with_the_same_figures(folder: Path, languag
     for key, text in english.items():
         figures = [sorted(re.findall(r"\{(\w+)\}", each)) for each in (text, other[key])]
         assert figures[0] == figures[1], key
+
+
+@pytest.mark.parametrize("language", [name for name in languages() if name != "en"])
+def test_each_network_of_a_lane_is_told_of_in_each_language(language: str) -> None:
+    told = said(WORDS, language)["networks"]
+    assert set(told) == {each["name"] for each in table()}
+    assert all(set(words) == {"name", "story", "does"} for words in told.values())
+    names = [words["name"] for words in told.values()]
+    assert len(set(names)) == len(names)
 
 
 def test_each_experiment_has_a_title_a_page_and_a_place_in_one_of_the_lessons() -> None:

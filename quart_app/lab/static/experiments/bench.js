@@ -1,11 +1,14 @@
 /** What an experiment has in hand: the lab, a channel of its own, and all that it opened, which ends with it. */
 
+import { Refused } from "../api.js";
 import { poller, socket, source, stream, wait, within } from "./wires.js";
 
 export class Bench {
   #open = [];
   #changed = new Set();
   #records = [];
+  #doing = new Set(); // what was asked of the lab and is not answered yet
+  #over = false;
 
   constructor(lab) {
     this.lab = lab;
@@ -24,12 +27,17 @@ export class Bench {
   /** Makes the network of `lane` another, until the experiment is over. */
   async network(lane, name, settings) {
     this.#changed.add(lane);
-    await this.lab.network([lane], name, settings);
+    await this.#do(() => this.lab.network([lane], name, settings));
+  }
+
+  /** Stops, starts or restarts the server. */
+  async server(what) {
+    await this.#do(() => this.lab.server(what));
   }
 
   /** Ends all connections of `lane`; how many there were. */
   async cut(lane, how) {
-    return (await this.lab.cut([lane], how)).cut?.[lane] ?? 0;
+    return (await this.#do(() => this.lab.cut([lane], how))).cut?.[lane] ?? 0;
   }
 
   /** Where `wire` (`ws`, `sse`, `poll`) of `lane` is; `more` goes into the query. No two are alike. */
@@ -52,10 +60,10 @@ export class Bench {
     const commands = Array.from({ length: count }, (_, i) => (
       { do: "publish", ref: i, channel: this.channel, data: { n: from + i, sent, pad } }
     ));
-    const answer = await fetch("/live/commands", {
+    const answer = await this.#do(() => fetch("/live/commands", {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(commands),
-    });
-    if (!answer.ok) throw new Error(`the server took no events: ${answer.status}`);
+    }));
+    if (!answer.ok) throw new Refused("events", `the server took no events: ${answer.status}`);
   }
 
   /** Publishes `count` events, one each `every` milliseconds; `meanwhile(n)` comes before each. */
@@ -92,14 +100,34 @@ export class Bench {
     ));
   }
 
-  /** Ends what was opened, and makes the networks what they were in `before`, a state of the lab. */
+  /**
+   * Ends what was opened, and makes the networks what they were in `before`, a state of the lab. An experiment that was stopped may
+   * still want something: from now on it does not get it.
+   */
   async end(before) {
+    this.#over = true;
     for (const each of this.#open) (each.close ?? each)();
+    await Promise.allSettled(this.#doing);
     for (const lane of this.#changed) await this.lab.network([lane], before.lanes[lane].network, before.lanes[lane].settings);
   }
 
   #keep(it) {
     this.#open.push(it);
+    if (this.#over) {
+      (it.close ?? it)();
+      throw new Refused("stopped");
+    }
     return it;
+  }
+
+  async #do(what) {
+    if (this.#over) throw new Refused("stopped");
+    const doing = what();
+    this.#doing.add(doing);
+    try {
+      return await doing;
+    } finally {
+      this.#doing.delete(doing);
+    }
   }
 }

@@ -1,5 +1,6 @@
 /** The experiments' part of the page: predict, do, explain. Which one is shown is in the URL (`#experiment=code-1006`), a choice never. */
 
+import { Refused, why } from "../api.js";
 import { el, put } from "../dom.js";
 import { language, milliseconds, number, word } from "../words.js";
 import { IDS, load } from "./index.js";
@@ -14,17 +15,22 @@ export function start(lab, element) {
   page.follow();
 }
 
-/** Plays one, and leaves the lab as it was. Resolves to what was measured, and to the choice that is right (null: no telling). */
-export async function play(experiment, lab) {
+/**
+ * Plays one, and leaves the lab as it was. Resolves to what was measured, and to the choice that is right (null: no telling). Rejects
+ * when `signal` stops it.
+ */
+export async function play(experiment, lab, signal) {
   if (lab.state === null) await lab.refresh();
   const { Bench } = await import("./bench.js");
   const before = structuredClone(lab.state), bench = new Bench(lab);
+  const stopped = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  lab.playing = true;
   try {
-    await bench.begin(before);
-    const measured = await experiment.play(bench);
+    const measured = await Promise.race([bench.begin(before).then(() => experiment.play(bench)), stopped]);
     return { measured, right: experiment.verdict(measured) };
   } finally {
     await bench.end(before);
+    lab.playing = false;
   }
 }
 
@@ -43,15 +49,16 @@ async function said() {
 }
 
 class Page {
-  #playing = false;
+  #playing = null; // what stops the one that is played
 
   constructor(lab, element) {
     this.lab = lab;
     this.links = new Map(IDS.map((id) => [id, el("a", { href: `#experiment=${id}` }, title(id))]));
     this.shown = el("article", { class: "experiment", id: "experiment", tabindex: "-1", hidden: true });
-    this.status = el("p", { class: "experiment-status", role: "status" });
+    this.status = el("span", { class: "experiment-status", role: "status" });
+    this.stop = el("button", { type: "button", class: "small", hidden: true, onclick: () => this.#playing?.abort(new Refused("stopped")) });
     const list = el("ol", { class: "experiment-list" }, ...[...this.links.values()].map((link) => el("li", {}, link)));
-    element.append(el("nav", { "aria-label": word("experiments.title") }, list), this.shown, this.status);
+    element.append(el("nav", { "aria-label": word("experiments.title") }, list), this.shown, el("div", { class: "experiment-going" }, this.status, this.stop));
   }
 
   /** Shows what the URL says. */
@@ -72,7 +79,7 @@ class Page {
   #show(experiment) {
     const { words } = this, said = words[experiment.id];
     this.result = el("div", { class: "experiment-result" });
-    this.go = el("button", { type: "submit" }, words.go);
+    this.go = el("button", { type: "submit", class: "primary" }, words.go);
     const choices = experiment.choices.map((choice) => el("label", {},
       el("input", { type: "radio", name: "choice", value: choice, required: true }), " ", said.choices[choice]));
     const form = el("form", {
@@ -89,19 +96,25 @@ class Page {
 
   async #play(experiment, choice) {
     if (this.#playing) return;
-    this.#playing = true;
-    this.go.disabled = true;
+    this.#playing = new AbortController();
+    // Not `disabled`: who has just pressed it by keyboard would lose the place.
+    this.go.ariaDisabled = "true";
+    this.stop.hidden = false;
+    put(this.stop, this.words.stop);
     this.result.replaceChildren();
     this.status.classList.remove("unseen");
     put(this.status, this.words.playing);
     try {
-      this.#explain(experiment, choice, await play(experiment, this.lab));
+      this.#explain(experiment, choice, await play(experiment, this.lab, this.#playing.signal));
     } catch (error) {
-      this.shown.dataset.verdict = "failed";
-      put(this.status, `${this.words.failed} ${error.message}`);
+      const stopped = error.refused === "stopped";
+      this.shown.dataset.verdict = stopped ? "stopped" : "failed";
+      put(this.status, stopped ? this.words.stopped : `${this.words.failed} ${why(error)}`);
     } finally {
-      this.#playing = false;
-      this.go.disabled = false;
+      this.#playing = null;
+      this.go.ariaDisabled = null;
+      if (document.activeElement === this.stop) this.go.focus();
+      this.stop.hidden = true;
       if (location.hash !== `#experiment=${experiment.id}`) this.follow(); // another was chosen meanwhile
     }
   }
@@ -110,17 +123,19 @@ class Page {
     const { words } = this, said = words[experiment.id];
     const verdict = right === null ? "doubt" : right === choice ? "right" : "wrong";
     Object.assign(this.shown.dataset, { verdict, right: right ?? "" });
+    this.links.get(experiment.id).dataset.played = verdict;
     const sentence = right === null ? said.doubt : said.because;
     const figures = Object.entries(measured).flatMap(([name, value]) => [
       el("dt", {}, name), el("dd", { "data-name": name }, figure(name, value, words)),
     ]);
     this.result.dataset.measured = JSON.stringify(measured);
-    this.result.replaceChildren(
+    this.result.replaceChildren(...[
       el("h4", {}, words[verdict]),
+      right === null ? "" : el("p", { class: "experiment-right" }, words.came.replace("{choice}", said.choices[right])),
       el("p", { class: "experiment-because" }, ...this.#filled(sentence, measured)),
       ...(right === null ? [] : [el("p", { class: "experiment-source" }, `${words.source} ${said.source}`)]),
       el("details", {}, el("summary", {}, words.measured), el("dl", {}, ...figures)),
-    );
+    ].filter(Boolean));
     this.status.classList.add("unseen"); // it is on show above, and said all the same
     put(this.status, words[verdict]);
   }

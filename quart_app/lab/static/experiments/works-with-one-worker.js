@@ -14,7 +14,7 @@ export default {
     const [hello] = await poll(bench.url("longpoll", "poll"));
     await bench.publish(EVENTS);
     const same = await poll(bench.url("longpoll", "poll", { since: hello.id, wait: 1 }));
-    await bench.lab.server("restart");
+    await bench.server("restart");
     const after = bench.lab.state.server.pid;
     const other = await poll(bench.url("longpoll", "poll", { since: hello.id, wait: 1 }));
     const lost = other.find(({ type }) => type === "lost");
