@@ -185,6 +185,18 @@ async def test_a_lane_that_was_cut_goes_on_and_nothing_is_missing(page: Page, la
     await expect(page.locator("#same")).to_have_attribute("data-verdict", "same")
 
 
+async def test_a_lane_whose_frames_were_swallowed_has_lost_nothing_when_they_pass_again(page: Page) -> None:
+    await holds(page, DELIVERED, 2)
+    await ask(page, "network", {"lanes": ["websocket"], "network": "upgrade-swallowed"})
+    await ask(page, "cut", {"lanes": ["websocket"]})
+    swallowed = "() => document.querySelectorAll('.records[data-lane=websocket] .lost').length >= 5"
+    await holds(page, swallowed)  # a connection has opened, and what comes on it is gone
+    await page.locator("#calm").click()
+    await holds(page, DELIVERED, int(await figure(page, "sse", "delivered")) + 3)
+    await expect(page.locator("#same")).to_have_attribute("data-verdict", "same")
+    await expect(page.locator("#same-count")).to_contain_text(" 0 missing")
+
+
 async def test_without_a_network_every_lane_says_so_and_goes_on_when_it_is_back(page: Page) -> None:
     await holds(page, DELIVERED, 2)
     await page.context.set_offline(True)

@@ -126,9 +126,18 @@ class StripUpgrade(Behaviour):
 
 
 class _Swallowing(Stage):
+    def __init__(self) -> None:
+        self._swallowed = False
+
     def feed(self, piece: Piece, now: float) -> Iterable[Piece]:
         piece.lost |= piece.kind == "frame"
+        self._swallowed |= piece.lost
         return (piece,)
+
+    @property
+    def needed(self) -> bool:
+        """See `Stage`. TCP has no holes: what comes behind bytes that are gone never arrives, whatever the network becomes."""
+        return self._swallowed
 
 
 class SwallowFrames(Behaviour):

@@ -144,7 +144,8 @@ class Network:
         return self._authority.save(path)
 
     def switch(self, names: str | Profile) -> None:
-        """Become another network, for the connections that are open too. What was held back passes, if the new one lets it.
+        """Become another network, for the connections that are open too. What was held back passes, if the new one lets it; where
+        something was swallowed, nothing comes behind it.
 
         Raises: ConfigError, no such network, or one that clients reach in another way (by TLS, by HTTP/2, as a forward proxy).
         """

@@ -190,7 +190,21 @@ async def test_upgrade_swallowed_lets_the_handshake_pass_and_no_frame() -> None:
         assert await client.silent()
         assert await side.silent()
         assert [(passage.up, passage.raw) for passage in play.kinds("lost")] == [(True, FRAME_UP), (False, FRAME_DOWN)]
-        play.network.switch("open")
+
+
+@jumping
+async def test_what_comes_behind_a_frame_that_was_swallowed_never_does_and_a_way_without_holes_goes_on() -> None:
+    async with playing("upgrade-swallowed") as play:
+        client, side = await play.upgraded()
+        side.says(FRAME_DOWN)
+        assert await client.silent()
+        for name in ("open", "latency-200ms", "open"):
+            play.network.switch(name)
+            side.says(FRAME_DOWN)
+            assert await client.silent(), "a stream would have a hole, of which nobody is told"
+        client.says(FRAME_UP)
+        await side.hears(FRAME_UP)
+        client, side = await play.upgraded()
         side.says(FRAME_DOWN)
         await client.hears(FRAME_DOWN)
 
