@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 LANES = ["websocket", "sse", "longpoll", "auto"]
 FAULTS = ("lost", "doubled", "disordered")
 MOST = 150_000  # bytes of all that the page loads, the client's among them
+LONGEST = "websocket-is-always-faster"  # of the experiments
 
 DELIVERED = "n => [...document.querySelectorAll('[data-figure=delivered]')].every(e => +e.textContent.replace(/\\D/g, '') >= n)"
 # By HTTP status: the name of a number, and what a German reads.
@@ -376,8 +377,13 @@ async def test_the_page_is_light_and_asks_nobody_else(browser: Browser, lab: Ser
     await page.goto(f"{lab.url}/lab/?lang={language}")
     await all_open(page)
     await holds(page, DELIVERED, 2)
+    await page.locator(f"a[href='#experiment={LONGEST}']").click()  # with an experiment, and what plays it
+    await expect(page.locator("#experiment")).to_be_visible()
+    await page.evaluate("import('/lab/static/experiments/bench.js').then(() => null)")
     kinds = ("document", "stylesheet", "script", "image", "font")
-    sizes = {each.url: len(await each.body()) for each in answers if each.request.resource_type in kinds and each.ok}
+    loaded = [each for each in answers if each.ok and (each.request.resource_type in kinds or "/static/" in each.url)]
+    sizes = {each.url: len(await each.body()) for each in loaded}
+    assert {f"{lab.url}/lab/static/words/experiments/{language}.json", f"{lab.url}/lab/static/experiments/wires.js"} <= set(sizes)
     assert sum(sizes.values()) <= MOST, json.dumps(sizes, indent=1)
     assert len(sizes) >= 10
     assert {urlsplit(url).netloc for url in asked} == {urlsplit(lab.url).netloc}
