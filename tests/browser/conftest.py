@@ -128,6 +128,26 @@ async def holds(page: Page, question: str, argument: object = None) -> None:
         await page.evaluate(_HOLDS.replace("QUESTION", question), argument)
 
 
+async def watch(page: Page, place: str) -> None:
+    """From now on, note what changes below `place`: `moved` tells."""
+    await page.evaluate(
+        """(place) => {
+            globalThis.changes = [];
+            const named = (node) => node.id || node.className || node.parentElement?.id;
+            const note = ({ target, type }) => changes.push(`${type} of ${named(target)}`);
+            const everything = { subtree: true, childList: true, characterData: true, attributes: true };
+            new MutationObserver((all) => all.forEach(note)).observe(document.querySelector(place), everything);
+        }""",
+        place,
+    )
+
+
+async def moved(page: Page) -> list[str]:
+    """What has changed where it is watched, since that was asked last."""
+    found: list[str] = await page.evaluate("changes.splice(0)")
+    return found
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser, server: Server) -> AsyncIterator[Page]:
     """The page of `everywire serve`, with its reader open. A script error or a breach of its security policy fails the test."""

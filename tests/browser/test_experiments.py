@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -17,6 +18,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, Route, expect
 
 import quart_app.lab
+from tests.browser.conftest import moved, watch
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -208,6 +210,7 @@ async def test_one_that_runs_is_stopped_and_leaves_the_lanes_as_they_were(browse
     await expect(stop).to_be_hidden()
     await page.get_by_role("button", name="Pause display").click()
     await article.locator("input[value=alike]").check()
+    await watch(page, ".bench")  # which an experiment changes, and pause holds
     async with page.expect_response(lambda answer: answer.url.endswith("/lab/network")):
         await article.get_by_role("button", name=SAID["en"]["go"]).click()
     await expect(page.locator(".experiment-status")).to_have_text(SAID["en"]["playing"])
@@ -215,13 +218,19 @@ async def test_one_that_runs_is_stopped_and_leaves_the_lanes_as_they_were(browse
     await page.keyboard.press("Enter")
     await expect(article).to_have_attribute("data-verdict", "stopped")
     await expect(page.locator(".experiment-status")).to_have_text(SAID["en"]["stopped"])
+    assert await moved(page) == []
     await expect(stop).to_be_hidden()
     await expect(article.get_by_role("button", name=SAID["en"]["go"])).to_be_focused()
     state = await (await page.request.get(f"{url}state")).json()
     assert {name: lane["network"] for name, lane in state["lanes"].items() if lane["network"] != "open"} == {"sse": "one-byte"}
     await page.get_by_role("button", name="Resume display").click()
-    measured = await play(page, "alike")  # and it can be done again
-    assert measured["events"] == 40
+
+    published: list[str] = []
+    page.on("request", lambda asked: published.append(asked.url) if urlsplit(asked.url).path == "/live/commands" else None)
+    await page.locator(".experiment-list a[href='#experiment=eventsource-and-503']").click()
+    await expect(article).to_have_attribute("data-id", "eventsource-and-503")
+    await play(page, "gives-up")  # for seconds, and without an event
+    assert published == [], "the one that was stopped goes on"
     assert (await page.request.post(f"{url}network", data={"lanes": "all"})).ok
 
 

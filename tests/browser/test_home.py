@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.conftest import holds
+from tests.browser.conftest import holds, moved, watch
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Server
@@ -114,12 +114,14 @@ async def test_what_is_refused_is_said(page: Page) -> None:
 async def test_pause_stops_all_that_moves_and_not_the_stream(page: Page) -> None:
     await more(page, 1)
     await page.get_by_role("button", name="Pause").click()
-    shown = await page.locator("main").inner_text()
     before = await events(page)
-    await page.get_by_role("button", name="Cut").click()
-    async with page.expect_websocket():  # it is back meanwhile
-        pass
-    assert await page.locator("main").inner_text() == shown
+    await watch(page, "main")
+    async with page.expect_websocket() as back:
+        await page.get_by_role("button", name="Cut").click()
+    socket = await back.value
+    for _ in range(4):  # a hello, and events
+        await socket.wait_for_event("framereceived")
+    assert await moved(page) == []
     await page.get_by_role("button", name="Resume").click()
     await stands(page, "open", "Live over")
     await holds(page, EVENTS, before + 2)

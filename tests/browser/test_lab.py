@@ -13,7 +13,7 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Locator, Page, Response, Route, expect
 
-from tests.browser.conftest import Server, holds
+from tests.browser.conftest import Server, holds, moved, watch
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -282,16 +282,17 @@ async def test_pause_stops_the_display_and_not_the_streams(page: Page) -> None:
     polls = "performance.getEntriesByType('resource').filter(e => e.name.includes('longpoll') && e.name.includes('/poll')).length"
     await page.evaluate("performance.setResourceTimingBufferSize(10000)")
     await page.get_by_role("button", name="Pause display").click()
-    shown = await page.locator(".bench").inner_text()
+    await watch(page, ".bench")
     asked = await page.evaluate(polls)
     await holds(page, f"n => {polls} >= n + 3", asked)  # answers came meanwhile
     await lane_of(page, "auto").locator(".cut").click()
     await ask(page, "network", {"lanes": ["sse"], "network": "latency-200ms"})  # as somebody at another page would
     asked = await page.evaluate(polls)
     await holds(page, f"n => {polls} >= n + 3", asked)
-    assert await page.locator(".bench").inner_text() == shown
+    assert await moved(page) == []
     await page.get_by_label("What lies between").select_option("one-byte")  # what one does oneself shows
     await expect(page.locator("#story")).to_contain_text("A path that cuts where it likes")
+    await expect(page.locator("#calm")).to_have_attribute("aria-disabled", "false")
     before = int(await figure(page, "longpoll", "delivered"))
     await page.get_by_role("button", name="Resume display").click()
     await holds(page, DELIVERED, before + 3)
