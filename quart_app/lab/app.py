@@ -29,16 +29,17 @@ from .words import chosen, words
 MOUNT: Final = "/lab/live"
 
 _Asked = TypeVar("_Asked", bound=msgspec.Struct)
-_Lanes = Literal["all"] | tuple[Literal["websocket", "sse", "longpoll", "auto"], ...]
+_Lanes = Literal["all"] | Annotated[tuple[Literal["websocket", "sse", "longpoll", "auto"], ...], Meta(max_length=len(LANES))]
 _KEPT: Final = 4 << 20  # bytes of each channel
 _MOST: Final = 2 << 20  # bytes of one event: all that is shown of a tick
+_BODY: Final = 65_536  # bytes of what the lab is asked
 
 
 class NetworkAsked(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a network shall be. What is not said is not: no delay, all bytes at once."""
 
     lanes: _Lanes
-    network: str = "open"
+    network: Annotated[str, Meta(max_length=200)] = "open"  # several names: what they do is told to every page
     delay_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
     jitter_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
     bytes_per_second: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
@@ -82,6 +83,7 @@ class Lab:
 def _app(lab: Lab) -> Quart:
     """The application. Nobody may publish what the page is told."""
     app = Quart(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = _BODY
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the page's words, in a third of the bytes
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     lab.live.init_app(app)
@@ -175,7 +177,7 @@ async def _asked(kind: type[_Asked], base: _Asked | None = None) -> _Asked:
         if base is not None and isinstance(said, dict):
             said = {**msgspec.to_builtins(base), **said}
         return msgspec.convert(said, kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:  # too deep a nest
         raise Refusal(Code.BAD_COMMAND, f"not what /lab is asked with: {error}") from error
 
 

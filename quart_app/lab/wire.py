@@ -15,6 +15,8 @@ A passage becomes a record:
   it is none), `text`, `cut`, and in a stream of SSE `blocks`, how many end here. A frame has `opcode fin rsv masked length`, and
   `text`, or `hex` if it is no text; one that closes has `code` and `reason`. Long frames come in parts; all but the first have
   `continues`, and `text` if they come down.
+
+Anybody may send anything through a lane. Whatever it is, a record can be said in JSON, and is no longer than some 60 KiB.
 """
 
 from __future__ import annotations
@@ -32,9 +34,12 @@ Shown: TypeAlias = dict[str, Any]
 _TEXT: Final = 1_000  # characters on show
 _HEX: Final = 64  # bytes on show of what is no text
 _ITEMS: Final = 100  # on show, of one passage
-_HEADERS: Final = (60, 500)  # on show, and characters of each
+_HEADERS: Final = (60, 500, 8_000)  # on show, characters of a name or a value, and of all
+_WIRES: Final = 4_000  # connections known; a lane has 2,000 at the most, and the end of one may have been missed
+_WHOLE: Final = 1 << 53  # from here on a page does not tell whole numbers apart
 _CARRY: Final = 1 << 17  # bytes of an item that has begun and not ended
-_ITEM: Final = re.compile(rb'\{"type":"(?:hello|event|beat|lost|skipped|reply|bye)"')
+_ITEM: Final = re.compile(rb'\{"type":"(hello|event|beat|lost|skipped|reply|bye)"')
+_NAME: Final = re.compile(r"[!#-\[\]-~]{1,200}")  # of ids and channels, and more: what JSON says in as many bytes
 _BEGUN: Final = re.compile(rb'\{(?:"(?:t(?:y(?:p(?:e(?:"(?::(?:"[a-z]*)?)?)?)?)?)?)?)?$')
 _BLOCK: Final = re.compile(rb"\n\n")
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -52,19 +57,20 @@ class Items:
     def feed(self, payload: bytes) -> list[Shown]:
         """Those that end in `payload`. `from` and `to` are places in it, in bytes."""
         before, whole = len(self._carry), self._carry + payload
+        text = whole.decode("latin-1")  # a character for each byte; what is told of an item is ASCII
         found: list[Shown] = []
         at = 0
         while (match := _ITEM.search(whole, at)) is not None:
             begin = match.start()
-            text = whole[begin:].decode(errors="surrogateescape")
             try:
-                item, size = _decode(text)
+                item, at = _decode(text, begin)
             except JSONDecodeError:  # it goes on in what comes
                 self._carry = whole[begin:] if len(whole) - begin <= _CARRY else b""
                 return found
-            length = len(text[:size].encode(errors="surrogateescape"))
-            at = begin + length
-            found.append(_item(item, length, begin - before, at - before))
+            except (ValueError, RecursionError):  # too long a number, too deep a nest: nobody reads that
+                at = match.end()
+                continue
+            found.append(_item(item, match[1].decode(), begin - before, at - before))
         rest = _BEGUN.search(whole, max(at, len(whole) - 20))
         self._carry = b"" if rest is None else whole[rest.start() :]
         return found
@@ -74,19 +80,26 @@ class Items:
         self._carry = b""
 
 
-def _item(item: Shown, length: int, begin: int, end: int) -> Shown:
+def _item(item: Shown, kind: str, begin: int, end: int) -> Shown:
     data = item.get("data")
-    n = data.get("n") if isinstance(data, dict) else None
     return {
-        "type": item["type"],
-        "id": item.get("id"),
-        "channel": item.get("channel"),
-        "n": n if isinstance(n, int) else None,  # anybody may publish anything
-        "bytes": length,
+        "type": kind,
+        "id": _name(item.get("id")),
+        "channel": _name(item.get("channel")),
+        "n": _number(data.get("n")) if isinstance(data, dict) else None,
+        "bytes": end - begin,
         "before": max(0, -begin),
         "from": max(0, begin),
         "to": end,
     }
+
+
+def _name(said: object) -> str | None:
+    return said if isinstance(said, str) and _NAME.fullmatch(said) else None
+
+
+def _number(said: object) -> int | None:
+    return said if isinstance(said, int) and abs(said) < _WHOLE else None
 
 
 class Wire:
@@ -138,8 +151,13 @@ class Wire:
             self._chunked, self._left = head.get(b"transfer-encoding") == b"chunked", 0
             self._sse = head.get(b"content-type").startswith(b"text/event-stream")
             self.upgraded |= head.start[1] == b"101"
-        count, size = _HEADERS
-        headers = [[name.decode("latin-1")[:size], value.decode("latin-1")[:size]] for name, value in head.headers[:count]]
+        count, size, room = _HEADERS
+        headers = []
+        for name, value in head.headers[:count]:
+            shown = [name.decode("latin-1")[:size], value.decode("latin-1")[:size]]
+            if (room := room - sum(map(len, shown))) < 0:
+                break
+            headers.append(shown)
         return {"start": b" ".join(head.start).decode("latin-1")[: 4 * size], "headers": headers}
 
     def _body(self, passage: Passage) -> tuple[Shown, list[Shown]]:
@@ -206,7 +224,7 @@ def frame(raw: bytes) -> tuple[Shown, bytes]:
 def _closing(opcode: str, payload: bytes) -> Shown:
     if opcode == "close":
         code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else None
-        return {"code": code, "reason": payload[2:].decode(errors="replace")}
+        return {"code": code, "reason": payload[2:_TEXT].decode(errors="replace")}
     return {"hex": payload[:_HEX].hex()}
 
 
@@ -229,8 +247,8 @@ def _placed(items: list[Shown], payload: bytes, shown: Shown) -> list[Shown]:
     """The items with their places in characters of what is on show."""
     most = len(shown.get("text", ""))
     for each in items:
-        for end in ("from", "to"):
-            each[end] = min(most, len(payload[: each[end]].decode(errors="replace")))
+        for end in ("from", "to"):  # no more bytes than so many characters can have: an item may be far behind them
+            each[end] = min(most, len(payload[: min(each[end], 4 * most)].decode(errors="replace")))
     return items
 
 
@@ -245,6 +263,10 @@ class Tape:
         self._wires: dict[int, Wire] = {}
         self._most = most
 
+    def __len__(self) -> int:
+        """Connections that it knows."""
+        return len(self._wires)
+
     def show(self, passages: list[Passage]) -> tuple[list[Shown], int]:
         """The records of a tick, and how many passages were left out. Opens, closes and heads go before the rest."""
         shown = []
@@ -253,6 +275,8 @@ class Tape:
             shown.append(wire.show(passage))
             if passage.kind == "close":
                 del self._wires[passage.connection]
+        while len(self._wires) > _WIRES:
+            del self._wires[next(iter(self._wires))]
         left = len(shown) - self._most
         if left <= 0:
             return shown, 0

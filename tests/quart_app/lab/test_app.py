@@ -71,6 +71,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("network", {"lanes": "all", "bytes_per_second": 1e10}, "bytes_per_second"),
     ("network", {"lanes": "all", "speed": 1}, "speed"),
     ("network", [1], "object"),
+    ("network", {"lanes": ["sse"] * 5}, "length"),
+    ("network", {"lanes": "all", "network": "+".join(["open"] * 50)}, "length"),
+    ("cut", {"lanes": ["sse"] * 100}, "length"),
     ("cut", {"lanes": "all", "how": "softly"}, "how"),
     ("server", {"do": "explode"}, "do"),
     ("server", {}, "do"),
@@ -99,6 +102,10 @@ async def test_only_json_of_a_page_of_ours_is_heard(lab: Lab) -> None:
     assert (form.status_code, (await form.get_json())["code"]) == (415, 4400)
     broken = await client.post("/lab/server", data="{", headers={"Content-Type": "application/json"})
     assert (broken.status_code, (await broken.get_json())["code"]) == (400, 4400)
+    nest = await client.post("/lab/server", data="[" * 50_000, headers={"Content-Type": "application/json"})
+    assert (nest.status_code, (await nest.get_json())["code"]) == (400, 4400)
+    long = await client.post("/lab/server", data=" " * 100_000, headers={"Content-Type": "application/json"})
+    assert (long.status_code, (await long.get_json())["code"]) == (413, 4400)
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         status, body = await post(lab, "server", {"do": "kill"}, **headers)
         assert (status, body["code"]) == (403, 4403)

@@ -6,6 +6,7 @@ import itertools
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -187,3 +188,51 @@ def test_of_too_much_the_opens_and_closes_are_kept_and_the_rest_is_counted() -> 
     assert [record["kind"] for record in records] == ["open", "head", "close"]
     assert left_out == 5
     assert tape.show([passage("open"), passage("data", b"x")])[1] == 0
+
+
+STRANGE = {
+    "a nest too deep": b'{"type":"event","data":' + b"[" * 60_000,
+    "a number too long": b'{"type":"event","data":{"n":' + b"1" * 5_000 + b"}}",
+    "a number no page has": b'{"type":"event","data":{"n":' + b"1" * 30 + b"}}",
+    "half a character": rb'{"type":"event","id":"\ud800","channel":"\udfff"}',
+    "no UTF-8": b'{"type":"event","id":"\xff","channel":"\xc3"}',
+    "an endless id": b'{"type":"event","id":"' + b"a" * 60_000 + b'"}',
+    "an id that is none": b'{"type":"event","id":{"a":1e999},"channel":[NaN],"data":{"n":Infinity}}',
+    "another type": b'{"type":"event","type":"' + b"\x7f" * 60_000 + b'"}',
+    "many long names": (b'{"type":"event","id":"' + b"i" * 200 + b'","channel":"' + b"c" * 200 + b'"}') * 150,
+    "control characters": b"\x01" * 65_536,
+}
+
+
+@pytest.mark.parametrize("raw", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("kind", ["data", "frame", "bytes", "lost"])
+def test_whatever_passes_its_record_is_json_and_not_long(raw: bytes, kind: str) -> None:
+    for first in (UPGRADED, STREAM):
+        wire = Wire()
+        wire.show(passage("head", first))
+        shown = [wire.show(passage(kind, down(raw) if kind == "frame" else raw, up=up)) for up in (True, False)]
+        shown.append(wire.show(passage(kind, down(raw[:65_000], 0x88), up=False)))
+        for record in shown:
+            assert len(msgspec.json.encode(record)) < 80_000
+
+
+def test_a_head_is_shown_as_far_as_a_page_has_room_for_it() -> None:
+    lines = b"".join(b"X-%d: " % n + b"\x01" * 1_000 + b"\r\n" for n in range(60))
+    record = Wire().show(passage("head", b"GET / HTTP/1.1\r\n" + lines + b"\r\n", up=True))
+    assert record["shown"]["headers"][0] == ["X-0", "\x01" * 500]
+    assert len(msgspec.json.encode(record)) < 80_000
+
+
+def test_what_comes_behind_an_item_that_nobody_reads_is_found() -> None:
+    wire = Wire()
+    wire.show(passage("head", POLL))
+    number = b'{"type":"event","id":"e.0","channel":"lab","data":' + b"1" * 5_000 + b"}"
+    record = wire.show(passage("data", b"[" + number + b"," + event(1).encode() + b"]"))
+    assert [each["n"] for each in record["items"]] == [1]
+
+
+def test_a_tape_forgets_connections_whose_end_it_did_not_see() -> None:
+    tape = Tape()
+    for number in range(10_000):
+        tape.show([passage("open", connection=number)])
+    assert len(tape) < 5_000
