@@ -9,10 +9,11 @@ import site
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from transports.errors import EverywireError
 
@@ -41,6 +42,8 @@ class Server:
         self._process: Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()  # one thing after the other
+        self._doing: set[asyncio.Task[None]] = set()
+        self._closing = False
         self._kept = _keep()
         self.address: tuple[str, int] = self._kept.getsockname()
         if not sys.platform.startswith("linux"):  # elsewhere nobody else may listen there, either
@@ -53,32 +56,40 @@ class Server:
 
     async def start(self) -> None:
         """Begin to serve, unless it does. Raises: NotServingError."""
-        async with self._turn:
-            await self._start()
+        await self._do(self._start)
 
     async def stop(self) -> None:
         """Let it say goodbye and end."""
-        async with self._turn:
-            await self._end(signal.SIGTERM)
+        await self._do(partial(self._end, signal.SIGTERM))
 
     async def kill(self) -> None:
         """The end at once, as of a machine whose power is gone."""
-        async with self._turn:
-            await self._end(signal.SIGKILL)
+        await self._do(partial(self._end, signal.SIGKILL))
 
     async def restart(self) -> None:
         """Stop, and start again: another life of the log. Raises: NotServingError."""
-        async with self._turn:
-            await self._end(signal.SIGTERM)
-            await self._start()
+        await self._do(partial(self._end, signal.SIGTERM), self._start)
 
     async def close(self) -> None:
-        """Be gone, for ever."""
+        """Be gone, for ever: what waits for its turn finds nothing to do."""
+        self._closing = True
         await self.stop()
         self._kept.close()
 
+    async def _do(self, *steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """All of it, even if who asked does not wait: a page that is closed leaves no server that is half started."""
+        task = asyncio.create_task(self._in_turn(*steps))
+        self._doing.add(task)
+        task.add_done_callback(self._doing.discard)
+        await asyncio.shield(task)
+
+    async def _in_turn(self, *steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async with self._turn:
+            for step in steps:
+                await step()
+
     async def _start(self) -> None:
-        if self._process is not None:
+        if self._process is not None or self._closing:
             return
         self._process = process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "quart_app.lab.child", "serve", "--limits", "off", "--port", str(self.address[1])),

@@ -64,6 +64,36 @@ async def test_its_end_is_seen_whoever_wanted_it() -> None:
         await server.close()
 
 
+@pytest.mark.real
+async def test_what_was_asked_for_is_done_though_nobody_waits_for_it() -> None:
+    states: list[str] = []
+    server = Server(lambda: states.append(server.state))
+    try:
+        starting = asyncio.create_task(server.start())
+        await until(lambda: server.state == "starting")
+        starting.cancel()
+        await until(lambda: server.state == "running")
+        restarting = asyncio.create_task(server.restart())
+        await until(lambda: server.state == "stopped")
+        restarting.cancel()
+        await until(lambda: server.state == "running")
+        assert (states, server.starts) == ([*STATES, "stopped", *STATES], 2)
+    finally:
+        await server.close()
+
+
+@pytest.mark.real
+async def test_the_end_does_not_wait_for_all_that_was_asked_before() -> None:
+    server = Server()
+    await server.start()
+    asked = [asyncio.create_task(server.restart()) for _ in range(50)]
+    await asyncio.sleep(0)
+    await server.close()
+    await asyncio.gather(*asked)
+    assert (server.state, server.pid) == ("stopped", None)
+    assert server.starts < 5
+
+
 async def test_one_that_does_not_begin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     server = Server()
