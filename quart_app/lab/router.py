@@ -4,6 +4,9 @@
     /lab/…  /docs/…  /          the lab's own application
     anything else               the server under test
 
+Somebody else's name may lead here, to a loopback address as well (DNS rebinding): a request by a name that is not ours is refused
+here, wherever it wants to go.
+
 What an answer is made of comes through as it is, and so does how it ends: a reset stays one. Only the first line of a request is
 changed, where a lane is named in it.
 """
@@ -13,12 +16,14 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias
 
+from transports.errors import Refusal
 from transports.networks.pieces import FramingError, Head, Piece, Splitter
 from transports.networks.sockets import reset
+from transports.origins import check_host
 
 Address: TypeAlias = tuple[str, int]
 
@@ -28,6 +33,8 @@ _DIAL: Final = 5.0  # seconds
 _PARTING: Final = 5.0  # seconds for answers to a client that has said all it wants to say
 _LOOK: Final = 0.5  # seconds between two looks at whether who waits for an answer is still there
 _GOODBYE: Final = 5.0  # seconds for what was written to leave
+_HEAD: Final = 20.0  # seconds until a connection has asked for something, and from a later head's first bytes to its last
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _LANE: Final = re.compile(rb"/lab/lanes/([a-z]+)(/.*)")
 _OURS: Final = re.compile(rb"/((lab|docs)(/.*)?)?")
 
@@ -40,16 +47,28 @@ def route(target: bytes, lanes: frozenset[str]) -> tuple[str, bytes]:
     return "lab" if _OURS.fullmatch(target.partition(b"?")[0]) else "server", target
 
 
+class NotHereError(Exception):
+    """Somebody was asked for who is not here."""
+
+
+class LateError(Exception):
+    """The head of a request has begun, and does not end."""
+
+
 class Router:
     """Takes connections, and leads them on.
 
     Args:
         places: where the lab, the server and each lane is; asked whenever a connection is made.
         lanes: the names of the lanes.
+        hosts: by which it is asked; without any, every name will do.
+        patience: seconds for the head of a request.
     """
 
-    def __init__(self, places: Callable[[str], Address], lanes: frozenset[str]) -> None:
-        self.places, self.lanes = places, lanes
+    def __init__(
+        self, places: Callable[[str], Address], lanes: frozenset[str], hosts: Sequence[str] = (), patience: float = _HEAD
+    ) -> None:
+        self.places, self.lanes, self.hosts, self.patience = places, lanes, hosts, patience
         self._rides: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -88,6 +107,7 @@ class Ride:
         self._answers = Answers(self._requests)
         self._down: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
+        self._slow: float | None = None  # when the head that is awaited must have ended
 
     async def run(self) -> None:
         """Pipe, until one side has enough."""
@@ -101,8 +121,10 @@ class Ride:
                     await self._writer.wait_closed()
         finally:
             up.cancel()
-            await asyncio.gather(up, return_exceptions=True)
-            await self._leave()
+            try:
+                await asyncio.gather(up, return_exceptions=True)
+            finally:  # even if the router ends right now
+                await self._leave()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A direction has ended: so has the connection. A defect of ours shows up in the log, as asyncio does with tasks."""
@@ -115,23 +137,29 @@ class Ride:
     async def _leave(self) -> None:
         """Close the connection that this one leads to."""
         there, down, self._there, self._down = self._there, self._down, None, None
+        if there is not None:  # first of all: whoever waits may be cancelled
+            there.transport.abort()
         if down is not None:
             down.remove_done_callback(self._ended)
             down.cancel()
             await asyncio.gather(down, return_exceptions=True)
-        if there is not None:
-            there.transport.abort()
 
     # ------------------------------------------------------------------------------------------------------------- upward
 
     async def _come_up(self) -> None:
         try:
-            while data := await self._reader.read(_READ):
+            while data := await self._more():
                 for piece in self._requests.feed(data):
+                    self._slow = None
                     await self._pass(piece)
         except FramingError as error:
-            await self._settle()
-            self._writer.write(_complaint(error))
+            await self._complain("400 Bad Request", error)
+            return
+        except NotHereError as error:
+            await self._complain("421 Misdirected Request", error)
+            return
+        except LateError as error:
+            await self._complain("408 Request Timeout", error)
             return
         except OSError:  # the client is gone, and rudely: so are we
             if self._there is not None:
@@ -139,10 +167,31 @@ class Ride:
             return
         await self._part()
 
+    async def _more(self) -> bytes:
+        """What comes next; nothing, of who asks for nothing. Who waits for an answer may be quiet for ever. Raises: LateError."""
+        clock, patience = asyncio.get_running_loop().time, self._router.patience
+        while self._there is None or self._requests.heading:
+            self._slow = self._slow or clock() + patience
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._slow):
+                    return await self._reader.read(_READ)
+            if not self._requests.heading:
+                return b""
+            if self._answers.settled.is_set():
+                raise LateError(f"the head of a request takes {patience:g} seconds at the most")
+            self._slow = None  # it is not this one that the client waits for
+        return await self._reader.read(_READ)
+
+    async def _complain(self, status: str, why: object) -> None:
+        """Answer in place of whoever was asked, behind the answers to what was asked before."""
+        await self._settle()
+        self._writer.write(_complaint(status, why))
+
     async def _pass(self, piece: Piece) -> None:
         raw = piece.raw
         if piece.kind == "head":
             head = Head.parse(raw)
+            _meant_here(head, self._router.hosts)
             place, target = route(head.start[1], self._router.lanes)
             await self._go(place)
             self._answers.expect(head)
@@ -264,9 +313,26 @@ class Answers:
         self.settled.set()
 
 
-def _complaint(why: object) -> bytes:
+def names_of(host: str) -> Sequence[str]:
+    """By which who listens at `host` is asked, if only this machine can: otherwise, by whatever its people call it."""
+    literal = f"[{host}]" if ":" in host else host
+    return (*_LOOPBACK, literal) if host == "::1" or host.startswith("127.") else ()
+
+
+def _meant_here(head: Head, hosts: Sequence[str]) -> None:
+    """Raises: NotHereError, it was asked for by another name. One without a name is from no browser."""
+    host = head.get(b"host").decode("latin-1")
+    try:
+        if host:
+            check_host({"host": host}, hosts)
+    except Refusal as refusal:
+        raise NotHereError(
+            f"no lab is at {host[:80]!r}: a page of that name could break it. Ask for {' or '.join(hosts[:2])}, or start "
+            "it with a --host that others reach, too: that one is asked by any name"
+        ) from refusal
+
+
+def _complaint(status: str, why: object) -> bytes:
     body = f"{why}\n".encode()
-    return b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (
-        len(body),
-        body,
-    )
+    head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body

@@ -10,7 +10,7 @@ from typing import Any, Final
 from transports.serve import address, configuration, listen, on_signals, serve
 
 from .app import Lab
-from .router import Router
+from .router import Router, names_of
 from .stage import LANES
 from .wire import Tape
 
@@ -31,7 +31,7 @@ async def run(listening: socket.socket, ready: Callable[[Lab], object], stop: as
     stop, lab = stop or on_signals(), Lab()
     ours = listen("127.0.0.1", 0)
     place = ours.getsockname()[:2]
-    router = Router(lambda name: _place(lab, place, name), frozenset(LANES))
+    router = Router(lambda name: _place(lab, place, name), frozenset(LANES), names_of(listening.getsockname()[0]))
     config, hub = configuration(ours, lab.live.hub.options, limits=lab.live.hub.limits), lab.live.hub
     async with lab.stage, asyncio.TaskGroup() as tasks:
         ended = asyncio.Event()
@@ -43,7 +43,7 @@ async def run(listening: socket.socket, ready: Callable[[Lab], object], stop: as
         for each in loops:
             each.cancel()
         ended.set()
-        await asyncio.gather(lab.stage.server.stop(), serving)  # while the router still carries what they say at the end
+        await asyncio.gather(lab.stage.server.close(), serving)  # while the router still carries what they say at the end
         await router.close()
 
 

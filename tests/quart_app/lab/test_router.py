@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quart_app.lab.router import Router, route
+from quart_app.lab.router import Router, names_of, route
 from transports.networks import Head
 from transports.networks.pieces import Splitter
 from transports.networks.sockets import reset
@@ -95,15 +96,18 @@ class Place:
             writer.write(data)
 
 
+Routed: TypeAlias = tuple[tuple[str, int], dict[str, Place]]
+
+
 @asynccontextmanager
-async def routed(*without: str) -> AsyncIterator[tuple[tuple[str, int], dict[str, Place]]]:
+async def routed(*without: str, hosts: Sequence[str] = (), patience: float = 20.0) -> AsyncIterator[Routed]:
     places = {name: Place(name) for name in PATHS}
     for place in places.values():
         place.server = await asyncio.start_server(place.serve, "127.0.0.1", 0)
     addresses = {name: place.server.sockets[0].getsockname() for name, place in places.items()}
     for name in without:
         places[name].server.close()
-    router, listening = Router(addresses.__getitem__, LANES), listen("127.0.0.1", 0)
+    router, listening = Router(addresses.__getitem__, LANES, hosts, patience), listen("127.0.0.1", 0)
     where = listening.getsockname()
     await router.open(listening)
     try:
@@ -237,3 +241,72 @@ async def test_the_end_of_the_router_is_the_end_of_its_connections() -> None:
     with suppress(ConnectionResetError):
         assert await asyncio.wait_for(reader.read(), 20) == b""
     writer.close()
+
+
+NAMES = [
+    (b"127.0.0.1:8000", True),
+    (b"LOCALHOST", True),
+    (b"[::1]:8000", True),
+    (b"", True),
+    (b"evil.example:8000", False),
+    (b"127.0.0.1.evil.example", False),
+    (b"localhost:8000@evil.example", False),
+    (b"127.0.0.1\xff", False),
+]
+
+
+@pytest.mark.parametrize(("name", "ours"), NAMES)
+@pytest.mark.parametrize("place", sorted(PATHS))
+async def test_by_another_name_nobody_is_asked(name: bytes, ours: bool, place: str) -> None:
+    async with routed(hosts=names_of("127.0.0.1")) as (where, places), asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*where)
+        writer.write(b"GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (PATHS[place], name))
+        start = await reader.readuntil(b"\r\n")
+        assert start.split()[1] == (b"200" if ours else b"421")
+        assert sum(each.opened for each in places.values()) == ours
+        writer.close()
+
+
+async def test_another_name_behind_ours_on_one_connection_is_not_asked_either() -> None:
+    async with routed(hosts=names_of("127.0.0.1")) as (where, _), asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*where)
+        first, second = (b"GET /lab/state HTTP/1.1\r\nHost: %s\r\n\r\n" % host for host in (b"localhost", b"evil.example"))
+        writer.write(first + second)
+        answers = await reader.read()
+        assert answers.startswith(answer("lab") + b"HTTP/1.1 421 ")
+        assert b"127.0.0.1 or localhost" in answers
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "ours"), [("127.0.0.2", "127.0.0.2", True), ("::1", "[::1]", True), ("127.0.0.1", "127.0.0.2", False)]
+)
+def test_the_names_of_a_lab_are_those_of_this_machine_alone(host: str, name: str, ours: bool) -> None:
+    assert (name in names_of(host)) == ours
+    assert names_of("0.0.0.0") == ()  # others reach that one, and call it what they like
+
+
+async def test_a_head_that_does_not_end_is_told_and_one_that_does_not_begin_is_closed() -> None:
+    async with routed(patience=0.05) as (where, _), asyncio.timeout(20):
+        late = b"HTTP/1.1 408 "
+        for said, told in ((b"", b""), (b"GET / HT", late), (request("lab") + b"GET /", answer("lab") + late)):
+            reader, writer = await asyncio.open_connection(*where)
+            writer.write(said)
+            heard = await reader.read()
+            assert heard.startswith(told)
+            assert bool(heard) == bool(told)
+            writer.close()
+
+
+async def test_who_waits_for_an_answer_may_take_time_with_the_next_head() -> None:
+    async with routed(patience=0.02) as (where, _), asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*where)
+        writer.write(request("lab"))
+        assert await reader.readexactly(len(answer("lab"))) == answer("lab")
+        writer.write(b"GET /live/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        for part in (b"GET", b" / HTTP/1.1\r\n"):  # whatever it looks like
+            writer.write(part)
+            assert await reader.readexactly(len(part)) == part
+            await asyncio.sleep(0.05)
+        writer.close()

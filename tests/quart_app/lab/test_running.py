@@ -164,6 +164,44 @@ async def test_a_cut_lane_is_a_reset_connection(running: Running) -> None:
     writer.close()
 
 
+STRANGE = [
+    b'{"type":"event","data":' + b"[" * 60_000,
+    b'{"type":"event","data":{"n":' + b"1" * 5_000 + b"}}",
+    rb'{"type":"event","id":"\ud800"}',
+    b'{"type":"event","id":"\xff"}',
+]
+
+
+@pytest.mark.parametrize("said", STRANGE, ids=["deep", "long number", "half a character", "no UTF-8"])
+async def test_whatever_is_sent_through_a_lane_the_lab_goes_on(running: Running, said: bytes) -> None:
+    listening = asyncio.create_task(running.listen("wire", lambda told: any(tick["lane"] == "sse" for tick in told)))
+    await until(lambda: running.lab.live.hub.readers)
+    async with running.http.post(f"{running.url}/lab/lanes/sse/live/commands", data=said) as answer:
+        assert answer.status < 500
+    assert await listening
+    assert (await running.post("cut", {"lanes": "all"}))["cut"]
+
+
+async def test_by_the_name_of_somebody_else_the_lab_is_not_reached(running: Running) -> None:
+    for path in ("/lab/state", "/lab/", "/live/health", "/lab/lanes/sse/live/health"):
+        async with running.http.get(running.url + path, headers={"Host": "evil.example"}) as answer:
+            assert answer.status == 421
+        async with running.http.get(running.url + path, headers={"Host": "localhost"}) as answer:
+            assert answer.status == 200
+
+
+async def test_a_page_that_is_closed_leaves_no_server_that_is_half_started(running: Running) -> None:
+    host, _, port = running.url.removeprefix("http://").partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    said = b'{"do":"restart"}'
+    head = f"POST /lab/server HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(said)}\r\n\r\n"
+    writer.write(head.encode() + said)
+    await until(lambda: running.lab.stage.server.state == "starting")
+    writer.transport.abort()
+    await until(lambda: running.lab.stage.server.state == "running")
+    assert running.lab.stage.server.starts == 2
+
+
 async def started() -> tuple[asyncio.subprocess.Process, psutil.Process, str]:
     command = (sys.executable, "-m", "quart_app", "lab", "--port", "0")
     lab = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
