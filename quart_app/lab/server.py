@@ -142,9 +142,12 @@ async def _line(process: Process) -> bytes:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, and where our packages are if they are not installed: `-P` keeps Python from looking where it was started."""
+    """Ours, without what it says to `everywire`: a broker that others use is none to play with. And where our packages are if
+    they are not installed: `-P` keeps Python from looking where it was started.
+    """
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("EVERYWIRE_")}
     paths = [] if _HERE in site.getsitepackages() else [_HERE]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    return {**ours, "PYTHONPATH": os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def _keep() -> socket.socket:

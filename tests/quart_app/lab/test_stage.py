@@ -94,6 +94,18 @@ async def test_the_end_does_not_wait_for_all_that_was_asked_before() -> None:
     assert server.starts < 5
 
 
+@pytest.mark.real
+async def test_a_broker_that_others_use_is_not_played_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERYWIRE_BROKER", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("EVERYWIRE_SET", "mount=/elsewhere")
+    server = Server()
+    try:
+        await server.start()
+        assert await answers(server)
+    finally:
+        await server.close()
+
+
 async def test_one_that_does_not_begin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     server = Server()
