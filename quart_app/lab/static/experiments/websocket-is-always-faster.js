@@ -14,7 +14,10 @@ async function race(bench, delay) {
   await within(5000, () => readers.every(({ events }) => events.length >= EVENTS));
   for (const each of readers) each.close();
   const late = readers.map(({ events }) => events.map((each) => each.late));
-  return { medians: late.map(median), noise: Math.max(spread(late[0]), spread(late[1])), least: Math.min(...late.map((all) => all.length)) };
+  return {
+    medians: late.map(median), noise: Math.max(spread(late[0]), spread(late[1])), least: Math.min(...late.map((all) => all.length)),
+    quickest: Math.min(...late[0], ...late[1], 1e6), // a busy machine makes events late, and none of them early
+  };
 }
 
 export default {
@@ -26,11 +29,11 @@ export default {
       events: EVENTS, delay_ms: DELAY, least: Math.min(near.least, far.least), noise_ms: near.noise, far_noise_ms: far.noise,
       websocket_ms: near.medians[0], sse_ms: near.medians[1], longpoll_ms: near.medians[2],
       difference_ms: Math.abs(near.medians[0] - near.medians[1]),
-      far_websocket_ms: far.medians[0], far_sse_ms: far.medians[1], far_longpoll_ms: far.medians[2],
+      far_quickest_ms: far.quickest, far_websocket_ms: far.medians[0], far_sse_ms: far.medians[1], far_longpoll_ms: far.medians[2],
     };
   },
   verdict: (m) => {
-    const far = m.far_websocket_ms >= m.delay_ms / 4 && Math.abs(m.far_websocket_ms - m.far_sse_ms) <= Math.max(10, m.far_noise_ms);
+    const far = m.far_quickest_ms >= m.delay_ms / 4 && Math.abs(m.far_websocket_ms - m.far_sse_ms) <= Math.max(10, m.far_noise_ms);
     return m.least === m.events && far && m.difference_ms <= Math.max(5, m.noise_ms) ? "alike" : null;
   },
 };
