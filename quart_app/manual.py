@@ -44,11 +44,16 @@ def manual(*places: Path) -> Blueprint:
     async def page(path: str) -> Response | tuple[str, int]:
         if found is None:
             return await render_template("no_docs.html"), 404
-        if safe_join(str(found), path) is None or path.startswith("."):  # what Sphinx keeps for itself
+        if safe_join(str(found), path) is None or any(
+            part.startswith(".") for part in path.split("/")
+        ):  # what Sphinx keeps for itself
             raise NotFound
         if path == "" or path.endswith("/"):
             path += "index.html"
-        answer = await send_from_directory(found, path, cache_timeout=300)
+        try:
+            answer = await send_from_directory(found, path, cache_timeout=300)
+        except OSError as error:  # a name longer than those of files
+            raise NotFound from error
         answer.headers["Content-Security-Policy"] = _POLICY
         return answer
 

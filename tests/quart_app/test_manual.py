@@ -18,6 +18,7 @@ def app(tmp_path: Path) -> Quart:
     (built / "index.html").write_text("<h1>first</h1>")
     (built / "how-to" / "index.html").write_text("<h1>how</h1>")
     (built / ".buildinfo").write_text("secret")
+    (built / "how-to" / ".hidden").write_text("secret")
     (built / "style.css").write_text("p {}")
     app = Quart(__name__, static_folder=None)
     app.register_blueprint(manual(tmp_path / "none", built))
@@ -41,9 +42,10 @@ async def test_the_folder_without_its_slash_leads_there(app: Quart) -> None:
 
 
 OUTSIDE = ["/docs/none.html", "/docs/.buildinfo", "/docs/../secret.txt", "/docs/..%2fsecret.txt", "/docs/how-to/../../secret.txt"]
+OUTSIDE += ["/docs/how-to/.hidden", "/docs/" + "a" * 5_000, "/docs/" + "a/" * 5_000]
 
 
-@pytest.mark.parametrize("path", OUTSIDE)
+@pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: path[:40])
 async def test_nothing_else_is(app: Quart, path: str) -> None:
     answer = await app.test_client().get(path)
     assert answer.status_code == 404
