@@ -1,6 +1,6 @@
 """What a hundred readers who take little, or nothing, cost the others: how long an event takes to those who take all.
 
-    python docs/explanation/experiments/slow_readers.py            # 6 minutes
+    python docs/explanation/experiments/slow_readers.py            # 7 minutes
     python docs/explanation/experiments/slow_readers.py --write    # and keep the figures in slow_readers.json
 
 In turns on one server: nobody else there, then a hundred slow ones who follow the same channel. An event of 2 KB comes 20 times a
@@ -31,9 +31,9 @@ from tests.hostile.test_slow_readers import WAYS, come, sip
 
 SLOW = 100
 PROMPT = 10
-EVENTS = 100  # of a turn
+EVENTS = 60  # of a turn
 EVERY = 0.05  # seconds
-TURNS = 5
+TURNS = 3
 SETTINGS = OPTIONS | {"send_timeout": 60.0, "history_bytes": 400_000}
 _AT = re.compile(rb'"at":([0-9.]+)')
 
