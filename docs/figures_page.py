@@ -1,0 +1,125 @@
+"""Writes the tables of figures in `reference/benchmarks.md`, out of what runs of `make bench` have kept.
+
+python docs/figures_page.py                   # out of reference/benchmarks.json
+python docs/figures_page.py bench-… bench-…   # which is made of these runs first
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from tests.benchmarks.rows import BY_NAME
+from tests.benchmarks.table import amount
+
+PAGE: Final = HERE / "reference" / "benchmarks.md"
+KEPT: Final = HERE / "reference" / "benchmarks.json"
+MARKS: Final = "<!-- figures -->\n", "<!-- end -->"
+MUCH: Final = 0.2  # of a median: half of the distance between the lowest and the highest is told where it is over that
+# What a column is called, and of which samples it is: measure, wire, at, unit.
+COLUMNS: Final = {
+    "saturation, WebSocket, 50 ms": ("saturation", "ws", 50.0, "/s"),
+    "saturation, SSE, 50 ms": ("saturation", "sse", 50.0, "/s"),
+    "one event per write": ("single", "ws", 0.0, "/s"),
+    "polls": ("polls", "poll", 0.0, "/s"),
+    "2,000 connects": ("connects", "ws", 0.0, "s"),
+    "CPU for a million": ("cpu", "ws", 0.0, "s"),
+    "memory, 10,000 WebSockets": ("memory", "ws", 10_000.0, "B"),
+}
+ROWS: Final = (
+    *("everywire", "everywire-asyncio", "everywire-off", "c", "nchan", "picows", "aiohttp", "websockets", "ws", "socket.io"),
+    *("uvicorn", "hypercorn", "python-socketio"),
+)
+# What is held against what: a column, ours, the other, and by how much ours should be of it at the least, or at the most.
+HELD: Final = (
+    ("saturation, WebSocket, 50 ms", "everywire", "nchan", ">=", 10.0),
+    ("saturation, WebSocket, 50 ms", "everywire", "socket.io", ">=", 30.0),
+    ("saturation, SSE, 50 ms", "everywire", "nchan", ">=", 10.0),
+    ("one event per write", "everywire", "hypercorn", ">=", 4.5),
+    ("one event per write", "everywire", "c", ">=", 0.85),
+    ("one event per write", "everywire", "picows", ">=", 1.0),
+    ("one event per write", "everywire-off", "hypercorn", ">=", 0.95),
+    ("polls", "everywire", "hypercorn", ">=", 15.0),
+    ("polls", "everywire", "c", ">=", 0.6),
+    ("polls", "everywire-off", "hypercorn", ">=", 0.95),
+    ("2,000 connects", "everywire", "hypercorn", "<=", 0.25),
+    ("2,000 connects", "everywire", "ws", "<=", 1.0),
+    ("CPU for a million", "everywire", "ws", "<=", 1.0),
+    ("CPU for a million", "everywire", "uvicorn", "<=", 0.5),
+    ("CPU for a million", "everywire-off", "hypercorn", "<=", 1.05),
+    ("memory, 10,000 WebSockets", "everywire", "nchan", "<=", 0.6),
+)
+
+
+def keep(runs: Iterable[Path]) -> dict[str, Any]:
+    """What is used of runs."""
+    found = [json.loads((run / "bench.json").read_text()) for run in runs]
+    wanted = {column[:3] for column in COLUMNS.values()}
+    samples = [
+        [each["measure"], each["subject"], each["wire"], each["at"], each["value"], round(each["waited"], 2)]
+        for run in found
+        for each in run["samples"]
+        if (each["measure"], each["wire"], each["at"]) in wanted and each["subject"] in ROWS
+    ]
+    return {
+        "runs": [{name: run[name] for name in ("began", "seconds", "machine", "versions")} for run in found],
+        "samples": samples,
+    }
+
+
+def cell(values: list[float], unit: str) -> str:
+    """The median of some repeats, how many there were, and how far they lie apart, if that is much."""
+    if not values:
+        return "–"
+    middle = statistics.median(values)
+    spread = (max(values) - min(values)) / 2 / middle
+    return f"{amount(middle, unit)}{f' (±{spread:.0%})' if spread > MUCH else ''}"
+
+
+def of(kept: dict[str, Any], column: str, row: str) -> list[float]:
+    """What the repeats gave."""
+    measure, wire, at, _ = COLUMNS[column]
+    return [each[4] for each in kept["samples"] if each[:4] == [measure, row, wire, at] and each[4] is not None]
+
+
+def table(kept: dict[str, Any]) -> str:
+    """What was measured, as Markdown."""
+    lines = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for row in ROWS:
+        cells = [cell(of(kept, column, row), unit) for column, (*_, unit) in COLUMNS.items()]
+        lines.append(f"| {BY_NAME[row].title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def held(kept: dict[str, Any]) -> str:
+    """What that is of what, as Markdown, and whether it is as much as it should be."""
+    lines = ["| | of | is | should be | |", "|---" * 5 + "|"]
+    for column, ours, other, way, wanted in HELD:
+        is_ = statistics.median(of(kept, column, ours)) / statistics.median(of(kept, column, other))
+        kept_to = is_ >= wanted if way == ">=" else is_ <= wanted
+        names = f"{column}: {BY_NAME[ours].title} | {BY_NAME[other].title}"
+        should = f"{'at least' if way == '>=' else 'at most'} {wanted:g}"
+        lines.append(f"| {names} | {is_:.2f} | {should} | {'yes' if kept_to else '**no**'} |")
+    return "\n".join(lines) + "\n"
+
+
+def written(page: str, kept: dict[str, Any]) -> str:
+    """`page`, with the table."""
+    before, _, rest = page.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return before + MARKS[0] + "\n" + table(kept) + "\n" + held(kept) + "\n" + MARKS[1] + after
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        KEPT.write_text(
+            json.dumps(keep(map(Path, sys.argv[1:])), indent=None, separators=(",", ":")).replace('],["', '],\n["') + "\n"
+        )
+    PAGE.write_text(written(PAGE.read_text(), json.loads(KEPT.read_text())))
