@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from tests.benchmarks import plan, results, search, table
 from tests.benchmarks.__main__ import cli
+from tests.benchmarks.bench import least_disturbed
 from tests.benchmarks.fit import power_law
 from tests.benchmarks.measures import MEASURES
 from tests.benchmarks.program import ProgramError, compile_c
@@ -47,6 +48,19 @@ def test_a_search_comes_as_near_as_it_is_asked_to(limit: float, start: float, fi
     found = search.highest(lambda rate: rate <= limit, start, finest=1.05, first=first)
     assert found is not None
     assert limit / 1.051 <= found <= limit
+
+
+@pytest.mark.parametrize(
+    ("waited", "kept", "tries"),
+    [([0.01], 0, 1), ([0.05, 0.0], 0, 1), ([0.5, 0.02], 1, 2), ([0.5, 0.2, 0.3], 1, 3), ([0.3, 0.5, 0.4, 0.0], 0, 3)],
+)
+def test_what_others_disturbed_is_measured_again_and_the_least_disturbed_is_kept(
+    waited: list[float], kept: int, tries: int
+) -> None:
+    measured = [[sample(float(number), waited=each), sample(0.0, waited=0.0)] for number, each in enumerate(waited)]
+    todo = iter(measured)
+    assert least_disturbed(lambda: next(todo)) is measured[kept]
+    assert len(list(todo)) == len(measured) - tries
 
 
 def test_a_search_that_knows_where_to_look_needs_few_probes() -> None:
