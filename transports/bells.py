@@ -49,6 +49,12 @@ class Bells:
                 if not feeds:
                     del self._feeds[name]
 
+    def turn(self, feed: Feed, selection: Selection) -> None:
+        """Let `feed` follow `selection` instead of what it followed."""
+        self.unhang(feed)
+        feed.selection = selection
+        self.hang(feed)
+
     def matching(self, channel: str) -> Iterator[Feed]:
         """Those who follow a pattern that takes in `channel`."""
         return self._patterns.matching(channel)

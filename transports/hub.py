@@ -360,9 +360,8 @@ class Hub:
             feed.end(refusal)
 
     def _turn(self, feed: Feed, asked: Subscription, selection: Selection) -> None:
-        self._bells.unhang(feed)
-        feed.asked, feed.selection, feed.fresh = asked, selection, True
-        self._bells.hang(feed)
+        self._bells.turn(feed, selection)
+        feed.asked, feed.fresh = asked, True
         feed.ring()
 
     def move(self, feed: Feed, since: Position) -> None:
@@ -506,9 +505,7 @@ class Hub:
             self.log.lose(gone)
         for feed, place in places.items():
             if feed.selection.patterns:  # it may be that none of the channels that it knew is there any more
-                self._bells.unhang(feed)
-                feed.selection = select(feed.asked, ())
-                self._bells.hang(feed)
+                self._bells.turn(feed, select(feed.asked, ()))
             feed.move(place)
         for feed in list(self._feeds):
             feed.ring()
