@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import pages
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -509,17 +510,13 @@ def bits(number: float) -> str:
     return f"{number / 1e9:.1f} Gbit/s" if number >= 1e9 else f"{number / 1e6:.1f} Mbit/s"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
-
-
 SIZES, RATES = (1_000, 10_000, 100_000, 1_000_000), (1, 5, 20, 100)
 
 
 def tables(measured: Measured) -> dict[str, str]:
     """The tables of the page, by the names of their places."""
     return {
+        "machine": f"Measured on {measured.processor}, Python {measured.python}; medians of {len(measured.rounds)} rounds.",
         "costs": costs_table(measured),
         "checks": checks_table(measured),
         "workers": workers_table(measured.costs, 0.0),
@@ -546,7 +543,7 @@ def costs_table(measured: Measured) -> str:
         ["bytes around an event's data, on the wire", f"{costs.envelope:.0f}"],
         ["memory of an idle reader", f"{costs.memory / 1000:.1f} KB"],
     ]
-    return table(["what", "cost"], rows)
+    return pages.table([["what", "cost"], *rows])
 
 
 def checks_table(measured: Measured) -> str:
@@ -564,7 +561,7 @@ def checks_table(measured: Measured) -> str:
     rows.append(
         [f"{CROWD:,} readers who come at once", "", f"{measured.crowd:.2f} / {simulated_crowd(measured.costs):.2f} s", ""]
     )
-    return table(["measured / simulated", "p50", "p99", "CPU"], rows)
+    return pages.table([["measured / simulated", "p50", "p99", "CPU"], *rows])
 
 
 def workers_table(costs: Costs, coalesce: float) -> str:
@@ -572,7 +569,7 @@ def workers_table(costs: Costs, coalesce: float) -> str:
     for readers in SIZES:
         found = [plan(costs, Asked(readers, rate, 200, coalesce=coalesce, late=0.1 + coalesce)) for rate in RATES]
         rows.append([f"{readers:,}", *(f"{each.workers:,} · {each.p99 * 1e3:.0f} ms" for each in found)])
-    return table(["readers", *(f"{rate}/s" for rate in RATES)], rows)
+    return pages.table([["readers", *(f"{rate}/s" for rate in RATES)], *rows])
 
 
 def first_table(costs: Costs) -> str:
@@ -582,7 +579,7 @@ def first_table(costs: Costs) -> str:
         every = breaking(costs, found)
         first = "; ".join(f"{share.what} {share.share:.0%}" for share in every[:4])
         rows.append([f"{readers:,}", f"{found.workers:,} on {found.hosts:,}", bits(found.bits), first, every[0].remedy])
-    return table(["readers", "workers on hosts", "network", "how much is used of what", "what to do"], rows)
+    return pages.table([["readers", "workers on hosts", "network", "how much is used of what", "what to do"], *rows])
 
 
 def restarts_table(costs: Costs) -> str:
@@ -590,18 +587,13 @@ def restarts_table(costs: Costs) -> str:
     for readers in (1_000, 5_000, 10_000, 20_000):
         found = [coming_back(costs, readers, how) for how in RESTARTS]
         rows.append([f"{readers:,}", *(f"{each[0]:.1f} / {each[1]:.1f} s, {each[2] + each[3]:,} in vain" for each in found)])
-    return table(["readers of the worker", "told to come back in 1 s", "crashed", "told to spread"], rows)
+    return pages.table([["readers of the worker", "told to come back in 1 s", "crashed", "told to spread"], *rows])
 
 
-def write(measured: Measured) -> None:
-    """Put the tables into the page."""
-    text = PAGE.read_text()
-    for name, content in tables(measured).items():
-        before, mark, rest = text.partition(f"<!-- {name} -->\n")
-        if not mark:
-            raise SystemExit(f"{PAGE.name} has no place for {name}")
-        text = f"{before}{mark}\n{content}\n\n{rest[rest.index('<!-- end -->') :]}"
-    PAGE.write_text(_PLANNED.sub(lambda block: f"{block[1]}{planned(measured.costs, block[2])}```\n", text))
+def written(text: str, measured: Measured) -> str:
+    """The page with its tables, and what the commands in it print."""
+    text = pages.put(text, tables(measured))
+    return _PLANNED.sub(lambda block: f"{block[1]}{planned(measured.costs, block[2])}```\n", text)
 
 
 _PLANNED = re.compile(r"(```console\n\$ python \S+capacity\.py (plan .*)\n)(?s:.*?)^```\n", re.MULTILINE)
@@ -653,7 +645,7 @@ def main() -> None:
         return
     measured = msgspec.json.decode(asked.costs.read_bytes(), type=Measured)
     if asked.what == "write":
-        write(measured)
+        PAGE.write_text(written(PAGE.read_text(), measured))
     else:
         print(*told(measured.costs, plan(measured.costs, asked_for(asked))), sep="\n")
 

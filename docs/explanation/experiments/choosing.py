@@ -16,6 +16,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE)]
 
+import pages
 from worker import Costs
 
 PAGE = HERE.parent / "choosing-a-transport.md"
@@ -48,25 +49,17 @@ def paid() -> Iterator[list[str]]:
         yield [title, f"{1e6 * cost:.1f} µs", f"{cost / costs.write:.1f}"]
 
 
-def table(*rows: list[str]) -> str:
-    head, *rest = rows
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rest])
-
-
 def tables() -> dict[str, str]:
     """The tables of the page by their names."""
     return {
-        "won": table(["transport", "is what is left in", "first event, median", "which are"], *won()),
-        "paid": table(["what", "CPU of the server", "in writes"], *paid()),
+        "won": pages.table([["transport", "is what is left in", "first event, median", "which are"], *won()]),
+        "paid": pages.table([["what", "CPU of the server", "in writes"], *paid()]),
     }
 
 
 def written(text: str) -> str:
     """The page with its tables as they are now."""
-    for name, made in tables().items():
-        before, _, rest = text.partition(f"<!-- {name} -->\n")
-        text = f"{before}<!-- {name} -->\n\n{made}\n\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
-    return text
+    return pages.put(text, tables())
 
 
 if __name__ == "__main__":

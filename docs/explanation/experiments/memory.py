@@ -31,6 +31,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pages
+
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT))
 
@@ -310,9 +312,8 @@ class Result(NamedTuple):
         return found
 
 
-def measure(asked: argparse.Namespace) -> list[Result]:
-    """All that was asked for, told as it comes."""
-    found = []
+def measure(asked: argparse.Namespace) -> None:
+    """All that was asked for, told as it comes, and then kept, if that is wanted."""
     with tempfile.TemporaryDirectory() as directory:
         program = compile_c(Path(directory), "load")["load"]
         for wire in asked.wires:
@@ -320,23 +321,28 @@ def measure(asked: argparse.Namespace) -> list[Result]:
                 held = {str(number): per_reader(program, wire, front, number) for number in asked.readers}
                 last = [*held.values()][-1]
                 came = parts(program, wire, front, asked.readers[0])
-                found.append(
-                    Result(
-                        wire,
-                        front,
-                        {number: each.rss for number, each in held.items()},
-                        last.kernel,
-                        traced(program, wire, front, asked.readers[0]),
-                        {name: [*part] for name, part in sorted(came.items(), key=lambda each: -each[1].size)},
-                    )
+                found = Result(
+                    wire,
+                    front,
+                    {number: each.rss for number, each in held.items()},
+                    last.kernel,
+                    traced(program, wire, front, asked.readers[0]),
+                    {name: [*part] for name, part in sorted(came.items(), key=lambda each: -each[1].size)},
                 )
-                print(lines(found[-1]), flush=True)
-    return found
+                print(lines(found), flush=True)
+                if asked.write:
+                    keep(found)
+
+
+def keep(found: Result) -> None:
+    """Keep a result, in the place of what was kept of the same."""
+    results = {(each.wire, each.front): each for each in kept()} | {(found.wire, found.front): found}
+    MEASURED.write_text(json.dumps([*results.values()], indent=1) + "\n")
 
 
 def kept() -> list[Result]:
     """What was measured last, and kept."""
-    return [Result(*each) for each in json.loads(MEASURED.read_text())]
+    return [Result(*each) for each in json.loads(MEASURED.read_text())] if MEASURED.exists() else []
 
 
 def lines(result: Result) -> str:
@@ -349,7 +355,7 @@ def lines(result: Result) -> str:
     return "\n".join(told)
 
 
-def table(results: list[Result], front: bool) -> str:
+def parts_table(results: list[Result], front: bool) -> str:
     """The parts of an idle reader, as a table in Markdown."""
     some = [result for result in results if result.front is front]
     rows = [[name, *(result.groups().get(name, 0.0) for result in some)] for name in [*GROUPS, REST]]
@@ -358,24 +364,21 @@ def table(results: list[Result], front: bool) -> str:
     rows.append(["what Python asked for", *(result.traced for result in some)])
     for number in some[0].rss:
         rows.append([f"**RSS**, {int(number):,} readers", *(result.rss[number] for result in some)])
-    head = ["bytes per reader", *(WIRES[result.wire] for result in some)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *map(rounded, rows)))
+    return pages.table([["bytes per reader", *(WIRES[result.wire] for result in some)], *map(rounded, rows)])
 
 
 def objects(results: list[Result]) -> str:
     """Every kind of object of a WebSocket behind the front."""
     found = next(result for result in results if result.front and result.wire == "ws")
     rows = [[f"`{name}`", f"{count:.0f}" if count >= 0.5 else "", f"{size:.0f}"] for name, (count, size) in found.parts.items()]
-    rows = [row for row in rows if int(row[2]) >= SHOWN]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (["object", "how many", "bytes"], ["---"] * 3, *rows))
+    return pages.table([["object", "how many", "bytes"], *(row for row in rows if int(row[2]) >= SHOWN)])
 
 
 def kernel(results: list[Result]) -> str:
     """What the kernel keeps of a connection."""
     found = next(result for result in results if result.front and result.wire == "ws")
     rows = [[f"`{name}`", f"{size:.0f}"] for name, size in found.kernel.items()]
-    rows.append(["**all**", f"{sum(found.kernel.values()):.0f}"])
-    return "\n".join("| " + " | ".join(row) + " |" for row in (["cache of the kernel", "bytes"], ["---"] * 2, *rows))
+    return pages.table([["cache of the kernel", "bytes"], *rows, ["**all**", f"{sum(found.kernel.values()):.0f}"]])
 
 
 def rounded(row: list[Any]) -> list[str]:
@@ -383,26 +386,23 @@ def rounded(row: list[Any]) -> list[str]:
     return [row[0], *(f"{each:,.0f}" for each in row[1:])]
 
 
-def write(results: list[Result]) -> None:
-    """Put the tables into the page."""
-    text = PAGE.read_text()
-    for name, made in tables(results).items():
-        before, mark, rest = text.partition(f"<!-- {name} -->\n")
-        text = f"{before}{mark}\n{made}\n\n{rest[rest.index('<!-- end -->') :]}"
-    PAGE.write_text(text)
-
-
 def tables(results: list[Result]) -> dict[str, str]:
     """The tables of the page, by the names of their places."""
-    return {"on": table(results, True), "off": table(results, False), "objects": objects(results), "kernel": kernel(results)}
+    on, off = parts_table(results, True), parts_table(results, False)
+    return {"on": on, "off": off, "objects": objects(results), "kernel": kernel(results)}
+
+
+def written(text: str) -> str:
+    """The page with the tables of what was kept."""
+    return pages.put(text, tables(kept()))
 
 
 def main(asked: argparse.Namespace) -> None:
     """Measure, or read what was measured, and put it into the page if that is wanted."""
-    results = kept() if asked.again else measure(asked)
-    if asked.write:
-        MEASURED.write_text(json.dumps(results, indent=1) + "\n")
-        write(results)
+    if not asked.again:
+        measure(asked)
+    if asked.again or asked.write:
+        PAGE.write_text(written(PAGE.read_text()))
 
 
 if __name__ == "__main__":
@@ -411,7 +411,7 @@ if __name__ == "__main__":
     parser.add_argument("--readers", nargs="+", type=int, default=[2000, 10_000])
     parser.add_argument("--fronts", nargs="+", choices=["on", "off"], default=["on", "off"])
     parser.add_argument("--write", action="store_true", help="keep what was found, and put the tables into memory.md")
-    parser.add_argument("--again", action="store_true", help="measure nothing: take what was kept")
+    parser.add_argument("--again", action="store_true", help="measure nothing: put the tables there anew, of what was kept")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--front", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)

@@ -1,7 +1,8 @@
 """What a hundred readers who take little, or nothing, cost the others: how long an event takes to those who take all.
 
     python docs/explanation/experiments/slow_readers.py            # 7 minutes
-    python docs/explanation/experiments/slow_readers.py --write    # and keep the figures in slow_readers.json
+    python docs/explanation/experiments/slow_readers.py --write    # keeps the figures in slow_readers.json, for back-pressure.md
+    python docs/explanation/experiments/slow_readers.py --again    # puts them into back-pressure.md once more
 
 In turns on one server: nobody else there, then a hundred slow ones who follow the same channel. An event of 2 KB comes 20 times a
 second; a delay is from when the server took it to when one of ten prompt readers has read it, over SSE. The 99th percentile of
@@ -23,12 +24,16 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pages
+
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from tests.hostile import wires
 from tests.hostile.fuzz import OPTIONS
 from tests.hostile.target import EDGES, Target, target
 from tests.hostile.test_slow_readers import WAYS, come, sip
 
+MEASURED = Path(__file__).with_suffix(".json")
+PAGE = Path(__file__).parents[1] / "back-pressure.md"
 SLOW = 100
 PROMPT = 10
 EVENTS = 60  # of a turn
@@ -124,7 +129,7 @@ async def measure(edge: str, way: str, rate: int) -> dict[str, Any]:
     }
 
 
-async def main(write: bool) -> None:
+async def main() -> list[dict[str, Any]]:
     """All rows, one after the other."""
     rows = []
     print("edge   slow over  bytes/s  p99 alone  p99 beside  ratio")
@@ -137,11 +142,32 @@ async def main(write: bool) -> None:
                     row["ratios"],
                     flush=True,
                 )
-    if write:
-        Path(__file__).with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
+    return rows
+
+
+def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """What the page shows of them."""
+    alone, beside, ratio = (statistics.median(row[name] for row in rows) for name in ("alone_ms", "beside_ms", "ratio"))
+    ratios = [each for row in rows for each in row["ratios"]]
+    came = f"99 of 100 events came within {alone:.1f} ms beside nobody and within {beside:.1f} ms beside the hundred"
+    pairs = f"medians of {len(rows)} such pairs of {len(ratios) // len(rows)} turns each"
+    times = f"The second was {ratio:.1f} times the first in the median"
+    return {"hundred": f"{came}, {pairs}. {times}; single turns lay between {min(ratios):.1f} and {max(ratios):.1f}."}
+
+
+def written(text: str) -> str:
+    """`text` with what is kept."""
+    return pages.put(text, tables(json.loads(MEASURED.read_text("utf-8"))))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true")
-    asyncio.run(main(parser.parse_args().write))
+    parser.add_argument("--write", action="store_true", help="keep what is measured, and put it into back-pressure.md")
+    parser.add_argument("--again", action="store_true", help="measure nothing: put into back-pressure.md what was kept")
+    asked = parser.parse_args()
+    if not asked.again:
+        measured = asyncio.run(main())
+        if asked.write:
+            MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
+    if asked.again or asked.write:
+        PAGE.write_text(written(PAGE.read_text("utf-8")), "utf-8")

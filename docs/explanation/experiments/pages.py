@@ -1,0 +1,179 @@
+"""Pages: what a script has measured is kept beside it as JSON, and what the documentation shows of it is made of that alone.
+
+A table, or a line with figures, has its place in a page, between `<!-- name -->` and `<!-- end -->`, and nothing is written there
+by hand. A script that has a `Sheet` takes these words:
+
+    --write     measure, keep it, and put the tables into the page
+    --again     measure nothing: put the tables into the page anew, of what was kept
+    WORD …      measure only those parts whose names hold one of these words; the others stay as they were kept
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Found: TypeAlias = dict[str, Any]
+"""What was measured, by the names of the parts: all that JSON can say."""
+Step: TypeAlias = tuple[str, Callable[[], Awaitable[Any]]]
+"""A part, and what measures it. One that comes again is what was found the last time."""
+
+END = "<!-- end -->"
+PATIENCE = 300.0  # seconds for a part
+_PLACE = re.compile(r"^<!-- ([a-z]+) -->$", re.MULTILINE)
+
+
+def table(rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown; the first row is its head."""
+    head, *rest = [[str(cell) for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rest))
+
+
+def put(text: str, tables: Mapping[str, str]) -> str:
+    """`text` with each of `tables` in its place. Raises: ValueError, it has no such place."""
+    for name, made in tables.items():
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(END)
+        if not (mark and end):
+            raise ValueError(f"the page has no place for {name!r}: write <!-- {name} --> and {END} into it, a line each")
+        text = f"{before}{mark}\n{made}\n\n{end}{after}"
+    return text
+
+
+def places(text: str) -> list[str]:
+    """The names of the places in a page."""
+    return [name for name in _PLACE.findall(text) if name != "end"]
+
+
+def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
+    """When and on what is measured now, as far as figures depend on it; nothing that tells which machine it is."""
+    if (root := str(Path(__file__).parents[3])) not in sys.path:
+        sys.path.insert(0, root)
+    from tests.benchmarks.machine import describe
+
+    here = describe()
+    kernel = re.match(r"\d+\.\d+", here.kernel)
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": here.processor,
+        "cores": here.cores,
+        "system": f"{sys.platform.capitalize()} {kernel[0] if kernel else ''}".strip(),
+        "python": here.python,
+        "versions": {name: found for name in packages if (found := _version(name))},
+        "load": here.load,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def told(on: Mapping[str, Any]) -> str:
+    """What `machine` found, as a sentence."""
+    with_ = "".join(f", {name} {number}" for name, number in on["versions"].items())
+    where = f"{on['cores']} cores ({on['processor']}), {on['system']}, Python {on['python']}{with_}"
+    return f"Measured on {on['date']}, on a machine of {where}. The load before it began was {on['load']:g}."
+
+
+class Sheet:
+    """What a script has measured, part by part, and the page that shows it.
+
+    Args:
+        script: its `__file__`; what is kept is beside it.
+        page: of the documentation, as seen from there.
+        tables: makes of the parts that there are what is shown, by the names of the places.
+        packages: whose versions are told.
+    """
+
+    def __init__(self, script: str, page: str, tables: Callable[[Found], dict[str, str]], *packages: str) -> None:
+        self.file = Path(script).with_suffix(".json")
+        self.page = (self.file.parent / page).resolve()
+        self._tables, self._packages = tables, packages
+
+    def kept(self) -> Found:
+        """What is kept: each part as `{"on": machine(), "found": …}`; nothing, if nothing is."""
+        return dict(json.loads(self.file.read_text("utf-8"))) if self.file.exists() else {}
+
+    def keep(self, kept: Found) -> None:
+        """Keep it."""
+        self.file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+    def tables(self, kept: Found) -> dict[str, str]:
+        """All that is shown of what is kept, by the names of the places."""
+        where = dict.fromkeys(told(part["on"]) for part in kept.values())  # one, unless parts are of different days
+        return {"machine": "\n".join(where), **self._tables({name: part["found"] for name, part in kept.items()})}
+
+    def written(self, text: str) -> str:
+        """`text` with all that is shown of what is kept."""
+        return put(text, self.tables(self.kept()))
+
+    def write(self) -> None:
+        """Put into the page what is shown of what is kept."""
+        self.page.write_text(self.written(self.page.read_text("utf-8")), "utf-8")
+
+    def run(self, asked: argparse.Namespace, steps: Iterable[Step]) -> None:
+        """Do as `parser` was told, and print the tables.
+
+        Each part is kept as soon as it has been measured. One that fails is told of and left out: it can be measured by itself.
+
+        Raises:
+            SystemExit: something failed.
+        """
+        kept, failed = self.kept() if asked.again or asked.write else {}, []
+        if asked.again and not kept:
+            raise SystemExit(f"nothing is kept in {self.file.name}: --write measures first")
+        if not asked.again:
+            on = machine(self._packages)
+            for name, measure in self._chosen(list(steps), asked.parts):
+                begun = time.monotonic()
+                try:
+                    found = asyncio.run(_bounded(measure))
+                except Exception:
+                    traceback.print_exc()
+                    failed.append(name)
+                else:
+                    kept[name] = {"on": on, "found": found}
+                    if asked.write:
+                        self.keep(kept)
+                print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+        print(*self.tables(kept).values(), sep="\n\n", flush=True)
+        if asked.again or (asked.write and kept):
+            self.write()
+        if failed:
+            raise SystemExit(f"not measured: {', '.join(failed)}. Measure them by these names, the rest stays as it is")
+
+    def _chosen(self, steps: list[Step], words: Sequence[str]) -> list[Step]:
+        """The steps that are meant. Raises: SystemExit, a word names none."""
+        names = list(dict.fromkeys(name for name, _ in steps))
+        for word in words:
+            if not any(word in name for name in names):
+                raise SystemExit(f"there is no part {word!r}. There are: {', '.join(names)}")
+        return [step for step in steps if not words or any(word in step[0] for word in words)]
+
+
+async def _bounded(measure: Callable[[], Awaitable[Any]]) -> Any:
+    async with asyncio.timeout(PATIENCE):
+        return await measure()
+
+
+def parser(text: str | None) -> argparse.ArgumentParser:
+    """The command line of a script with a sheet."""
+    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("parts", nargs="*", metavar="WORD", help="measure only the parts whose names hold one of these words")
+    does = made.add_mutually_exclusive_group()
+    does.add_argument("--write", action="store_true", help="keep what is measured, and put the tables into the page")
+    does.add_argument("--again", action="store_true", help="measure nothing: put the tables into the page, of what was kept")
+    return made
