@@ -1,7 +1,9 @@
 """What a connection costs: memory per idle reader, and how many deliveries one core makes.
 
-    python docs/explanation/experiments/costs.py              # all of it, about three minutes; prints tables
-    python docs/explanation/experiments/costs.py longpoll     # one kind of reader
+    python docs/explanation/experiments/costs.py              # all of it once, two minutes; prints tables
+    python docs/explanation/experiments/costs.py longpoll     # one kind of reader; or `idle`, `busy`, `slow`
+    python docs/explanation/experiments/costs.py --write      # three times, six minutes: keeps it in costs.json, for costs.md
+    python docs/explanation/experiments/costs.py --again      # puts the tables into costs.md once more
 
 The server runs in a process of its own on core 0, the readers on core 1. The peer in the same run is a plain ASGI
 WebSocket application on the same Hypercorn that sends every event to every reader by itself, as most code does.
@@ -16,10 +18,13 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
+import pages
 import psutil
 
 from transports import Hub, Options
@@ -27,7 +32,10 @@ from transports.asgi import Endpoints
 from transports.options import UNBOUNDED
 from transports.serve import address, configuration, listen, serve
 
-READERS, IDLE, SECONDS, GOOD = 200, 2000, 4.0, 0.25  # the last: seconds that p99 of the delay may reach
+READERS, IDLE, SECONDS, GOOD = 200, 2000, 2.5, 0.25  # the last: seconds that p99 of the delay may reach
+EACH, FROM, PEERS_FROM = 50.0, 800.0, 100.0  # events a second: read one by one, and where the search begins, ours and the peer's
+SLOW_RATE, SLOW_TIMES = 5000, 4  # events a second beside a slow reader, and for how many times SECONDS
+RUNS = 3  # whose middle is written
 PATHS = {"websocket": "ws", "sse": "sse", "longpoll": "poll", "peer": "ws"}
 TEXT = "x" * 40  # makes an event of about 100 bytes of data
 
@@ -76,9 +84,9 @@ async def run_server(kind: str, history: int) -> None:
     async def publisher() -> None:
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             rate, seconds = map(float, line.split())
-            start, number = loop.time(), 0
-            while number < rate * seconds:
-                due = min(int((loop.time() - start) * rate) + 1, int(rate * seconds))
+            start, number, last = loop.time(), 0, int(rate * seconds)
+            while number < last:
+                due = min(int((loop.time() - start) * rate) + 1, last)
                 for each in range(number, due):
                     await publish("a", {"t": round((start + each / rate) * 1e6), "text": TEXT})
                 number = due
@@ -192,7 +200,7 @@ async def settled(server: Server) -> int:
     before = -1
     while (now := server.stats.memory_info().rss) != before:
         before = now
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.5)
     return now
 
 
@@ -205,12 +213,21 @@ async def idle(kind: str) -> float:
         after = await settled(server)
         for each in [*warm, *made]:
             each.abort()
-        return (after - before) / 1024 / IDLE
+        return round((after - before) / 1024 / IDLE, 3)
+
+
+def rates(kind: str) -> Iterator[float]:
+    """Of events, one after the other, until readers do not keep up."""
+    yield EACH
+    rate = PEERS_FROM if kind == "peer" else FROM
+    while True:
+        yield rate
+        rate *= 2
 
 
 async def busy(kind: str) -> list[dict[str, float]]:
     """For growing rates: deliveries per second, their delay, and the server's CPU."""
-    rows = []
+    rows: list[dict[str, float]] = []
     async with Server(kind) as server:
         counts, delays = [0], []
 
@@ -220,36 +237,42 @@ async def busy(kind: str) -> list[dict[str, float]]:
                 delays.append(delay)
 
         made = await server.connect(READERS, seen)
-        rate = 50.0
-        while True:
+        for rate in rates(kind):
             counts[0] = 0
             delays.clear()
+            wanted = int(rate * SECONDS) * READERS
             cpu, start, mine = sum(server.stats.cpu_times()[:2]), time.monotonic(), time.process_time()
             server.publish(rate, SECONDS)
-            while counts[0] < rate * SECONDS * READERS and time.monotonic() - start < 3 * SECONDS:
+            while counts[0] < wanted and time.monotonic() - start < 3 * SECONDS:
                 await asyncio.sleep(0.01)
             took = time.monotonic() - start
+            late = sorted(delays) or [took]
             rows.append(
                 {
                     "rate": rate,
-                    "deliveries": counts[0] / took,
-                    "missing": rate * SECONDS * READERS - counts[0],
-                    "p50": statistics.median(delays),
-                    "p99": sorted(delays)[int(len(delays) * 0.99)],
-                    "server cpu": (sum(server.stats.cpu_times()[:2]) - cpu) / took,
-                    "reader cpu": (time.process_time() - mine) / took,
+                    "deliveries": round(counts[0] / took, 1),
+                    "missing": wanted - counts[0],
+                    "p50": round(statistics.median(late), 6),
+                    "p99": round(late[int(len(late) * 0.99)], 6),
+                    "server cpu": round((sum(server.stats.cpu_times()[:2]) - cpu) / took, 4),
+                    "reader cpu": round((time.process_time() - mine) / took, 4),
                 }
             )
-            if rows[-1]["p99"] > GOOD or rows[-1]["missing"]:
+            if not kept_up(rows[-1]):
                 break
-            rate *= 2
         for each in made:
             each.abort()
     return rows
 
 
+def kept_up(row: dict[str, float]) -> bool:
+    """Whether readers did, all of them."""
+    return row["p99"] <= GOOD and not row["missing"]
+
+
 async def slow() -> dict[str, float]:
-    """One reader takes 1 KB/s of a WebSocket while 5,000 events/s are published for 20 s, beside one that takes all."""
+    """One reader takes 1 KB/s of a WebSocket while events are published, beside one that takes all."""
+    seconds = SLOW_TIMES * SECONDS
     async with Server("websocket", history=1000) as server:
         got, delays = [0], []
 
@@ -262,42 +285,146 @@ async def slow() -> dict[str, float]:
         reader, writer = await asyncio.open_connection(server.host, server.port, limit=1024)
         writer.write(head("websocket", "a"))
         before = await settled(server)
-        server.publish(5000, 20)
+        server.publish(SLOW_RATE, seconds)
         start, taken, most = time.monotonic(), 0, before
-        while time.monotonic() - start < 22:
+        while time.monotonic() - start < seconds + 2:
             with suppress(TimeoutError):
                 taken += len(await asyncio.wait_for(reader.read(1024), 1.0))
             most = max(most, server.stats.memory_info().rss)
             await asyncio.sleep(1.0)
         made[0].abort()
         writer.transport.abort()
-        p99 = sorted(delays)[int(len(delays) * 0.99)]
-        return {"grown MiB": (most - before) / 2**20, "taken KiB": taken / 1024, "other got": got[0], "p99 ms": p99 * 1e3}
+        late = sorted(delays) or [seconds]
+        return {
+            "grown": most - before,
+            "taken": taken,
+            "published": int(SLOW_RATE * seconds),
+            "got": got[0],
+            "p99": round(late[int(len(late) * 0.99)], 6),
+        }
 
 
-async def main(kinds: list[str]) -> None:
+# --- what is shown
+
+
+def tables(found: pages.Found) -> dict[str, str]:
+    """The tables of the page."""
+    shown = {}
+    if memory := {kind: found[f"idle, {kind}"] for kind in PATHS if f"idle, {kind}" in found}:
+        shown["idle"] = idle_table(memory)
+    if loads := {kind: found[f"busy, {kind}"] for kind in PATHS if f"busy, {kind}" in found}:
+        shown["busy"], shown["each"] = busy_table(loads), each_table(loads)
+    if "slow" in found:
+        shown["slow"] = slow_table(found["slow"])
+    return shown
+
+
+def of(runs: list[Any]) -> str:
+    """Which of the runs is shown."""
+    return f", median of {len(runs)} runs" if len(runs) > 1 else ""
+
+
+def span(values: list[float], form: str) -> str:
+    """From the lowest to the highest."""
+    return f"{min(values):{form}} to {max(values):{form}}"
+
+
+def idle_table(memory: dict[str, list[float]]) -> str:
+    """KiB for each."""
+    rows = [[kind, f"{statistics.median(each):.1f}", span(each, ".1f")] for kind, each in memory.items()]
+    return pages.table([["reader", f"KiB{of(next(iter(memory.values())))}", "range"], *rows])
+
+
+def best(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The highest rate that readers kept up with."""
+    return next((row for row in reversed(rows) if kept_up(row)), rows[0])
+
+
+def middle(runs: list[list[dict[str, float]]]) -> dict[str, float]:
+    """Of the best rates of several runs the one in the middle."""
+    return sorted(map(best, runs), key=lambda row: row["deliveries"])[(len(runs) - 1) // 2]
+
+
+def busy_table(loads: dict[str, list[list[dict[str, float]]]]) -> str:
+    """What readers kept up with."""
+    rows = []
+    peer = middle(loads["peer"])["deliveries"] if "peer" in loads else None
+    for kind, runs in loads.items():
+        row = middle(runs)
+        rows.append(
+            [
+                kind,
+                f"{row['rate']:,.0f}",
+                f"{row['deliveries']:,.0f}",
+                f"{row['deliveries'] / peer:,.0f}" if peer else "–",
+                f"{row['p50'] * 1e3:.0f} ms",
+                f"{row['p99'] * 1e3:.0f} ms",
+            ]
+        )
+    title = f"reader{of(next(iter(loads.values())))}"
+    return pages.table([[title, "events/s", "deliveries/s", "times the peer's", "delay p50", "delay p99"], *rows])
+
+
+def each_table(loads: dict[str, list[list[dict[str, float]]]]) -> str:
+    """The server's CPU for a delivery, event by event and at the highest rate."""
+    rows = []
+    for kind, runs in loads.items():
+        first, last = [spent(run[0]) for run in runs], [spent(best(run)) for run in runs]
+        rows.append([kind, f"{statistics.median(first):.0f} µs", f"{statistics.median(last):.1f} µs"])
+    return pages.table([["CPU of the server for a delivery", f"at {EACH:g} events/s", "at the highest rate"], *rows])
+
+
+def spent(row: dict[str, float]) -> float:
+    """Microseconds of the server's CPU for a delivery."""
+    return row["server cpu"] / max(row["deliveries"], 1.0) * 1e6
+
+
+def slow_table(runs: list[dict[str, float]]) -> str:
+    """What one who takes little costs."""
+    grown, taken, late = ([run[name] for run in runs] for name in ("grown", "taken", "p99"))
+    mib, kib, milli = [each / 2**20 for each in grown], [each / 1024 for each in taken], [each * 1e3 for each in late]
+    got, published = sum(run["got"] for run in runs), sum(run["published"] for run in runs)
+    rows = [
+        ["the server's memory grew by", f"{statistics.median(mib):.1f} MiB", span(mib, ".1f")],
+        ["the slow one took", f"{statistics.median(kib):.0f} KiB", span(kib, ".0f")],
+        ["the other one got, of all events", f"{got:,} of {published:,}", ""],
+        ["p99 of the other one's delay", f"{statistics.median(milli):.1f} ms", span(milli, ".1f")],
+    ]
+    return pages.table([[f"beside a slow reader{of(runs)}", "", "range"], *rows])
+
+
+# --- in turns
+
+
+def steps(runs: int) -> Iterator[pages.Step]:
+    """All that is measured, so many times in turns."""
+    found: defaultdict[str, list[Any]] = defaultdict(list)
+
+    async def add(name: str, measure: Callable[[], Awaitable[Any]]) -> list[Any]:
+        found[name].append(await measure())
+        return found[name]
+
+    for _ in range(runs):
+        for kind in PATHS:
+            yield f"idle, {kind}", partial(add, f"idle, {kind}", partial(idle, kind))
+        for kind in PATHS:
+            yield f"busy, {kind}", partial(add, f"busy, {kind}", partial(busy, kind))
+        yield "slow", partial(add, "slow", slow)
+
+
+SHEET = pages.Sheet(__file__, "costs.md", tables, "Hypercorn")
+
+
+def main(asked: argparse.Namespace) -> None:
+    """Measure, on the core that the server leaves."""
     os.sched_setaffinity(0, {1 % (os.cpu_count() or 1)})
-    print(f"idle: KiB of memory per reader at {IDLE}")
-    for kind in kinds:
-        print(f"  {kind:10} {await idle(kind):6.1f}", flush=True)
-    print(f"busy: {READERS} readers, about 100 bytes an event, {SECONDS:g} s for each rate")
-    for kind in kinds:
-        for row in await busy(kind):
-            print(
-                f"  {kind:10} {row['rate']:8.0f} events/s  {row['deliveries']:10.0f} deliveries/s  p50 {row['p50'] * 1e3:7.1f} ms"
-                f"  p99 {row['p99'] * 1e3:7.1f} ms  server {row['server cpu']:4.0%}  readers {row['reader cpu']:4.0%}"
-                f"  missing {row['missing']:.0f}",
-                flush=True,
-            )
-    print("slow: one reader of 1 KB/s, 5,000 events/s for 20 s")
-    for name, value in (await slow()).items():
-        print(f"  {name:10} {value:10.3f}")
+    SHEET.run(asked, steps(asked.runs or (RUNS if asked.write else 1)))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("kinds", nargs="*", default=list(PATHS))
-    parser.add_argument("--serve")
-    parser.add_argument("--history", type=int)
+    parser = pages.parser(__doc__)
+    parser.add_argument("--runs", type=int, help=f"how often: {RUNS} with --write, else once")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--history", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    asyncio.run(run_server(arguments.serve, arguments.history) if arguments.serve else main(arguments.kinds))
+    asyncio.run(run_server(arguments.serve, arguments.history)) if arguments.serve else main(arguments)

@@ -1,6 +1,9 @@
 """How long until the first event? The negotiated clients beside a plain WebSocket, and in networks that let less through.
 
-    python docs/explanation/experiments/first_event.py
+    python docs/explanation/experiments/first_event.py            # three minutes; prints tables
+    python docs/explanation/experiments/first_event.py Python     # one client; or a word of the network
+    python docs/explanation/experiments/first_event.py --write    # keeps it in first_event.json, for first_event.md
+    python docs/explanation/experiments/first_event.py --again    # puts the tables into first_event.md once more
 
 The server is a process of its own; where a round trip is named, a relay between the two holds every byte back for half of it.
 All variants take turns in random order, so that they meet the same noise. The plain WebSocket of Python is aiohttp's, that of
@@ -9,6 +12,7 @@ Chromium its own; each opens, reads the hello and the event, and nothing else. C
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import random
@@ -16,17 +20,17 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pages
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from tests.browser.test_networks import Served
 from transports.client import connect
 from transports.facts import Remember
 from transports.items import decode_batch
@@ -70,6 +74,8 @@ Variants = dict[str, Callable[[], Awaitable[float]]]
 
 async def serve(how: dict[str, str]) -> None:
     """The other process: one event in the log, and a network in front of it."""
+    from tests.browser.test_networks import Served
+
     async with Served(how).up() as served:
         await served.hub.publish("a", "x" * 100)
         print(served.url, f"{served.hub.log.epoch}.0", flush=True)
@@ -79,7 +85,7 @@ async def serve(how: dict[str, str]) -> None:
 @asynccontextmanager
 async def server(trip: float, how: dict[str, str]) -> AsyncIterator[tuple[str, str]]:
     """Its URL, seen through a relay if a round trip is wanted, and the position before its event."""
-    command = (sys.executable, __file__, "serve", json.dumps(how))
+    command = (sys.executable, __file__, "--serve", json.dumps(how))
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -144,60 +150,115 @@ async def in_turns(variants: Variants, rounds: int) -> dict[str, list[float]]:
     return figures
 
 
-def show(network: str, figures: dict[str, list[float]]) -> None:
-    for client, each in figures.items():
-        print(f"| {network} | {client} | {statistics.median(each):.1f} | {min(each):.1f} to {max(each):.1f} |", flush=True)
-    if len(figures) == 2 and not network.startswith("WebSocket"):
-        ratios = [a / b for a, b in zip(*figures.values(), strict=True)]
-        print(f"| {network} | ratio, pair by pair | {statistics.median(ratios):.2f} | |", flush=True)
+# --- the parts
 
 
-async def python(rounds: int, fewer: int) -> None:
-    for network, (trip, how) in NETWORKS.items():
-        async with server(trip, how) as (url, since):
-            variants: Variants = {"Python, the first time": partial(negotiated, url, since)}
-            if how:
-                memory: dict[str, Remember] = {}
-                await learn(url, since, memory, len(how))
-                variants["Python, remembered"] = partial(negotiated, url, since, memory)
-            else:
-                variants["aiohttp, plain WebSocket"] = partial(plain, url, since)
-            show(network, await in_turns(variants, fewer if how else rounds))
+async def python(network: str) -> dict[str, Any]:
+    """Milliseconds of Python's clients."""
+    trip, how = NETWORKS[network]
+    async with server(trip, how) as (url, since):
+        variants: Variants = {"Python, the first time": partial(negotiated, url, since)}
+        if how:
+            memory: dict[str, Remember] = {}
+            await learn(url, since, memory, len(how))
+            variants["Python, remembered"] = partial(negotiated, url, since, memory)
+        else:
+            variants["aiohttp, plain WebSocket"] = partial(plain, url, since)
+        return {"milliseconds": rounded(await in_turns(variants, FEWER if how else ROUNDS))}
 
 
-async def chromium(rounds: int, fewer: int) -> None:
+async def chromium(network: str) -> dict[str, Any]:
+    """Milliseconds of Chromium's."""
     from playwright.async_api import async_playwright
 
-    async with async_playwright() as playwright:
+    trip, how = NETWORKS[network]
+    async with async_playwright() as playwright, server(trip, how) as (url, since):
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
-        for network, (trip, how) in NETWORKS.items():
-            async with server(trip, how) as (url, since):
-                page = await browser.new_page()
-                await page.goto(url)
-                await page.wait_for_function("globalThis.ready")
-                first: Any = partial(page.evaluate, NEGOTIATED_JS, [since, ""])
-                variants: Variants = {"Chromium, the first time": first}
-                if not how:
-                    place = f"{url.replace('http', 'ws')}/live/ws?channels=a&since={since}"
-                    variants["Chromium, plain WebSocket"] = partial(page.evaluate, PLAIN_JS, place)
-                figures = await in_turns(variants, fewer if how else rounds)
-                if how:
-                    await page.evaluate(NEGOTIATED_JS, [since, "learn"])
-                    await page.wait_for_function(LEARNT_JS, arg=len(how), timeout=30_000)
-                    await page.evaluate("live.close()")
-                    again = {"Chromium, remembered": partial(page.evaluate, NEGOTIATED_JS, [since, "use"])}
-                    figures |= await in_turns(again, fewer)
-                show(network, figures)
-                await page.close()
-        await browser.close()
+        try:
+            page = await browser.new_page()
+            await page.goto(url)
+            await page.wait_for_function("globalThis.ready")
+            first: Any = partial(page.evaluate, NEGOTIATED_JS, [since, ""])
+            variants: Variants = {"Chromium, the first time": first}
+            if not how:
+                place = f"{url.replace('http', 'ws')}/live/ws?channels=a&since={since}"
+                variants["Chromium, plain WebSocket"] = partial(page.evaluate, PLAIN_JS, place)
+            figures = await in_turns(variants, FEWER if how else ROUNDS)
+            if how:
+                await page.evaluate(NEGOTIATED_JS, [since, "learn"])
+                await page.wait_for_function(LEARNT_JS, arg=len(how), timeout=30_000)
+                await page.evaluate("live.close()")
+                again = {"Chromium, remembered": partial(page.evaluate, NEGOTIATED_JS, [since, "use"])}
+                figures |= await in_turns(again, FEWER)
+            return {"milliseconds": rounded(figures), "version": browser.version}
+        finally:
+            await browser.close()
 
 
-async def main(rounds: int = ROUNDS, fewer: int = FEWER) -> None:
-    print("| network | client | median ms | range |\n|---|---|---|---|")
-    await python(rounds, fewer)
-    if shutil.which("chromium"):
-        await chromium(rounds, fewer)
+def rounded(figures: dict[str, list[float]]) -> dict[str, list[float]]:
+    """To a microsecond."""
+    return {client: [round(each, 3) for each in taken] for client, taken in figures.items()}
+
+
+CLIENTS: dict[str, Callable[[str], Awaitable[dict[str, Any]]]] = {"Python": python, "Chromium": chromium}
+
+
+def steps() -> Iterator[pages.Step]:
+    """All that is measured, where it can be."""
+    for client, measure in CLIENTS.items():
+        if client == "Chromium" and shutil.which("chromium") is None:
+            print("there is no chromium: it is left out", file=sys.stderr)
+            continue
+        for network in NETWORKS:
+            yield f"{client}: {network}", partial(measure, network)
+
+
+# --- what is shown
+
+
+def tables(found: pages.Found) -> dict[str, str]:
+    """The tables of the page."""
+    networks = [(network, found[name]) for client in CLIENTS for network in NETWORKS if (name := f"{client}: {network}") in found]
+    if not networks:
+        return {}
+    taken = [(network, client, each) for network, part in networks for client, each in part["milliseconds"].items()]
+    figures = [
+        [network, client, f"{statistics.median(each):.1f}", f"{min(each):.1f} to {max(each):.1f}", len(each)]
+        for network, client, each in taken
+    ]
+    shown = {"figures": pages.table([["network", "client", "median ms", "range", "rounds"], *figures])}
+    pairs = [(network, part["milliseconds"]) for network, part in networks if not NETWORKS[network][1]]
+    if pairs:
+        head = ["network", "negotiated beside plain", "times, median of pairs", "ms more"]
+        shown["pairs"] = pages.table([head, *map(pair, pairs)])
+    return shown | browsers([part["version"] for _, part in networks if "version" in part])
+
+
+def pair(one: tuple[str, dict[str, list[float]]]) -> list[str]:
+    """A negotiated client beside the plain one, pair by pair."""
+    network, clients = one
+    (name, first), (_, second) = clients.items()
+    ratio = statistics.median(a / b for a, b in zip(first, second, strict=True))
+    more = statistics.median(a - b for a, b in zip(first, second, strict=True))
+    return [network, name.partition(",")[0], f"{ratio:.2f}", f"{more:.1f}"]
+
+
+def browsers(versions: list[str]) -> dict[str, str]:
+    """Which it is."""
+    majors = sorted({version.partition(".")[0] for version in versions})
+    return {"browser": f"The browser is Chromium {' and '.join(majors)}."} if majors else {}
+
+
+SHEET = pages.Sheet(__file__, "first_event.md", tables, "Hypercorn", "aiohttp")
+
+
+def main(asked: argparse.Namespace) -> None:
+    """See the top of the file."""
+    SHEET.run(asked, steps())
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(json.loads(sys.argv[2])) if sys.argv[1:2] == ["serve"] else main())
+    parser = pages.parser(__doc__)
+    parser.add_argument("--serve", type=json.loads, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    main(arguments) if arguments.serve is None else asyncio.run(serve(arguments.serve))

@@ -1,7 +1,10 @@
 """What each way to write the same items costs: bytes on the wire, CPU of the server for a delivery, CPU of a reader for an event.
 
-    python docs/explanation/experiments/formats.py              # all of it, about five minutes; prints tables
+    python docs/explanation/experiments/formats.py              # all of it, about four minutes; prints tables
     python docs/explanation/experiments/formats.py --quick      # half a minute, to see whether it runs
+    python docs/explanation/experiments/formats.py sizes        # one part; or `reading`, `front`, `Hypercorn`, `text`
+    python docs/explanation/experiments/formats.py --write      # keeps it in formats.json, for the page on compression
+    python docs/explanation/experiments/formats.py --again      # puts the tables into that page once more
 
 CPU is that of processes and not time on a clock, ways take turns, and medians are shown: so ratios within one run hold on a
 machine that has other things to do. A reader is a socket that counts bytes; nothing is decoded while the server is measured.
@@ -19,11 +22,12 @@ import statistics
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
-import psutil
+import pages
 
 from transports import Hub, Options
 from transports.asgi import Endpoints
@@ -38,7 +42,7 @@ from transports.sse import StreamReader
 from transports.sse import frame as sse_batch
 from transports.websocket import MessageReader
 
-READERS, EVENTS, PACE, REPEATS = 200, 400, 0.005, 3  # the third: seconds from one event to the next
+READERS, EVENTS, PACE, REPEATS = 200, 200, 0.005, 3  # the third: seconds from one event to the next
 WORDS = ("order", "price", "market", "limit", "buy", "sell", "open", "close", "high", "low", "volume", "the", "of", "and", "with")
 UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
@@ -95,6 +99,10 @@ WAYS = [
 ]
 
 
+EDGES = {"front": "front", "hypercorn": "Hypercorn alone"}
+DELIVERED = ("small", "repetitive", "text")  # what cannot be compressed is told by its bytes
+
+
 # --- bytes, and what it takes to make them
 
 
@@ -117,25 +125,26 @@ def framings() -> dict[str, Callable[[list[Encoded]], bytes]]:
     }
 
 
-def sizes() -> None:
-    print("\n## Bytes for an event, and µs of CPU to write a batch of them once\n")
-    print("| event | in a batch of |", " | ".join(framings()), "|\n|---|---|" + "---|" * len(framings()))
+async def sizes() -> dict[str, Any]:
+    """By kind, number of events in a batch and framing: bytes for an event, and µs of CPU to write the batch once."""
+    found: dict[str, dict[str, dict[str, tuple[float, float]]]] = {}
     for kind in KINDS:
         for count in (1, 20):
-            cells = []
-            for frame in framings().values():
+            cells = found.setdefault(kind, {}).setdefault(str(count), {})
+            for name, frame in framings().items():
                 took = []
                 for _ in range(7 if count > 1 else 40):
                     batch = items(kind, count)  # anew: MessagePack is kept on an event
                     start = time.process_time_ns()
                     made = frame(batch)
                     took.append((time.process_time_ns() - start) / 1000)
-                cells.append(f"{len(made) / count:,.0f} ({statistics.median(took):,.0f} µs)")
-            print(f"| {kind} | {count} |", " | ".join(cells), "|", flush=True)
+                cells[name] = round(len(made) / count, 2), round(statistics.median(took), 3)
+    return found
 
 
-def reading() -> None:
-    print("\n## µs of CPU of a Python reader for an event, in batches of 20\n")
+async def reading() -> dict[str, dict[str, float]]:
+    """By kind and framing: µs of CPU of a Python reader for an event, in batches of 20."""
+    found: dict[str, dict[str, float]] = {}
     readers: dict[str, Callable[[bytes], Any]] = {
         "JSON": lambda data: MessageReader().feed(data),
         "MessagePack": lambda data: PackedReader().feed(data),
@@ -143,9 +152,8 @@ def reading() -> None:
         "gzip, poll": lambda data: MessageReader().feed(gzip.decompress(data)),
         "gzip, SSE": lambda data: StreamReader().feed(zlib.decompressobj(-15).decompress(data)),
     }
-    print("| event |", " | ".join(readers), "|\n|---|" + "---|" * len(readers))
     for kind in KINDS:
-        cells = []
+        cells = found.setdefault(kind, {})
         for name, read in readers.items():
             data = framings()[name](items(kind, 20))
             if name == "deflate" and data.startswith(b"["):
@@ -155,8 +163,8 @@ def reading() -> None:
                 start = time.process_time_ns()
                 read(data)
                 took.append((time.process_time_ns() - start) / 20_000)
-            cells.append(f"{statistics.median(took):.1f}")
-        print(f"| {kind} |", " | ".join(cells), "|", flush=True)
+            cells[name] = round(statistics.median(took), 3)
+    return found
 
 
 # --- the server: what a delivery costs
@@ -170,18 +178,18 @@ async def run_server(edge: str, settings: dict[str, Any]) -> None:
     endpoints = Endpoints(hub)
     listening = listen("127.0.0.1", 0)
     print(address(listening), flush=True)
-    stop, loop, me = asyncio.Event(), asyncio.get_running_loop(), psutil.Process()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     async def publisher() -> None:
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             kind, count = line.split()
             luck = random.Random(7)
             values = [KINDS[kind](luck) for _ in range(int(count))]
-            begun = sum(me.cpu_times()[:2])
+            begun = time.process_time()
             for value in values:
                 await hub.publish("a", value)
                 await asyncio.sleep(PACE)
-            print(sum(me.cpu_times()[:2]) - begun, flush=True)
+            print(time.process_time() - begun, flush=True)
         stop.set()
 
     task = loop.create_task(publisher())
@@ -238,26 +246,94 @@ async def delivered(edge: str, way: Way, kind: str, events: int) -> tuple[float,
         return 1e6 * seconds / (READERS * events), size / (READERS * events)
 
 
-async def deliveries(repeats: int, events: int, kinds: list[str]) -> None:
-    for edge in ("front", "Hypercorn alone"):
-        print(f"\n## {edge}: µs of the server's CPU and bytes for a delivery; {READERS} readers, {1 / PACE:g} events a second\n")
-        print("| event |", " | ".join(way.name for way in WAYS), "|\n|---|" + "---|" * len(WAYS))
-        for kind in kinds:
-            taken: dict[str, list[tuple[float, float]]] = {way.name: [] for way in WAYS}
-            for _ in range(repeats):
-                for way in WAYS:
-                    taken[way.name].append(await delivered(edge, way, kind, events))
-            cells = []
-            for found in taken.values():
-                cost = statistics.median(cost for cost, _ in found)
-                cells.append(f"{cost:.2f} µs, {statistics.median(size for _, size in found):,.0f} B")
-            print(f"| {kind} |", " | ".join(cells), "|", flush=True)
+async def deliveries(edge: str, kind: str, repeats: int, events: int) -> dict[str, dict[str, list[float]]]:
+    """By way: what the rounds gave, in turns."""
+    taken: dict[str, dict[str, list[float]]] = {way.name: {"microseconds": [], "bytes": []} for way in WAYS}
+    for _ in range(repeats):
+        for way in WAYS:
+            cost, size = await delivered(edge, way, kind, events)
+            taken[way.name]["microseconds"].append(round(cost, 3))
+            taken[way.name]["bytes"].append(round(size, 2))
+    return taken
+
+
+def steps(quick: bool) -> Iterator[pages.Step]:
+    """All that is measured."""
+    repeats, events = (1, 50) if quick else (REPEATS, EVENTS)
+    yield "sizes", sizes
+    yield "reading", reading
+    for edge, title in EDGES.items():
+        for kind in DELIVERED:
+            yield f"{title}: {kind}", partial(deliveries, edge, kind, repeats, events)
+
+
+# --- what is shown
+
+
+def tables(found: pages.Found) -> dict[str, str]:
+    """The tables of the page."""
+    shown = {}
+    if "sizes" in found:
+        shown["sizes"], shown["saved"] = sizes_table(found["sizes"]), saved(found["sizes"])
+    if "reading" in found:
+        rows = [[kind, *(f"{each:.1f}" for each in cells.values())] for kind, cells in found["reading"].items()]
+        shown["reading"] = pages.table([["event", *next(iter(found["reading"].values()))], *rows])
+    for edge, title in EDGES.items():
+        if some := {kind: found[f"{title}: {kind}"] for kind in DELIVERED if f"{title}: {kind}" in found}:
+            shown[edge] = deliveries_table(some)
+    spans = [
+        max(way["microseconds"]) - min(way["microseconds"])
+        for name, part in found.items()
+        if name.partition(":")[0] in EDGES.values()
+        for way in part.values()
+    ]
+    if spans:
+        middle, most = statistics.median(spans), max(spans)
+        shown["spread"] = f"Rounds of the same lie {middle:.1f} µs apart in the median, and {most:.1f} µs at the most."
+    return shown
+
+
+def sizes_table(found: dict[str, Any]) -> str:
+    """Bytes, and µs in brackets."""
+    names = next(iter(next(iter(found.values())).values()))
+    rows = [
+        [kind, count, *(f"{size:,.0f} ({took:,.0f} µs)" for size, took in cells.values())]
+        for kind, batches in found.items()
+        for count, cells in batches.items()
+    ]
+    return pages.table([["event", "in a batch of", *names], *rows])
+
+
+def saved(found: dict[str, Any]) -> str:
+    """What is left of three of them, as a sentence."""
+
+    def left(kind: str, count: int) -> str:
+        cells = found[kind][str(count)]
+        deflate, gzipped = (cells[name][0] / cells["JSON"][0] for name in ("deflate", "gzip, SSE"))
+        return f"{deflate:.0%} with deflate and {gzipped:.0%} with gzip over SSE"
+
+    few, list_, many = left("small", 1), left("repetitive", 1), left("small", 20)
+    kept = f"a small event by itself keeps {few}; a list of 20 prices {list_}; and 20 small events in a batch {many}"
+    return f"Of the bytes of JSON, {kept}."
+
+
+def deliveries_table(found: dict[str, dict[str, dict[str, list[float]]]]) -> str:
+    """µs and bytes, medians."""
+    rows = []
+    for kind, ways in found.items():
+        cells = [(statistics.median(way["microseconds"]), statistics.median(way["bytes"])) for way in ways.values()]
+        rows.append([kind, *(f"{cost:.2f} µs, {size:,.0f} B" for cost, size in cells)])
+    return pages.table([["event", *(way.name for way in WAYS)], *rows])
+
+
+SHEET = pages.Sheet(__file__, "../../how-to/compress.md", tables, "Hypercorn", "msgspec")
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--quick", action="store_true")
-    arguments.add_argument("--serve", nargs=2)
+    """See the top of the file."""
+    arguments = pages.parser(__doc__)
+    arguments.add_argument("--quick", action="store_true", help="fewer rounds and events: to see whether it runs")
+    arguments.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     wanted = arguments.parse_args()
     if wanted.serve:
         settings = {
@@ -265,10 +341,9 @@ def main() -> None:
         }
         asyncio.run(run_server(wanted.serve[0], settings))
         return
-    sizes()
-    reading()
-    repeats, events = (1, 50) if wanted.quick else (REPEATS, EVENTS)
-    asyncio.run(deliveries(repeats, events, ["small", "repetitive", "text"]))
+    if wanted.quick and wanted.write:
+        arguments.error("--quick is to see whether it runs, and is not kept: leave --write away")
+    SHEET.run(wanted, steps(wanted.quick))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,27 @@
 """What does a schema cost? A publish with none, with a type and with a JSON Schema; and two libraries side by side.
 
-pip install -e '.[schema]' jsonschema
-python docs/explanation/experiments/schemas.py
+    pip install -e '.[schema]' jsonschema
+    python docs/explanation/experiments/schemas.py            # prints a table
+    python docs/explanation/experiments/schemas.py --write    # keeps it in schemas.json, for schemas.md
+    python docs/explanation/experiments/schemas.py --again    # puts the table into schemas.md once more
+
+A library that is not installed is left out.
 """
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pages
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -28,6 +35,7 @@ LINE = {
     "properties": {"article": {"type": "string"}, "price": {"type": "number"}},
 }
 SCHEMA = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "items": LINE}}}
+TITLES = {"none": "publish, no schema", "type": "publish, a type", "schema": "publish, a JSON Schema"}
 
 
 class Line(msgspec.Struct):
@@ -40,6 +48,7 @@ class Order(msgspec.Struct):
 
 
 async def publishes() -> dict[str, float]:
+    """Microseconds of a publish, by what its channel has; in turns."""
     hub = Hub(Options(channels=("*",)))
     await hub.open()
     hub.channel("type", type=Order)
@@ -51,32 +60,61 @@ async def publishes() -> dict[str, float]:
             for _ in range(TIMES):
                 await hub.publish(channel, ORDER)
             times.append((time.perf_counter() - began) / TIMES)
-    return {channel: statistics.median(times) * 1e6 for channel, times in taken.items()}
+    return {channel: round(statistics.median(times) * 1e6, 3) for channel, times in taken.items()}
 
 
-def validators() -> dict[str, float]:
+async def alone(name: str, make: Callable[[], Callable[[Any], Any]]) -> dict[str, Any]:
+    """Microseconds of a library's check, and its version."""
+    check, times = make(), []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        for _ in range(TIMES):
+            check(ORDER)
+        times.append((time.perf_counter() - began) / TIMES)
+    return {"microseconds": round(statistics.median(times) * 1e6, 3), "version": version(name)}
+
+
+def in_python() -> Callable[[Any], Any]:
+    """The check of `jsonschema`."""
     import jsonschema
+
+    return jsonschema.Draft202012Validator(SCHEMA).validate
+
+
+def in_rust() -> Callable[[Any], Any]:
+    """The check of `jsonschema-rs`."""
     import jsonschema_rs
 
-    checks: dict[str, Callable[[Any], Any]] = {
-        "jsonschema": jsonschema.Draft202012Validator(SCHEMA).validate,
-        "jsonschema-rs": jsonschema_rs.validator_for(SCHEMA).validate,
-    }
-    taken: dict[str, list[float]] = {name: [] for name in checks}
-    for _ in range(ROUNDS):
-        for name, check in checks.items():
-            began = time.perf_counter()
-            for _ in range(TIMES):
-                check(ORDER)
-            taken[name].append((time.perf_counter() - began) / TIMES)
-    return {name: statistics.median(times) * 1e6 for name, times in taken.items()}
+    return jsonschema_rs.validator_for(SCHEMA).validate
 
+
+LIBRARIES = {"jsonschema": ("jsonschema", in_python), "jsonschema-rs": ("jsonschema_rs", in_rust)}
+
+
+def steps() -> Iterator[pages.Step]:
+    """All that is measured, where it can be."""
+    yield "publish", publishes
+    for name, (module, make) in LIBRARIES.items():
+        if find_spec(module) is None:
+            print(f"{name} is not installed: it is left out", file=sys.stderr)
+        else:
+            yield name, partial(alone, name, make)
+
+
+def tables(found: pages.Found) -> dict[str, str]:
+    """The table of the page."""
+    rows = [(TITLES[channel], each) for channel, each in found.get("publish", {}).items()]
+    for name in LIBRARIES:
+        if name in found:
+            rows.append((f"`{name}` {found[name]['version']} alone", found[name]["microseconds"]))
+    if not rows:
+        return {}
+    one = found.get("publish", {}).get("none")
+    cells = [[title, f"{each:.1f}", f"{each / one:.2f}" if one else "–"] for title, each in rows]
+    return {"figures": pages.table([["", "microseconds", "times a publish without a schema"], *cells])}
+
+
+SHEET = pages.Sheet(__file__, "schemas.md", tables, "msgspec")
 
 if __name__ == "__main__":
-    for name, microseconds in asyncio.run(publishes()).items():
-        print(f"publish, {name:14} {microseconds:7.1f} us")
-    try:
-        for name, microseconds in validators().items():
-            print(f"{name:23} {microseconds:7.1f} us")
-    except ImportError as error:
-        print(f"not side by side: {error}")
+    SHEET.run(pages.parser(__doc__).parse_args(), steps())

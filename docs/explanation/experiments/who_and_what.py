@@ -1,13 +1,15 @@
 """What does it cost to know who comes?
 
-    python docs/explanation/experiments/who_and_what.py
+    python docs/explanation/experiments/who_and_what.py            # half a minute; prints tables
+    python docs/explanation/experiments/who_and_what.py --write    # keeps it in who_and_what.json, for who_and_what.md
+    python docs/explanation/experiments/who_and_what.py --again    # puts the tables into who_and_what.md once more
 
-Four figures, each the median of rounds in which what is compared takes turns, within one process and without a network:
+Four parts, whose figures are medians of rounds in which what is compared takes turns, within one process and without a network:
 
 * asking: a poll that is answered at once, with nobody to ask, with an `authenticate` of one line, and with the same within a
-  context of Quart's, which has a session to read.
+  context of Quart's, which has a session to read; and the signature of that session's cookie by itself.
 * sharing: an event to 2,000 readers in step who are nobody, who are 2,000 people, and who are 2,000 people that follow a pattern.
-* asking again: a pass over 100,000 pairs of who and channel, 10 channels each, and its longest piece.
+* again: a pass over 100,000 pairs of who and channel, 10 channels each, and its longest piece.
 * tickets: one given and redeemed.
 """
 
@@ -19,6 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pages
 import quart
 from quart import Quart
 from quart.sessions import SecureCookieSessionInterface
@@ -32,14 +35,17 @@ from transports.options import UNBOUNDED
 from transports.quart import Live
 
 ROUNDS, POLLS, READERS, PAIRS = 9, 2000, 2000, 100_000
+EACH = 10  # channels that somebody follows, of those pairs
+TICKETS = 200  # in a round
 _, SSE, LONGPOLL = LADDER
 
 
 async def asking() -> dict[str, float]:
-    """Microseconds of a poll."""
+    """Microseconds of a poll, and of the signature in it."""
     app = Quart("experiment")
     app.secret_key = "s"
-    cookie = SecureCookieSessionInterface().get_signing_serializer(app).dumps({"user": "ann"})
+    sessions = SecureCookieSessionInterface()
+    cookie = sessions.get_signing_serializer(app).dumps({"user": "ann"})
     lives = {"nobody": Live(channels=["a"]), "plain": Live(channels=["a"]), "context": Live(app, channels=["a"])}
     lives["plain"].authenticate(context=False)(lambda request: request.cookies.get("session"))
     lives["context"].authenticate(lambda request: quart.session["user"])
@@ -59,10 +65,17 @@ async def asking() -> dict[str, float]:
             admission.poll(LONGPOLL, request)
         return (time.perf_counter() - begun) / POLLS * 1e6
 
-    rounds: dict[str, list[float]] = {name: [] for name in lives}
+    def signature() -> float:
+        begun = time.perf_counter()
+        for _ in range(POLLS):
+            sessions.get_signing_serializer(app).loads(cookie)
+        return (time.perf_counter() - begun) / POLLS * 1e6
+
+    rounds: dict[str, list[float]] = {name: [] for name in [*lives, "signature"]}
     for _ in range(ROUNDS):
         for name, live in lives.items():
             rounds[name].append(await poll(live))
+        rounds["signature"].append(signature())
     return medians(rounds)
 
 
@@ -102,12 +115,12 @@ async def crowd(who: Callable[[int], Any], channels: str, number: int, each: int
     return hub, took
 
 
-async def sharing() -> dict[str, float]:
+async def sharing() -> dict[str, Any]:
     """Microseconds of an event, for each of the readers."""
     crowds = {
         "nobody": await crowd(lambda place: None, "a", READERS),
         "people": await crowd(lambda place: place, "a", READERS),
-        "people, by pattern": await crowd(lambda place: place, "a*", READERS),
+        "pattern": await crowd(lambda place: place, "a*", READERS),
     }
     rounds: dict[str, list[float]] = {name: [] for name in crowds}
     for _ in range(ROUNDS):
@@ -118,12 +131,12 @@ async def sharing() -> dict[str, float]:
                 while took[0] < (number + 1) * READERS:
                     await asyncio.sleep(0)
             rounds[name].append((time.perf_counter() - begun) / 10 / READERS * 1e6)
-    return medians(rounds)
+    return {"readers": READERS, "microseconds": medians(rounds)}
 
 
 async def asking_again() -> dict[str, float]:
     """Milliseconds of work, all in all and of the longest piece, and of a whole pass, which leaves others their time."""
-    hub, _ = await crowd(lambda place: place, "a", PAIRS // 10, each=10)
+    hub, _ = await crowd(lambda place: place, "a", PAIRS // EACH, each=EACH)
     pieces: list[float] = []
     for review in hub.rights._reviews(None):
         begun = time.process_time()
@@ -132,38 +145,82 @@ async def asking_again() -> dict[str, float]:
     begun = time.perf_counter()
     await hub.rights._ask(None)
     whole = time.perf_counter() - begun
-    return {"work, ms": sum(pieces) * 1e3, "longest piece, ms": max(pieces) * 1e3, "whole, ms": whole * 1e3}
+    found = {"work": sum(pieces), "longest": max(pieces), "whole": whole}
+    return {"pairs": PAIRS} | {name: round(seconds * 1e3, 3) for name, seconds in found.items()}
 
 
-async def tickets() -> dict[str, float]:
+async def tickets() -> float:
     """Microseconds."""
     live = Live(channels=["a"])
     await live.hub.open()
     given = live.asgi.admission.tickets
-    rounds: dict[str, list[float]] = {"given and redeemed": []}
+    rounds: list[float] = []
     for _ in range(ROUNDS):
         begun = time.perf_counter()
-        for _ in range(200):
+        for _ in range(TICKETS):
             given.redeem(given.give(Identity("ann"), "sse")[0], "sse")
-        rounds["given and redeemed"].append((time.perf_counter() - begun) / 200 * 1e6)
-    return medians(rounds)
+        rounds.append((time.perf_counter() - begun) / TICKETS * 1e6)
+    return round(statistics.median(rounds), 3)
 
 
 def medians(rounds: dict[str, list[float]]) -> dict[str, float]:
-    return {name: statistics.median(times) for name, times in rounds.items()}
+    return {name: round(statistics.median(times), 4) for name, times in rounds.items()}
 
 
-async def main() -> None:
-    for title, found in (
-        ("asking, us a poll", await asking()),
-        ("sharing, us an event and reader", await sharing()),
-        ("asking again about 100,000 pairs", await asking_again()),
-        ("tickets, us", await tickets()),
-    ):
-        print(title)
-        for name, value in found.items():
-            print(f"  {name:24} {value:10.3f}")
+STEPS: list[pages.Step] = [("asking", asking), ("sharing", sharing), ("again", asking_again), ("tickets", tickets)]
 
+ASKED = {
+    "nobody": "a poll that is answered at once, nobody is asked",
+    "plain": "the same, `authenticate(context=False)`, which reads a cookie",
+    "context": "the same within a context of Quart's, which reads its session",
+    "signature": "of the last, the signature of the session's cookie",
+}
+CROWDS = {
+    "nobody": "who are nobody",
+    "people": "who are each somebody else",
+    "pattern": "who are each somebody else, and follow a pattern",
+}
+
+
+def tables(found: pages.Found) -> dict[str, str]:
+    """The tables of the page."""
+    shown = {}
+    if "asking" in found:
+        shown["asking"] = pages.table([["", "µs", "times"], *compared(ASKED, found["asking"])])
+    if "sharing" in found:
+        title = f"an event to {found['sharing']['readers']:,} readers in step"
+        shown["sharing"] = pages.table([[title, "µs for each", "times"], *compared(CROWDS, found["sharing"]["microseconds"])])
+    if "again" in found:
+        shown["again"] = again_table(found["again"])
+    if "tickets" in found:
+        row = ["a ticket that is given and redeemed, in one process", f"{found['tickets']:.0f}"]
+        shown["tickets"] = pages.table([["", "µs"], row])
+    return shown
+
+
+def compared(titles: dict[str, str], found: dict[str, float]) -> list[list[str]]:
+    """Rows of what is compared with the first of it."""
+    one = next(iter(found.values()))
+    return [[titles[name], digits(each), digits(each / one)] for name, each in found.items()]
+
+
+def digits(value: float) -> str:
+    """So many that count."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def again_table(found: dict[str, float]) -> str:
+    """What a pass over all rights takes."""
+    rows = [
+        ["work", f"{found['work']:.0f} ms"],
+        ["its longest piece", f"{found['longest']:.1f} ms"],
+        ["from the first to the last", f"{found['whole']:.0f} ms"],
+        ["so it takes, of the time", f"{found['work'] / found['whole']:.0%}"],
+    ]
+    return pages.table([[f"to ask `authorize` again about {found['pairs']:,} pairs of who and channel", ""], *rows])
+
+
+SHEET = pages.Sheet(__file__, "who_and_what.md", tables, "Quart")
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    SHEET.run(pages.parser(__doc__).parse_args(), STEPS)
