@@ -220,13 +220,6 @@ def test_what_every_worker_has_to_take_is_cured_by_shards_alone() -> None:
 # --- the page
 
 
-def test_the_tables_of_the_page_are_what_was_measured_and_follows_from_it() -> None:
-    measured = msgspec.json.decode(capacity.MEASURED.read_bytes(), type=capacity.Measured)
-    page = PAGE.read_text()
-    for name, table in capacity.tables(measured).items():
-        assert f"<!-- {name} -->\n\n{table}\n\n<!-- end -->" in page, f"run `capacity.py write`: {name} is out of date"
-
-
 def test_what_was_measured_and_what_is_simulated_are_alike() -> None:
     measured = msgspec.json.decode(capacity.MEASURED.read_bytes(), type=capacity.Measured)
     for point in measured.checks:
@@ -240,13 +233,6 @@ def test_the_plan_of_the_page_is_what_the_script_says() -> None:
     (words,) = commands(block)
     done = subprocess.run([sys.executable, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert block.text.partition("\n")[2] == done.stdout
-
-
-def test_the_tables_of_the_page_on_memory_are_what_was_measured() -> None:
-    memory = load("memory")
-    page = memory.PAGE.read_text()
-    for name, table in memory.tables(memory.kept()).items():
-        assert f"<!-- {name} -->\n\n{table}\n\n<!-- end -->" in page, f"run `memory.py --again --write`: {name} is out of date"
 
 
 @pytest.mark.real

@@ -11,7 +11,6 @@ import pytest
 
 import locustfiles
 import transports
-from tests.docs.test_capacity import load
 from tests.documents import ROOT, blocks, code, rows, script
 from tests.transports.conftest import live
 from transports.networks import NETWORKS
@@ -29,12 +28,6 @@ def test_the_glossary_has_the_words_of_the_code(heading: str, package: object) -
 @pytest.mark.parametrize("row", rows(PAGES / "rfcs.md", "# Which RFC answers what"), ids=lambda row: row[0])
 def test_a_file_that_keeps_to_an_rfc_says_so(row: list[str]) -> None:
     assert re.search(r"RFC \d+", row[1])[0] in (ROOT / code(row[2])).read_text()
-
-
-def test_the_tables_about_choosing_are_what_was_recorded() -> None:
-    choosing = load("choosing")
-    page = choosing.PAGE.read_text()
-    assert page == choosing.written(page), "run `python docs/explanation/experiments/choosing.py`"
 
 
 def test_the_networks_that_proxies_are_shown_with_can_be_played() -> None:
