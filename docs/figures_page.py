@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 HERE: Final = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE / "explanation" / "experiments")]
+
+import pages
 
 from tests.benchmarks.rows import BY_NAME
 from tests.benchmarks.table import amount
 
 PAGE: Final = HERE / "reference" / "benchmarks.md"
 KEPT: Final = HERE / "reference" / "benchmarks.json"
-MARKS: Final = "<!-- figures -->\n", "<!-- end -->"
 MUCH: Final = 0.2  # of a median: half of the distance between the lowest and the highest is told where it is over that
 # What a column is called, and of which samples it is: measure, wire, at, unit.
 COLUMNS: Final = {
@@ -59,14 +60,15 @@ HELD: Final = (
 
 
 def keep(runs: Iterable[Path]) -> dict[str, Any]:
-    """What is used of runs."""
+    """What is used of runs. What a later run has measured anew is taken from it alone: a column is of one run."""
     found = [json.loads((run / "bench.json").read_text()) for run in runs]
     wanted = {column[:3] for column in COLUMNS.values()}
+    last = {each["measure"]: number for number, run in enumerate(found) for each in run["samples"]}
     samples = [
         [each["measure"], each["subject"], each["wire"], each["at"], each["value"], round(each["waited"], 2)]
-        for run in found
+        for number, run in enumerate(found)
         for each in run["samples"]
-        if (each["measure"], each["wire"], each["at"]) in wanted and each["subject"] in ROWS
+        if (each["measure"], each["wire"], each["at"]) in wanted and each["subject"] in ROWS and last[each["measure"]] == number
     ]
     return {
         "runs": [{name: run[name] for name in ("began", "seconds", "machine", "versions")} for run in found],
@@ -90,31 +92,31 @@ def of(kept: dict[str, Any], column: str, row: str) -> list[float]:
 
 
 def table(kept: dict[str, Any]) -> str:
-    """What was measured, as Markdown."""
-    lines = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for row in ROWS:
-        cells = [cell(of(kept, column, row), unit) for column, (*_, unit) in COLUMNS.items()]
-        lines.append(f"| {BY_NAME[row].title} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    """What was measured, as Markdown; who was not, has no row."""
+    found = {row: {column: of(kept, column, row) for column in COLUMNS} for row in ROWS}
+    rows = [
+        [BY_NAME[row].title, *(cell(values, COLUMNS[column][3]) for column, values in cells.items())]
+        for row, cells in found.items()
+        if any(cells.values())
+    ]
+    return pages.table([["", *COLUMNS], *rows])
 
 
 def held(kept: dict[str, Any]) -> str:
     """What that is of what, as Markdown, and whether it is as much as it should be."""
-    lines = ["| | of | is | should be | |", "|---" * 5 + "|"]
+    rows = []
     for column, ours, other, way, wanted in HELD:
         is_ = statistics.median(of(kept, column, ours)) / statistics.median(of(kept, column, other))
         kept_to = is_ >= wanted if way == ">=" else is_ <= wanted
-        names = f"{column}: {BY_NAME[ours].title} | {BY_NAME[other].title}"
         should = f"{'at least' if way == '>=' else 'at most'} {wanted:g}"
-        lines.append(f"| {names} | {is_:.2f} | {should} | {'yes' if kept_to else '**no**'} |")
-    return "\n".join(lines) + "\n"
+        whose = f"{column}: {BY_NAME[ours].title}"
+        rows.append([whose, BY_NAME[other].title, f"{is_:.2f}", should, "yes" if kept_to else "**no**"])
+    return pages.table([["", "of", "is", "should be", ""], *rows])
 
 
 def written(page: str, kept: dict[str, Any]) -> str:
-    """`page`, with the table."""
-    before, _, rest = page.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    return before + MARKS[0] + "\n" + table(kept) + "\n" + held(kept) + "\n" + MARKS[1] + after
+    """`page`, with the tables."""
+    return pages.put(page, {"figures": f"{table(kept)}\n\n{held(kept)}"})
 
 
 if __name__ == "__main__":

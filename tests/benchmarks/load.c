@@ -446,6 +446,7 @@ static void ask(Reader *r) {
 static void answered(Reader *r) {
     polls++;
     record(now - r->asked);
+    r->asked = 0;
     r->tail_length = 0;
     r->skip = 0;
     r->phase = HEAD;
@@ -624,14 +625,22 @@ static void expect(uint64_t events, uint64_t patience_ms) {
     print_round(lost);
 }
 
+static int unanswered(void) {
+    int number = 0;
+    for (int i = 0; i < reader_count; i++) number += readers[i]->phase != GONE && readers[i]->asked;
+    return number;
+}
+
+/* Ask, and at the end wait for the answers that are still to come: behind them the next round may ask again. */
 static void poll_for(double seconds) {
-    uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)(seconds * 1e9);
+    uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)(seconds * 1e9), patience = until + 5000000000u;
     begin_round(size);
     polling = 1;
     for (int i = 0; i < reader_count; i++)
         if (readers[i]->phase != GONE) ask(readers[i]);
     while (clock_ns(CLOCK_MONOTONIC) < until) turn(10);
     polling = 0;
+    while (unanswered() && clock_ns(CLOCK_MONOTONIC) < patience) turn(10);
     print_round(0);
 }
 

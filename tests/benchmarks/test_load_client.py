@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import socketserver
 import subprocess
+import threading
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -107,6 +110,33 @@ def test_polls_are_counted_and_answered_with_an_event_each(stage: Stage) -> None
     assert found.polls >= 5
     assert found.delivered == found.polls == found.frames
     assert found.gone == 0
+
+
+class Slow(socketserver.StreamRequestHandler):
+    """Answers all requests that have come, together, when it has heard nothing for a while."""
+
+    def handle(self) -> None:
+        while data := self.request.recv(65_536):
+            with suppress(TimeoutError):
+                self.request.settimeout(0.2)
+                while more := self.request.recv(65_536):
+                    data += more
+            self.request.settimeout(None)
+            asked = data.count(b"\r\n\r\n")
+            self.server.most = max(self.server.most, asked)
+            self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]" * asked)
+
+
+def test_nobody_is_asked_again_before_there_is_an_answer(stage: Stage) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as server:
+        server.most = 0
+        threading.Thread(target=server.serve_forever).start()
+        with Load(stage.programs["load"], server.server_address[1], "/poll", "poll") as load:
+            load.add(3)
+            rounds = [load.poll(0.05) for _ in range(3)]
+        server.shutdown()
+    assert server.most == 1
+    assert [found.polls for found in rounds] == [3, 3, 3]
 
 
 def test_connections_that_the_server_closes_are_counted(stage: Stage) -> None:

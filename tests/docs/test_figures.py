@@ -17,4 +17,4 @@ def test_the_tables_are_those_of_what_was_kept() -> None:
     page = figures.PAGE.read_text()
     kept = json.loads(figures.KEPT.read_text())
     assert page == figures.written(page, kept), "run `python docs/figures_page.py`"
-    assert {row for _, row, *_ in kept["samples"]} == set(figures.ROWS)
+    assert {row for _, row, *_ in kept["samples"]} <= set(figures.ROWS)
