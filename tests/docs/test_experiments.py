@@ -1,5 +1,6 @@
-"""The figures of the documentation are those that were kept, and every place for them is filled by a script; a part that cannot be
-measured costs none of the others.
+"""The figures of the documentation are those that were kept, and every place for them is filled by a script.
+
+A part that cannot be measured costs none of the others.
 """
 
 from __future__ import annotations
