@@ -10,20 +10,18 @@ import aiohttp
 import jwt
 import pytest
 
-from tests.docs.test_docs import DOCS, run
-from tests.documents import blocks
+from tests.documents import ROOT, block_with, run
 from transports import Refusal
 from transports.client import connect
 from transports.quart import Live
 from transports.testing import serving, until
 
-PAGE = blocks(DOCS / "how-to" / "authenticate.md", "python")
+PAGE = ROOT / "docs" / "how-to" / "authenticate.md"
 
 
 def block(word: str) -> dict:
     """The names of the one block that has `word` in it."""
-    (found,) = [each for each in PAGE if word in each.text]
-    return run(found)
+    return run(block_with(PAGE, "python", word))
 
 
 @asynccontextmanager
