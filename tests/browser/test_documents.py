@@ -200,6 +200,7 @@ async def test_a_plain_eventsource_shows_a_ticket_which_is_good_once(browser: Br
             assert (printed_id, item["id"], item["data"]) == (event_id, event_id, {"number": 7})
             network.cut()
             await holds(page, "events.readyState === EventSource.CLOSED")
+            assert not sum(live.hub.figures.refused.values())  # it has not come back with what is used
             assert await page.evaluate("fetch(events.url).then(({ status }) => status)") == 401
 
 
