@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -48,6 +48,12 @@ def blocks(page: Path, language: str) -> list[Block]:
     return [block for block in found if block.language == language]
 
 
+def block_with(page: Path, language: str, words: str) -> Block:
+    """The one block of a language that has `words` in it."""
+    (found,) = [block for block in blocks(page, language) if words in block.text]
+    return found
+
+
 def all_blocks(language: str) -> list[Block]:
     """The blocks of one language in all documents."""
     return [block for page in PAGES for block in blocks(page, language)]
@@ -56,6 +62,14 @@ def all_blocks(language: str) -> list[Block]:
 def compiles(block: Block) -> None:
     """Raises: SyntaxError."""
     compile("\n" * block.line + block.text, str(block.page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def run(*parts: Block) -> dict[str, Any]:
+    """The names that blocks define, one after the other in one module."""
+    names: dict[str, Any] = {"__name__": "document"}
+    for block in parts:
+        exec(compile("\n" * block.line + block.text, str(block.page), "exec", dont_inherit=True), names)
+    return names
 
 
 def rows(page: Path, heading: str) -> list[list[str]]:

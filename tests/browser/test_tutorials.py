@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
-from quart import Quart
 
 from tests.browser.conftest import holds
+from tests.browser.pages import page_of, served
 from tests.docs.learner import Learner
-from tests.documents import ROOT, Block, blocks, script
+from tests.documents import ROOT, blocks, script
 from tests.ports import free_port
 from transports.client import connect, publisher
 from transports.networks import Network
-from transports.quart import Live
-from transports.testing import serving
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Server
@@ -88,22 +86,9 @@ async def test_the_board_is_shared_and_survives_what_the_page_says(tmp_path: Pat
         await expect(ann.locator("#who")).to_have_text("ann")
 
 
-def page_of(block: Block) -> tuple[Quart, Live]:
-    """An app whose `/` is the page, with a stream for it."""
-    app = Quart(__name__)
-    live = Live(app, channels=["orders"])
-
-    @app.get("/")
-    async def index() -> str:
-        return block.text
-
-    return app, live
-
-
 async def test_the_state_is_shown_when_it_lasts(browser: Browser) -> None:
     (block,) = blocks(ROOT / "docs" / "how-to" / "show-connection-state.md", "html")
-    app, live = page_of(block)
-    async with serving(app, drain=live.hub.drain, front=live.front) as upstream:
+    async with served(page_of(block.text, "orders")) as (live, upstream):
         network = Network("open", upstream=upstream)
         async with network as url:
             page = await browser.new_page()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,26 +11,26 @@ import aiohttp
 import jwt
 import pytest
 
-from tests.docs.test_docs import DOCS, run
-from tests.documents import blocks
+from tests.documents import ROOT, block_with, run
 from transports import Refusal
 from transports.client import connect
 from transports.quart import Live
 from transports.testing import serving, until
 
-PAGE = blocks(DOCS / "how-to" / "authenticate.md", "python")
+PAGE = ROOT / "docs" / "how-to" / "authenticate.md"
 
 
 def block(word: str) -> dict:
     """The names of the one block that has `word` in it."""
-    (found,) = [each for each in PAGE if word in each.text]
-    return run(found)
+    return run(block_with(PAGE, "python", word))
 
 
 @asynccontextmanager
 async def served(names: dict) -> AsyncIterator[tuple[Live, str]]:
+    """The app of a block, as it is served by its `live.run`, in this event loop; gives its `live`, and where the mount is."""
     app, live = names["app"], names["live"]
-    async with serving(app, drain=live.hub.close, front=live.front) as url:
+    how = {"options": live.hub.options, "others": live.hub.shared, "front": live.front}
+    async with serving(app, drain=live.hub.close, **how) as url:
         yield live, f"{url}/live"
 
 
@@ -71,6 +72,30 @@ async def test_a_json_web_token_is_looked_at_closely() -> None:
                 assert response.status == 401
         async with connect(url, ["orders.a"], token=jwt.encode(good, key, "HS256")):
             assert {(account.who, account.expires) for account in live.hub.accounts} == {("ann", good["exp"])}
+
+
+async def test_a_newer_token_is_shown_before_the_old_one_expires_and_no_event_is_lost_over_it() -> None:
+    names, follow = block("import jwt"), block("fetch_token")["follow"]
+    shown: list[int] = []
+    given: list[int] = []  # until when each token holds
+
+    async def fetch_token() -> str:
+        given.append(int(time.time()) + (600 if given else 10))
+        claims = {"sub": "ann", "exp": given[-1], "aud": "orders", "iss": "https://login.example"}
+        return jwt.encode(claims, names["app"].config["JWT_KEY"], "HS256")
+
+    async with served(names) as (live, url):
+        following = asyncio.create_task(follow(url, fetch_token, shown.append))
+        await until(lambda: len(live.hub.accounts))
+        for number in range(3):
+            await live.publish("orders.ann", number)
+        await until(lambda: len(given) == 2 and {account.expires for account in live.hub.accounts} == {given[1]})
+        for number in range(3, 6):
+            await live.publish("orders.ann", number)
+        await until(lambda: len(shown) >= 6)
+        following.cancel()
+        await asyncio.wait([following])
+    assert shown == [0, 1, 2, 3, 4, 5]
 
 
 async def test_who_is_no_longer_a_member_is_sent_away() -> None:

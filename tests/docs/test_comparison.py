@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -176,3 +177,43 @@ def test_a_locustfile_plays_a_round(tmp_path: Path, url: str) -> None:
     options = [numbers.get(before, word) for before, word in itertools.pairwise(words[2:]) if word != "--headless"]
     found = locust(file, *options)
     assert {name: each["num_requests"] for name, each in found.items()} == {"deliver sse": 6 * 20, "deliver longpoll": 2 * 20}
+
+
+(JOB,) = blocks(HOW_TO / "fail-on-a-regression.md", "sh")
+
+
+def job(directory: Path, shell: list[str], everywire: str) -> subprocess.CompletedProcess[str]:
+    """The script of the page, where `everywire` is what is given."""
+    program = directory / "bin" / "everywire"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{everywire}\n")
+    program.chmod(0o755)
+    (directory / "job.sh").write_text(JOB.text)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    command = [*shell, "job.sh"]
+    return subprocess.run(
+        command, cwd=directory, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("shell", [["sh"], ["sh", "-e"]], ids=" ".join)  # the second as most CI services have it
+@pytest.mark.parametrize(("codes", "ends"), [("0", 0), ("3", 3), ("5", 5), ("4 0", 0), ("4 3", 3), ("4 4", 4)])
+def test_a_job_tries_again_only_what_was_not_trustworthy(tmp_path: Path, shell: list[str], codes: str, ends: int) -> None:
+    # No real one: it would have to be not trustworthy when that is wanted. This one ends with one code after the other.
+    (tmp_path / "codes").write_text(codes.replace(" ", "\n") + "\n")
+    done = job(tmp_path, shell, 'echo "$@" >> typed\nexit "$(sed -n "$(($(wc -l < typed)))p" codes)"')
+    assert done.returncode == ends, done.stderr
+    typed = (tmp_path / "typed").read_text().splitlines()
+    assert len(typed) == len(codes.split())
+    assert len(set(typed)) == 1
+
+
+@pytest.mark.real
+def test_a_job_measures_and_ends_as_what_it_has_found(tmp_path: Path) -> None:
+    done = job(tmp_path, ["sh"], f'exec {sys.executable} -m quart_app "$@" {shlex.join([*TINY, "--transport", "sse"])}')
+    found = samples.decode((tmp_path / "now" / "run.json").read_bytes())
+    assert found.plan.slo == ("lost==0", "p99<100ms")
+    assert [(each.sample.tally.delivered, each.sample.tally.lost) for each in found.rounds] == [(40, 0)]
+    assert done.returncode in (0, 3, 4), done.stdout + done.stderr  # what a busy machine comes to
+    assert done.returncode == run(["quart_app", "report", "now/run.json"], tmp_path).returncode

@@ -10,6 +10,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from tests.documents import (
     commands,
     compiles,
     rows,
+    run,
     script,
 )
 from tests.ports import free_port
@@ -50,13 +52,6 @@ PROTOCOL = DOCS / "reference" / "protocol.md"
 QUART = DOCS / "how-to" / "add-to-a-quart-app.md"
 STARLETTE = DOCS / "how-to" / "mount-in-starlette.md"
 CLIENT = DOCS / "reference" / "python-client.md"
-
-
-def run(block: Block) -> dict:
-    """The names that a block defines."""
-    names: dict = {"__name__": "document"}
-    exec(compile("\n" * block.line + block.text, str(block.page), "exec", dont_inherit=True), names)
-    return names
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -92,6 +87,35 @@ def test_scripts_of_pages_are_javascript(tmp_path: Path) -> None:
     node = [Path(sys.executable).with_name("node"), "--experimental-vm-modules", "--no-warnings", "all.mjs"]
     done = subprocess.run(node, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+RUN = {  # blocks for a browser or a shell, and what runs them: how many of which page
+    "tests/browser/test_documents.py": {
+        "docs/how-to/add-to-a-quart-app.md": 1,
+        "docs/how-to/authenticate.md": 2,
+        "docs/how-to/move-from-socketio.md": 1,
+        "docs/how-to/resume-over-reload-and-restart.md": 1,
+        "docs/how-to/show-who-is-there.md": 1,
+        "docs/how-to/stop-cross-site-hijacking.md": 2,
+        "docs/reference/browser-client.md": 1,
+    },
+    "tests/browser/test_tutorials.py": {
+        "docs/how-to/move-from-socketio.md": 1,
+        "docs/how-to/show-connection-state.md": 1,
+        "docs/tutorials/live-board.md": 2,
+        "docs/tutorials/one-event-four-ways.md": 2,
+    },
+    "tests/docs/test_comparison.py": {"docs/how-to/fail-on-a-regression.md": 1},
+    "tests/docs/test_observe.py": {"docs/how-to/observe.md": 1},
+    "tests/test_readme.py": {"README.md": 1},
+}
+
+
+def test_all_that_is_for_a_browser_or_a_shell_is_run() -> None:
+    there = Counter(str(block.page.relative_to(ROOT)) for kind in ("js", "html", "sh", "yaml") for block in all_blocks(kind))
+    assert there == sum((Counter(pages) for pages in RUN.values()), Counter()), "run what is new, and say here where"
+    for test, pages in RUN.items():
+        assert [page for page in pages if Path(page).stem.lower() not in (ROOT / test).read_text().lower()] == []
 
 
 # --- tables

@@ -6,6 +6,8 @@ import asyncio
 import re
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from tests.documents import ROOT, blocks, rows
 from tests.transports.conftest import live
+from transports import Hub
 from transports.evidence import VERDICTS
 from transports.testing import until
 
@@ -44,20 +47,28 @@ def test_the_tests_of_an_app_pass(tmp_path: Path) -> None:
     assert played(tmp_path).startswith("6 passed")
 
 
+@asynccontextmanager
+async def clock(hub: Hub) -> AsyncIterator[None]:
+    """Something comes in the channel `clock`, again and again."""
+
+    async def tick() -> None:
+        while True:
+            await hub.publish("clock", 1)
+            await asyncio.sleep(0.05)
+
+    ticking = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        ticking.cancel()
+
+
 @pytest.mark.real
 async def test_something_gets_through_the_networks_of_the_page(tmp_path: Path) -> None:
     (block,) = blocks(HOW_TO / "serve-networks-that-block-websocket.md", "python")
-    async with live() as (hub, url):
-
-        async def tick() -> None:
-            while True:
-                await hub.publish("clock", 1)
-                await asyncio.sleep(0.05)
-
-        ticking = asyncio.create_task(tick())
+    async with live() as (hub, url), clock(hub):
         (tmp_path / "test_networks.py").write_text(block.text.replace("http://127.0.0.1:8000/live", url))
         assert (await asyncio.to_thread(played, tmp_path)).startswith("3 passed")
-        ticking.cancel()
 
 
 async def test_a_program_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
+import sys
 
 import aiohttp
 import prometheus_client
 import pytest
+import yaml
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client.parser import text_string_to_metric_families
 
-from tests.documents import ROOT, blocks, code, rows
+from tests.documents import ROOT, blocks, code, program, rows, run
+from tests.ports import free_port
 from tests.transports.conftest import live
 from transports.client import connect
 from transports.figures import FIGURES
@@ -22,12 +27,6 @@ from transports.journal import CONNECTIONS
 
 OBSERVE = ROOT / "docs" / "how-to" / "observe.md"
 AUTHORIZE, REGISTRY, LOGS, STRUCTLOG, TRACES = blocks(OBSERVE, "python")
-
-
-def run(block) -> dict:
-    names: dict = {"__name__": "document"}
-    exec(compile("\n" * block.line + block.text, str(block.page), "exec"), names)
-    return names
 
 
 @pytest.fixture
@@ -127,3 +126,26 @@ async def test_a_delivery_is_traced_to_its_publish() -> None:
     assert delivered.parent.span_id == published.context.span_id
     assert delivered.context.trace_id == published.context.trace_id
     assert delivered.attributes["messaging.message.id"] == published.attributes["messaging.message.id"]
+
+
+@pytest.mark.real
+async def test_prometheus_is_let_in_from_another_machine_with_the_token(tmp_path, monkeypatch) -> None:
+    (block,) = blocks(OBSERVE, "yaml")
+    (job,) = yaml.safe_load(block.text)["scrape_configs"]
+    assert set(job) == {"job_name", "metrics_path", "authorization", "static_configs"}  # all else is as Prometheus has it: http
+    assert set(job["authorization"]) == {"credentials_file"}  # and so is the type: Bearer
+    ((target,),) = [each["targets"] for each in job["static_configs"]]
+    token, port = "let-me-look-at-it", free_port()
+    monkeypatch.setenv("EVERYWIRE_SET", f"observer_token={token}")
+    command = [sys.executable, "-m", "quart_app", "serve", "--port", str(port)]
+    with program(command, cwd=tmp_path) as server:
+        assert f":{port}/" in await asyncio.to_thread(server.stdout.readline)
+        url = f"http://127.0.0.1:{port}{job['metrics_path']}"
+        async with aiohttp.ClientSession(headers={"Host": target}) as http:  # as who asks from elsewhere
+            for shown in ({}, {"Authorization": "Bearer let-me-in-instead"}):
+                async with http.get(url, headers=shown) as refused:
+                    assert (refused.status, (await refused.json())["code"]) == (403, 4403)
+            async with http.get(url, headers={"Authorization": f"Bearer {token}"}) as scraped:
+                families = {each.name for each in text_string_to_metric_families(await scraped.text())}
+    named = {each.name.removesuffix("_total") if each.kind == "counter" else each.name for each in FIGURES}
+    assert families == named
