@@ -21,6 +21,7 @@ from tests.transports.conftest import replay
 from transports import Hub, Options, Pace
 from transports.asgi import Endpoints
 from transports.facts import Fact
+from transports.request import Identity, Request
 from transports.testing import serving, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -176,6 +177,37 @@ async def test_a_server_that_was_restarted_is_held_against_nobody(browser: Brows
         assert [each["reason"] for each in await page.evaluate("lost")] == ["epoch"]
         assert await page.evaluate("live.evidence.bad") == {}
         assert not json.loads(await page.evaluate("localStorage.getItem('everywire:/live') ?? '{}'")).get("bad")
+
+
+async def test_a_token_that_expires_is_renewed_on_the_connection_that_is_open(browser: Browser) -> None:
+    shown: list[float] = []
+
+    def who(request: Request) -> Identity:
+        shown.append(float(request.token or 0))
+        return Identity("ann", shown[-1])
+
+    async with Served().up() as served:
+        served.network.app.admission.authenticate = who
+        page = await browser.new_page()
+        await page.goto(f"{served.url}/")
+        await holds(page, "globalThis.ready")
+        await page.evaluate(
+            """(pace) => {
+                const lives = [10, 600];
+                start({ pace, token: async () => `${Date.now() / 1000 + (lives[1] ? lives.shift() : lives[0])}` });
+            }""",
+            QUICK,
+        )
+        await on(page, "websocket")
+        (account,) = served.hub.accounts
+        first, n = account.expires, 0
+        while account.expires == first and account.closed is None:
+            await published(served, [page], range(n, n + 20))
+            n += 20
+        await published(served, [page], range(n, n + 20))
+        assert await got(page) == list(range(n + 20))
+        assert [(each.name, each.expires) for each in served.hub.accounts] == [(account.name, shown[-1])]
+        assert await page.evaluate("live.evidence.attempts.map(({ why }) => why)") == ["race"]
 
 
 async def test_what_was_learnt_is_known_after_a_reload(browser: Browser) -> None:

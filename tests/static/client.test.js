@@ -691,6 +691,101 @@ describe("a server that goes and stays a while", () => {
     assert.equal(shown.length, 2);
   });
 
+  const expiring = (more) => bye({ code: 4401, name: "unauthorized", reason: "what was shown expires", ...more });
+  const auths = (socket) => socket.sent.filter(({ do: what }) => what === "auth");
+
+  test("what was shown expires: over a WebSocket the page shows another in place, again and again, and the connection stays", async () => {
+    const WebSocket = fakeWebSocket((socket) => socket.say(hello(0), event(1)));
+    let asked = 0;
+    const options = { transport: "websocket", WebSocket, token: async () => `t${++asked}` };
+    const { live, heard, until } = follow("https://server.example/live", options);
+    await until((h) => h.states.includes("open"));
+    const [socket] = WebSocket.opened;
+    // Were the machine told of the first, it would have moved by the time of the third.
+    for (let n = 2; n < 5; n++) {
+      const shown = new Promise((done) => { socket.onsent = (command) => command.do === "auth" && done(command); });
+      socket.say(expiring(), event(n));
+      const { token, ref } = await shown;
+      assert.equal(token, `t${n}`);
+      socket.say({ type: "reply", ref, ok: true, expires: 2e9 });
+    }
+    assert.equal(WebSocket.opened.length, 1);
+    assert.deepEqual(heard.events, ["e.1", "e.2", "e.3", "e.4"]);
+    assert.deepEqual(heard.sentences.filter((each) => each.includes("moving")), []);
+    assert.deepEqual([live.sentence, heard.errors, heard.lost], ["Live over WebSocket.", [], []]);
+  });
+
+  test("it waits until its turn comes: others were told as well", async () => {
+    const WebSocket = fakeWebSocket((socket) => socket.say(hello(0)));
+    let asked = 0;
+    const { until } = follow("https://server.example/live", { transport: "websocket", WebSocket, token: () => `t${++asked}` });
+    await until((h) => h.states.includes("open"));
+    const [socket] = WebSocket.opened;
+    const shown = new Promise((done) => { socket.onsent = ({ do: what }) => what === "auth" && done(); });
+    const told = performance.now();
+    socket.say(expiring({ retry: 0.2 }));
+    await shown;
+    assert.ok(performance.now() - told >= 195);
+  });
+
+  const no = { ok: false, code: 4401, name: "unauthorized", reason: "not that", retry: null };
+  const unless = (second) => (asked) => (asked === 2 ? second() : `t${asked}`);
+  for (const [how, answer, token = unless(() => "t2")] of [
+    ["is refused in place", no],
+    ["has no answer", null],
+    ["cannot be had in time", no, unless(() => new Promise(() => {}))],
+    ["cannot be had", no, unless(() => { throw new Error("no network"); })],
+  ])
+    test(`where what is newer ${how}, the next is shown on another connection, without a gap`, async () => {
+      const WebSocket = fakeWebSocket((socket, visit) => {
+        socket.onsent = ({ do: what, ref }) => what === "auth" && answer && setImmediate(() => socket.say({ type: "reply", ref, ...answer }));
+        if (visit === 1) socket.say(hello(0), event(1));
+        else socket.say(hello(1, { resumed: "exact" }), event(2));
+      });
+      let asked = 0;
+      const { live, heard, until } = follow("https://server.example/live", { transport: "websocket", WebSocket, token: () => token(++asked) });
+      await until((h) => h.states.includes("open"));
+      const [old] = WebSocket.opened;
+      const closed = new Promise((done) => { old.onclosed = done; });
+      old.say(expiring({ stays: 0.3 }));
+      await closed;
+      await until((h) => h.events.length === 2);
+      assert.deepEqual(heard.events, ["e.1", "e.2"]);
+      const shown = WebSocket.opened.map(({ protocols }) => atob(protocols[1].replace("everywire.token.", "")));
+      assert.deepEqual(shown, ["t1", "t3"]);
+      assert.equal(WebSocket.opened[1].url.searchParams.get("why"), "move");
+      assert.deepEqual([live.sentence, heard.errors, heard.lost], ["Live over WebSocket.", [], []]);
+      assert.deepEqual(new Set(heard.states), new Set(["connecting", "open"]));
+    });
+
+  test("who has nothing newer to show comes back on another connection at once", async () => {
+    const WebSocket = fakeWebSocket((socket, visit) => socket.say(visit === 1 ? hello(0) : hello(0, { resumed: "exact" })));
+    const { until } = follow("https://server.example/live", { transport: "websocket", WebSocket, token: "always the same" });
+    await until((h) => h.states.includes("open"));
+    const [old] = WebSocket.opened;
+    const closed = new Promise((done) => { old.onclosed = done; });
+    old.say(expiring());
+    await closed;
+    assert.deepEqual(auths(old), []);
+  });
+
+  test("a token that comes when the stream is closed is not shown any more", async () => {
+    const WebSocket = fakeWebSocket((socket) => socket.say(hello(0)));
+    const asked = [];
+    const token = () => new Promise((give) => { asked.push(give); });
+    const { live, until } = follow("https://server.example/live", { transport: "websocket", WebSocket, token });
+    while (!asked[0]) await new Promise(setImmediate);
+    asked[0]("t1");
+    await until((h) => h.states.includes("open"));
+    const [socket] = WebSocket.opened;
+    socket.say(expiring());
+    while (!asked[1]) await new Promise(setImmediate);
+    live.close();
+    asked[1]("t2");
+    await new Promise(setImmediate);
+    assert.deepEqual(auths(socket), []);
+  });
+
   for (const stays of [undefined, null, 0, -1, "for ever", [], {}])
     test(`no number of seconds, ${JSON.stringify(stays)}: that was the last item`, async () => {
       const WebSocket = fakeWebSocket((socket, visit) => {

@@ -153,3 +153,37 @@ test("what is published is what it was at the call, in the order of the calls", 
   await Promise.all(all);
   assert.deepEqual(came.flat(), [{ n: 1 }, ...Array.from({ length: 18 }, (_, i) => i + 2), undefined]);
 });
+
+for (const [what, text] of [["did not come", null], ["is of an older version", "export const run = () => {};"]])
+  test(`where the part that shows a newer token in place ${what}, it is shown on another connection`, async () => {
+    const hello = { type: "hello", v: 1, connection: "c1", channels: ["a"], id: "e.0", resumed: "exact", beat: 15, expires: null };
+    const sockets = [];
+    class WebSocket {
+      constructor(url, protocols) {
+        Object.assign(this, { protocols, sent: [] });
+        sockets.push(this);
+        setImmediate(() => (this.onopen(), this.say(hello)));
+      }
+      send(message) {
+        const { do: command, ref } = JSON.parse(message);
+        this.sent.push(command);
+        setImmediate(() => this.say({ type: "reply", ref, ok: true }));
+      }
+      close() {
+        this.closed = true;
+      }
+      say(...items) {
+        this.onmessage({ data: JSON.stringify(items) });
+      }
+    }
+    let asked = 0;
+    const { live, half } = await alone("https://server.example/live", { transport: "websocket", WebSocket, token: () => `t${++asked}` });
+    if (text) half("outbox.js", text);
+    await until(() => live.state === "open");
+    const [old] = sockets;
+    old.say({ type: "bye", code: 4401, name: "unauthorized", reason: "what was shown expires", retry: 0.01, stays: 30 });
+    await until(() => old.closed);
+    assert.deepEqual(sockets.map(({ protocols }) => atob(protocols[1].replace("everywire.token.", ""))), ["t1", "t2"]);
+    assert.ok(!old.sent.includes("auth"));
+    assert.equal(live.state, "open");
+  });

@@ -85,7 +85,8 @@ export interface Options {
   since?: Position | null;
   /**
    * Who you are: sent as `Authorization: Bearer`, and to a WebSocket as the subprotocol `everywire.token.<base64url>`. A function is
-   * called before every request; when the server says 4401, once more, before that is final.
+   * called before every request, and before what it gave expires: over a WebSocket that is shown in place. When the server says 4401, it is
+   * called once more, before that is final.
    */
   token?: string | (() => string | Promise<string>);
   /** Keep the position while the page is away, in sessionStorage: a reload goes on where it was. */

@@ -9,7 +9,7 @@
  * nothing. `connect` owns what is real: the wires, one timer, the position. It tells the machine what happened, and does what the
  * machine says. A resume, a poll, a reconnect and a change of wire are the same act: "read on from this position".
  *
- * What many pages never want is loaded when it is wanted: outbox.js publishes, oneway.js is SSE and long-polling, tabs.js shares.
+ * What many pages never want is loaded when it is wanted: outbox.js publishes and renews, oneway.js is SSE and long-polling, tabs.js shares.
  *
  * The wire protocol is docs/reference/protocol.md; the types are in client.d.ts. What is served is client.min.js, which
  * tests/static/minify.js makes of this.
@@ -70,6 +70,7 @@ const passed = (id, position) => epoch(id) === epoch(position) && parsePosition(
 /**
  * Which rule answers which fact: in `idle`; under way, that is in `connecting`, `reconnecting`, `offline` and `open`; and in `open`, where
  * that is another one. What is over stays as it is. `-`: decided, and nothing changes. negotiator.py has it as a whole table.
+ * In no other row stands a fact's name in front of a space.
  */
 export const GRID = `
 start begin -
@@ -89,8 +90,6 @@ hidden veil veil
 shown unveil wake
 prefer - wish
 `;
-
-const ROWS = GRID.split("\n").map((line) => line.split(/ +/));
 
 // Every number that the negotiator goes by, in seconds; see `Pace` in facts.py.
 const PACE = {
@@ -684,7 +683,7 @@ export function step(state, fact, now, luck) {
     s.again = null;
   };
 
-  const [, idle, busy, other] = ROWS.find((row) => row[0] === fact.fact);
+  const [, idle, busy, other] = GRID.match(`${fact.fact} .*`)[0].split(" ");
   const rule = { idle, open: other }[s.state] ?? busy;
   const meant = numbered(s.wires, fact.wire);
   if (rule !== "-" && !/closed|failed/.test(s.state) && (meant ? meant.phase !== "waiting" : !("wire" in fact))) rules[rule](meant);
@@ -696,10 +695,6 @@ export function step(state, fact, now, luck) {
 }
 
 // ------------------------------------------------------------------------------------------- what connections are made of
-
-/** A close code without a `bye`: 44xx means "change something", but for three that only mean "later". */
-const ended = (code, reason) =>
-  code < 4000 ? broken(reason) : new LiveError({ code, name: "closed", reason, retry: /^44(?!08|29|30)/.test(code) ? null : undefined });
 
 const fired = (signal, more) => signal.aborted || new Promise((done) => signal.addEventListener("abort", done, more));
 
@@ -734,18 +729,16 @@ const load = async (name, signal) => {
 // A wire was opened while we stood nowhere, and begins behind where another one has put us meanwhile.
 const LATER = {};
 
-/** Does `work` with a storage. One that is full, forbidden or not there is only a convenience less. */
+/** Does `work` with a storage. One that is full, forbidden or not there is only a convenience less: then it gives nothing. */
 const perhaps = (work) => {
   try {
     return work();
-  } catch {
-    return null;
-  }
+  } catch {}
 };
 
 /** Does `work` with what the page gave, or with what its function gives: in the same turn, if that is no promise. */
 const call = (given, work) => {
-  const value = typeof given === "function" ? given() : given;
+  const value = given?.call ? given() : given;
   return value?.then ? value.then(work) : work(value);
 };
 
@@ -762,7 +755,7 @@ export function connect(mount, options = {}) {
   const { lag = 10_000, ...pace } = options.pace ?? {};
   const { document: page, navigator, location } = globalThis;
   const root = (url) => new URL(`${url}`.replace(/\/*$/, "/"), location?.href);
-  const fixed = typeof mount === "function" ? "" : root(mount) && mount;
+  const fixed = mount?.call ? "" : root(mount) && mount;
   const key = `everywire:${fixed}`;
   const wanted = { channels, latest, lag: options.lag };
   const place = `${key}:${channels}${[latest]}${[wanted.lag]}`;
@@ -779,7 +772,7 @@ export function connect(mount, options = {}) {
   const facts = [];
   // What is published, until it is acknowledged.
   const letters = new Set();
-  const before = options.resume ? perhaps(() => sessionStorage.getItem(place)) : null;
+  const before = options.resume && perhaps(() => sessionStorage.getItem(place));
   let position = options.since ?? (parsePosition(before) && before);
   let telling, lagging, asleep, renewed, failure, timer, reported, posting;
   // What the clock on the wall is ahead of the one that never goes back: now, and as we count.
@@ -888,11 +881,10 @@ export function connect(mount, options = {}) {
       if (rung !== inCharge) say("transport", { transport: (inCharge = rung) });
     },
     announce({ state: name, sentence }) {
-      const change = { state: name, transport: inCharge, sentence };
       if (name === "failed") failure = said({ ...state, reason: state.cause, retry: null });
       const last = /closed|failed/.test(name);
       if (last) end();
-      (last ? emit : say)("state", change);
+      (last ? emit : say)("state", { state: name, transport: inCharge, sentence });
     },
     remember(order) {
       perhaps(() => memory().setItem(key, JSON.stringify({ ...order, do: undefined })));
@@ -912,8 +904,11 @@ export function connect(mount, options = {}) {
     const { signal } = wire;
     signal.throwIfAborted();
     if (!WebSocket) throw new LiveError({ name: "unsupported", cause: { how: "unsupported" } });
-    // No header can be sent with it: the token goes as one more subprotocol, which the server never chooses.
-    const more = bearer ? [`everywire.token.${base64url(bearer)}`] : [];
+    // No header can be sent with it: the token goes as one more subprotocol, which the server never chooses. As UTF-8, and without what
+    // has a meaning there; `unescape` is of old, and everywhere.
+    const more = bearer
+      ? [`everywire.token.${btoa(unescape(encodeURIComponent(bearer))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`]
+      : [];
     const socket = new WebSocket(url.replace(/^http/, "ws"), ["everywire.v1.json", ...more]);
     let sent = clock();
     let ours;
@@ -940,8 +935,14 @@ export function connect(mount, options = {}) {
     };
     // Node tells of a refusal by an error alone.
     socket.onerror = () => ours || reject(broken());
-    // Before it opened, a close says nothing of why.
-    socket.onclose = ({ code, reason }) => reject(ours ? ended(code, reason) : broken());
+    // Before it opened, a close says nothing of why. A code of ours without a `bye`: 44xx means "change something", but for three that only
+    // mean "later".
+    socket.onclose = ({ code, reason }) =>
+      reject(
+        ours && code >= 4000
+          ? new LiveError({ code, name: "closed", reason, retry: /^44(?!08|29|30)/.test(code) ? null : undefined })
+          : broken(ours && reason),
+      );
   }));
 
   /** Over SSE or long-polling. What reads them is loaded while the stream is asked for. */
@@ -1053,8 +1054,13 @@ export function connect(mount, options = {}) {
     const { type, id, channel, reason, after, through } = item;
     if (type === "bye") {
       const bye = said(item);
-      if (!(item.stays > 0) || bye.retry === null) throw bye;
-      return wire.tell("leaving", { retry: bye.retry });
+      const { code, retry } = bye;
+      if (!(item.stays > 0) || retry === null) throw bye;
+      const leave = () => wire.tell("leaving", { retry });
+      // What was shown expires. Where something can be said, something newer is shown there, and nobody has to leave.
+      if (code === 4401 && wire.send && token?.call)
+        return load("outbox", wire.signal).then((part) => part.renew(wire, lent, item)).catch(leave);
+      return leave();
     }
     if (!parsePosition(id)) throw foreign("what came");
     const repeat = repeated(id);
@@ -1112,7 +1118,7 @@ export function connect(mount, options = {}) {
   const goOn = () => tell("online", { same: true });
 
   const hear = (target, type, fn) => target?.addEventListener?.(type, fn, { signal: closed });
-  const save = () => options.resume && position && perhaps(() => sessionStorage.setItem(place, position));
+  const save = () => position && options.resume && perhaps(() => sessionStorage.setItem(place, position));
 
   // ---- what the page has of it
 
@@ -1220,7 +1226,3 @@ export function connect(mount, options = {}) {
   })();
   return live;
 }
-
-/** As UTF-8, and without what has a meaning in a subprotocol. `unescape` is of old, and everywhere. */
-const base64url = (text) =>
-  btoa(unescape(encodeURIComponent(text))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");

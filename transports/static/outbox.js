@@ -1,6 +1,7 @@
 /**
- * What is published, on its way up: in order, each acknowledged, sent again under the same key until it is. Loaded by client.js with
- * the first `publish`; transports/outbox.py is the same in Python.
+ * What goes up. What is published: in order, each acknowledged, sent again under the same key until it is. And a newer token, over a
+ * WebSocket that is open. Loaded by client.js with the first `publish`, or when what was shown expires; transports/outbox.py is the
+ * first of it in Python.
  *
  * Letters wait in client.js, also before this is loaded. It ends them when their time is over or the stream is closed.
  */
@@ -59,6 +60,27 @@ export async function run(lent) {
       await rest(Math.max(error?.retry ?? random() * Math.min(backoff_most, backoff * 2 ** failures++), RETRY_LEAST));
     }
   }
+}
+
+/**
+ * Shows on `wire` what the page has to show by now, in place of what expires. Throws when that does not hold, whyever: another connection
+ * may do better, which shows cookies and all else besides.
+ *
+ *   bye: the item by which the server told that the time is near.
+ */
+export async function renew(wire, { options, said, sleep, within }, bye) {
+  // As many as came together are told together: each has a while of its own to wait.
+  await sleep(said(bye).retry, wire.signal);
+  const ref = ++refs;
+  // In a third of the time that there is. Another connection takes some, too.
+  const reply = await within(bye.stays / 3, wire.signal, async (signal) => {
+    const token = await options.token();
+    return signal.aborted || wire.signal.aborted || new Promise((done) => {
+      wire.replies.set(ref, done);
+      wire.send(JSON.stringify({ do: "auth", ref, token }));
+    });
+  });
+  if (!reply?.ok) throw new Error("not renewed");
 }
 
 /** Whether the server said so, and not the network: its refusals have a code, and a `retry` or null. */
