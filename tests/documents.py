@@ -89,12 +89,18 @@ def code(cell: str) -> str:
     return re.fullmatch(r"`([^`]*)`", cell)[1]
 
 
+def steps(block: Block) -> list[tuple[str, str]]:
+    """What is typed in a console block, line by line, each with what is shown below it."""
+    typed = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
+    assert len(typed) > 1, f"{block}: no command"
+    assert not typed[0], f"{block}: what printed {typed[0]!r}?"
+    return [(command, shown) for command, _, shown in (step.partition("\n") for step in typed[1:])]
+
+
 def commands(block: Block) -> list[list[str]]:
     """The commands of a console block, each side of a pipe or of `&&` by itself, without files that it reads or writes."""
-    lines = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
-    assert lines, f"{block}: no command"
     found: list[list[str]] = []
-    for line in lines:
+    for line, _ in steps(block):
         found.append([])
         words = iter(shlex.split(line))
         for word in words:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.documents import ROOT, blocks
+from tests.documents import ROOT, blocks, steps
 
 _ALIKE = (
     (re.compile(r"\b[a-z0-9]{6}\.\d+"), "EPOCH.N"),
@@ -32,48 +32,28 @@ def alike(text: str) -> str:
 _USUAL = {"everywire serve": 8000, "everywire lab": 8000, "everywire proxy": 8100}  # where they listen unless told otherwise
 
 
-class Learner:
-    """Types the commands of a page, found by how they begin, in a directory of its own.
+class Shell:
+    """Where commands are typed: a directory, and other ports than those that are written.
 
     Args:
-        page: where the commands stand.
         directory: where they are typed.
-        **instead: what is typed for a port of the page, as `p8000="8123"`.
+        **instead: what is typed for a port that is written, as `p8000="8123"`.
     """
 
-    def __init__(self, page: Path, directory: Path, **instead: str) -> None:
-        self.page, self.directory = page, directory
+    def __init__(self, directory: Path, **instead: str) -> None:
+        self.directory = directory
         self.instead = {name.removeprefix("p"): text for name, text in instead.items()}
-        self.blocks = blocks(page, "console")
         (directory / ".curlrc").write_text("silent\n")  # as on a terminal, where an answer is shown instead of how far it is
 
-    def command(self, beginning: str) -> tuple[str, str]:
-        """The first command that begins so, and what the page shows of its output, both with the ports that are taken."""
-        for block in self.blocks:
-            for step in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-                if step.startswith(beginning):
-                    command, _, shown = self.here(step).partition("\n")
-                    return command, shown
-        raise LookupError(f"{self.page.name}: no command that begins with {beginning!r}")
-
     def here(self, text: str) -> str:
+        """The text with the ports that are taken."""
         for program, port in _USUAL.items():
             text = re.sub(rf"^{program}(?!.*--port).*", rf"\g<0> --port {port}", text)
         return re.sub("|".join(self.instead), lambda found: self.instead[found[0]], text)
 
-    def type(self, beginning: str, old: str = "", new: str = "") -> str:
-        """Type it, wait for its end, and give what it printed; what the page shows must look alike."""
-        command, shown = self.command(beginning)
-        with self.start(beginning, old, new) as running:
-            printed = running.communicate()[0]
-        assert not shown or alike(printed) == alike(shown), f"{command}\n{printed}"
-        return printed
-
     @contextmanager
-    def start(self, beginning: str, old: str = "", new: str = "", *, seconds: float = 100.0) -> Iterator[subprocess.Popen[str]]:
-        """Type it, with `new` for what the learner finds at `old`, and go on while it runs. It is ended at the end."""
-        command = self.command(beginning)[0]
-        command = command.replace(old, new) if old else command
+    def typed(self, command: str, *, seconds: float = 100.0) -> Iterator[subprocess.Popen[str]]:
+        """Type a command, and go on while it runs. It is ended at the end, and after `seconds` in any case."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         ours = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "PATH": path, "CURL_HOME": str(self.directory)}
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -87,6 +67,43 @@ class Learner:
             finally:
                 bound.cancel()
                 end(running)
+
+
+class Learner(Shell):
+    """Types the commands of a page, found by how they begin.
+
+    Args:
+        page: where the commands stand.
+        directory: where they are typed.
+        **instead: what is typed for a port of the page.
+    """
+
+    def __init__(self, page: Path, directory: Path, **instead: str) -> None:
+        super().__init__(directory, **instead)
+        self.page = page
+        self.steps = [step for block in blocks(page, "console") for step in steps(block)]
+
+    def command(self, beginning: str) -> tuple[str, str]:
+        """The first command that begins so, and what the page shows of its output, both with the ports that are taken."""
+        for command, shown in self.steps:
+            if command.startswith(beginning):
+                return self.here(command), self.here(shown)
+        raise LookupError(f"{self.page.name}: no command that begins with {beginning!r}")
+
+    def type(self, beginning: str, old: str = "", new: str = "") -> str:
+        """Type it, wait for its end, and give what it printed; what the page shows must look alike."""
+        command, shown = self.command(beginning)
+        with self.start(beginning, old, new) as running:
+            printed = running.communicate()[0]
+        assert not shown or alike(printed) == alike(shown), f"{command}\n{printed}"
+        return printed
+
+    @contextmanager
+    def start(self, beginning: str, old: str = "", new: str = "") -> Iterator[subprocess.Popen[str]]:
+        """Type it, with `new` for what the learner finds at `old`, and go on while it runs. It is ended at the end."""
+        command = self.command(beginning)[0]
+        with self.typed(command.replace(old, new) if old else command) as running:
+            yield running
 
 
 def end(running: subprocess.Popen[str]) -> None:

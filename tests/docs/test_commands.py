@@ -135,7 +135,9 @@ def compared(shell: Shell, typed: Typed, lab: str) -> None:
     words = shlex.split(typed.command)
     asked = {name: [after for word, after in itertools.pairwise(words) if word == name] for name in words}
     output = (asked.get("--output") or ["found"])[0]
-    command = f"{typed.command} {shlex.join(TINY)} --output {output}".replace("8000", lab)
+    alone = "" if {"--transport", "--subject"} & asked.keys() else " --transport sse"  # of three, if none is named
+    longer = " --seconds 3" if "--scenario" in asked else ""  # until it does something
+    command = f"{typed.command}{alone} {shlex.join(TINY)}{longer} --output {output}".replace("8000", lab)
     code, printed = ended(shell, command)
     assert code in ({0, 3, 4} if "--slo" in asked else {0, 4}), printed
     run = samples.decode((shell.directory / output / "run.json").read_bytes())
@@ -144,7 +146,7 @@ def compared(shell: Shell, typed: Typed, lab: str) -> None:
     assert {lane.network for lane in run.lanes()} == set(asked.get("--network") or ["open"])
     subjects = {lane.subject for lane in run.lanes()}
     assert "--url" in asked or subjects == set(asked.get("--subject") or ["everywire"])
-    assert {lane.transport for lane in run.lanes()} >= set(asked.get("--transport") or ["websocket"])
+    assert {lane.transport for lane in run.lanes()} >= set(asked.get("--transport") or ["sse"])
     assert len(run.plan.slo) == len(asked.get("--slo") or [])
     assert (shell.directory / output / "index.html").exists()
 
@@ -180,21 +182,21 @@ def played(shell: Shell, typed: Typed) -> None:
         assert running.wait(30) in {0, 130}, running.stdout.read()
 
 
-def small(**sizes: str) -> Callable[[Shell, Typed], None]:
+def small(more: str = "", **sizes: str) -> Callable[[Shell, Typed], None]:
     """A program that measures, with smaller numbers for the options, or for the constants that are named at its top."""
 
     def play(shell: Shell, typed: Typed) -> None:
         command = typed.command.replace(" --write", "")
         for name, size in sizes.items():
             command = re.sub(rf"--{name} \S+", f"--{name} {size}", command)
-        code, printed = ended(shell, command.replace("docs/", f"{ROOT}/docs/"))
+        code, printed = ended(shell, command.replace("docs/", f"{ROOT}/docs/") + more)
         assert code == 0, printed
 
     return play
 
 
 def smaller(*lines: str, arguments: str = "") -> Callable[[Shell, Typed], None]:
-    """A program of the experiments, with these lines instead of those that begin alike."""
+    """A program of the experiments, with these lines instead of those that begin alike; arguments choose parts of it."""
 
     def play(shell: Shell, typed: Typed) -> None:
         path = ROOT / re.search(r"\S+\.py", typed.command)[0]
@@ -285,12 +287,12 @@ PLAYED: dict[str, Callable[..., None]] = {
     r"everywire serve": served,
     r"everywire proxy": played,
     r"locust ": crowd,
-    r"python -m tests\.hostile\.": small(count="200", cycles="20", minutes="0.05"),
+    r"python -m tests\.hostile\.": small(" --edge front", count="100", cycles="10", minutes="0.05"),
     r"python \S+/capacity\.py plan": small(),
-    r"python \S+/costs\.py": smaller("READERS, IDLE, SECONDS, GOOD = 4, 8, 0.2, 0.25"),
-    r"python \S+/first_event\.py": smaller("ROUNDS, FEWER = 1, 1", "WARM = 0"),
-    r"python \S+/formats\.py": smaller("READERS, EVENTS, PACE, REPEATS = 4, 8, 0.005, 1"),
-    r"python \S+/memory\.py": smaller("WARM = 2", "BEAT = 0.5", arguments="--readers 20 --fronts on"),
+    r"python \S+/costs\.py": smaller("READERS, IDLE, SECONDS, GOOD = 4, 8, 0.2, 0.25", arguments="websocket slow"),
+    r"python \S+/first_event\.py": smaller("ROUNDS, FEWER = 1, 1", "WARM = 0", arguments="refused"),
+    r"python \S+/formats\.py": smaller("READERS, EVENTS, PACE, REPEATS = 4, 8, 0.005, 1", arguments="sizes reading front"),
+    r"python \S+/memory\.py": smaller("WARM = 2", "BEAT = 0.5", arguments="--readers 20 --fronts on --wires ws"),
     r"python \S+/schemas\.py": smaller("ROUNDS, TIMES = 1, 20"),
     r"python \S+/who_and_what\.py": smaller("ROUNDS, POLLS, READERS, PAIRS = 1, 20, 20, 100"),
     r"vmstat .*\| everywire publish": asked("published 2 to vmstat", before="vmstat() { printf 'r b\\n1 0\\n'; }; "),

@@ -30,6 +30,7 @@ BOUNDS = {
     "presence_delay": 0.0,
     "channels_max": 100,
     "history_count": 100,
+    "key_count": 100,
 }  # so that what is kept is soon full
 OPTIONS = UNBOUNDED | HASTE | BOUNDS  # all of it comes from one address
 LINGER = 0.2  # seconds at the most that somebody waits for what a server says to it, before it hangs up
