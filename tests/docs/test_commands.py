@@ -251,7 +251,8 @@ def asked(shown: str, more: str = "", *, before: str = "", codes: tuple[int | No
         with shell.typed(f"{before}{command}{more}") as running:
             line(running, shown)
             if None not in codes:
-                assert running.wait(60) in codes, running.stdout.read()
+                rest = running.stdout.read()
+                assert running.wait(60) in codes, rest
 
     return play
 
@@ -303,9 +304,9 @@ PLAYED: dict[str, Callable[..., None]] = {
     r"everywire tail .*\| head": asked('"channel":"vitals"', codes=(0, 1)),
     r"everywire tail": asked('"channel":"vitals"', codes=(None,)),
     r"everywire doctor": asked("WebSocket works", " --quick"),
-    r"everywire advise": asked("."),
+    r"everywire advise": asked("^Nothing that was found speaks for a change|^\\w+ = "),
     r"everywire conformance": asked(r"\d+ passed, 0 failed", " --only resume"),
-    r"everywire contract": asked("asyncapi|openapi", codes=(None, 0)),
+    r"everywire contract": asked(r'^\W*(asyncapi|openapi)"?: "?3', codes=(0,)),
     r"everywire rebalance": balanced,
     r"curl -N": asked("event: hello", codes=(None,)),
     r"curl \S+/metrics": asked("everywire_", codes=(None,)),
