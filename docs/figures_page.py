@@ -77,7 +77,7 @@ def keep(runs: Iterable[Path]) -> dict[str, Any]:
 
 
 def cell(values: list[float], unit: str) -> str:
-    """The median of some repeats, how many there were, and how far they lie apart, if that is much."""
+    """The median of some repeats, and how far they lie apart, if that is much."""
     if not values:
         return "–"
     middle = statistics.median(values)

@@ -1,8 +1,8 @@
 """Items: everything that is ever sent down a wire, and the one place where it is turned into JSON; `msgpack.py` starts from that.
 
 `hello` opens, `event` is what it is all for, `beat` fills a silence, `lost` says what is gone, `skipped` what was not wanted,
-`reply` answers a command, `bye` ends. The `id` of all but `bye` and `reply` is the position *after* it: a client keeps exactly
-one string. See `docs/reference/protocol.md`.
+`reply` answers a command, `bye` ends. The `id` is the position *after* it, but of `bye`, `reply` and `skipped`: a client keeps
+exactly one string. See `docs/reference/protocol.md`.
 
 Two shapes of the same thing: a struct (`Event`, `Hello`, …) where an item is read or made, and `Encoded` where it
 is kept and sent. An item is encoded once; the wires only add punctuation.

@@ -22,7 +22,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--quick", is_flag=True, help="A few subjects, once, in three minutes.")
+@click.option("--quick", is_flag=True, help="A few subjects, once, in five minutes.")
 @click.option("--only", metavar="MEASURE,...", callback=_names, help="These measures alone.")
 @click.option("--subject", "subjects", multiple=True, type=click.Choice(list(BY_NAME)), help="This subject; again for more.")
 @click.option("--repeats", type=click.IntRange(1), help="How often each is measured.  [default: 5, quick 1]")

@@ -1,4 +1,7 @@
-"""Every command of the documentation is typed: by the tests of its page, or here, and shorter where it would take long."""
+"""Every command of the documentation is typed: by the tests of its page, or here, and shorter where it would take long.
+
+What would install or check everything again is not; `LEFT` says which, and why.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,8 @@ LEFT = {
     r"\.venv/bin/python -m pytest|\.venv/bin/ruff": "the tests and the checks themselves",
     r"python -m tests\.benchmarks ": "tests/benchmarks plays each measure, and reads its arguments; with peers it takes minutes",
     r"python -m tests\.benchmarks\.redis_latency": "tests/benchmarks/test_redis_latency.py plays it",
-    r"python \S+/capacity\.py (measure|write|plan --readers 100000)": "tests/docs/test_capacity.py plays it, and writes its page",
+    r"python \S+/capacity\.py measure": "waits until nobody else wants the cores; test_capacity.py simulates what it kept",
+    r"python \S+/capacity\.py (write|plan --readers 100000)": "test_experiments.py and test_capacity.py hold its page against it",
 }
 
 
@@ -183,10 +187,10 @@ def played(shell: Shell, typed: Typed) -> None:
 
 
 def small(more: str = "", **sizes: str) -> Callable[[Shell, Typed], None]:
-    """A program that measures, with smaller numbers for the options, or for the constants that are named at its top."""
+    """A program that measures, with smaller numbers for its options."""
 
     def play(shell: Shell, typed: Typed) -> None:
-        command = typed.command.replace(" --write", "")
+        command = typed.command
         for name, size in sizes.items():
             command = re.sub(rf"--{name} \S+", f"--{name} {size}", command)
         code, printed = ended(shell, command.replace("docs/", f"{ROOT}/docs/") + more)

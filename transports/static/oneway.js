@@ -1,6 +1,6 @@
 /**
  * The wires on which nothing can be sent, SSE and long-polling, and how it is found out whether they bring all that there is. Loaded
- * by client.js when the first of them is opened: where WebSocket works, never.
+ * by client.js when the first of them is opened, or a request is refused: where WebSocket works, seldom.
  *
  * All that works here is lent by client.js: a `wire` and, in `lent`, what it has itself.
  */

@@ -5,7 +5,7 @@ by hand. A script that has a `Sheet` takes these words:
 
     --write     measure, keep it, and put the tables into the page
     --again     measure nothing: put the tables into the page anew, of what was kept
-    WORD …      measure only those parts whose names hold one of these words; the others stay as they were kept
+    WORD …      measure only those parts whose names hold one of these words; with --write the others stay as they were kept
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 Found: TypeAlias = dict[str, Any]
 """What was measured, by the names of the parts: all that JSON can say."""
 Step: TypeAlias = tuple[str, Callable[[], Awaitable[Any]]]
-"""A part, and what measures it. One that comes again is what was found the last time."""
+"""A part, and what measures it. If a part is measured more than once, what it gave last is kept."""
 
 END = "<!-- end -->"
 PATIENCE = 300.0  # seconds for a part
