@@ -60,7 +60,7 @@ HELD: Final = (
 
 
 def keep(runs: Iterable[Path]) -> dict[str, Any]:
-    """What is used of runs. What a later run has measured anew is taken from it alone: a column is of one run."""
+    """What is used of runs. A measure that a later run has made anew is taken from it alone: a column is of one run."""
     found = [json.loads((run / "bench.json").read_text()) for run in runs]
     wanted = {column[:3] for column in COLUMNS.values()}
     last = {each["measure"]: number for number, run in enumerate(found) for each in run["samples"]}

@@ -640,7 +640,11 @@ static void poll_for(double seconds) {
         if (readers[i]->phase != GONE) ask(readers[i]);
     while (clock_ns(CLOCK_MONOTONIC) < until) turn(10);
     polling = 0;
+    uint64_t counted[] = {polls, delivered, frames, reads, bytes, last_at}; /* what comes later is not of this round */
     while (unanswered() && clock_ns(CLOCK_MONOTONIC) < patience) turn(10);
+    polls = counted[0], delivered = counted[1], frames = counted[2], reads = counted[3], bytes = counted[4], last_at = counted[5];
+    for (int i = 0; i < reader_count; i++)
+        if (readers[i]->phase != GONE && readers[i]->asked) leave(readers[i]);
     print_round(0);
 }
 

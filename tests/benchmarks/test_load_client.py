@@ -123,20 +123,23 @@ class Slow(socketserver.StreamRequestHandler):
                     data += more
             self.request.settimeout(None)
             asked = data.count(b"\r\n\r\n")
+            self.server.asked += asked
             self.server.most = max(self.server.most, asked)
             self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]" * asked)
 
 
 def test_nobody_is_asked_again_before_there_is_an_answer(stage: Stage) -> None:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as server:
-        server.most = 0
-        threading.Thread(target=server.serve_forever).start()
-        with Load(stage.programs["load"], server.server_address[1], "/poll", "poll") as load:
-            load.add(3)
-            rounds = [load.poll(0.05) for _ in range(3)]
-        server.shutdown()
-    assert server.most == 1
-    assert [found.polls for found in rounds] == [3, 3, 3]
+        server.most, server.asked, server.daemon_threads = 0, 0, True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with Load(stage.programs["load"], server.server_address[1], "/poll", "poll") as load:
+                load.add(3)
+                rounds = [load.poll(0.05) for _ in range(3)]
+        finally:
+            server.shutdown()
+    assert (server.most, server.asked) == (1, 9)
+    assert [found.gone for found in rounds] == [0, 0, 0]
 
 
 def test_connections_that_the_server_closes_are_counted(stage: Stage) -> None:

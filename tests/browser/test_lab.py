@@ -50,7 +50,7 @@ FRAMES = """async (seconds) => {
             now < end ? requestAnimationFrame(frame) : done();
         });
     });
-    return gaps.slice(1);
+    return gaps;
 }"""
 
 
@@ -316,7 +316,8 @@ async def test_everything_can_be_reached_and_used_by_keyboard(page: Page) -> Non
         await page.keyboard.press("Tab")
         name, outline = await page.evaluate(FOCUSED)
         walk.append(name)
-        assert outline == "solid", f"{name} shows no focus"
+        if outline != "solid":  # a busy browser may be late
+            await holds(page, f"() => ({FOCUSED})()[1] === 'solid'")
         if name == "timeline-list":
             break
     assert walk[0] == "skip"
@@ -398,7 +399,7 @@ async def test_eighty_events_a_second_drop_no_frame(page: Page, browser: Browser
     async def fewest(what: Page, turns: int) -> int:
         """Of several seconds: a page that is too slow drops frames in each, what else the machine does, in some."""
         await what.bring_to_front()
-        least = 60
+        least = 10**9
         while turns and least:
             least, turns = min(least, dropped(await what.evaluate(FRAMES, 1))), turns - 1
         return least
@@ -414,5 +415,5 @@ async def test_eighty_events_a_second_drop_no_frame(page: Page, browser: Browser
 
 
 def dropped(gaps: list[float]) -> int:
-    """How many times between two frames, in ms, are longer than those of 60 Hz."""
-    return sum(gap > 1.9 * 1000 / 60 for gap in gaps)
+    """How many frames of 60 Hz are missing between those that were so many ms apart."""
+    return sum(max(0, int(gap * 60 / 1000 + 0.1) - 1) for gap in gaps)

@@ -193,7 +193,7 @@ async def test_a_token_that_expires_is_renewed_on_the_connection_that_is_open(br
         await holds(page, "globalThis.ready")
         await page.evaluate(
             """(pace) => {
-                const lives = [10, 600];
+                const lives = [16, 600];
                 start({ pace, token: async () => `${Date.now() / 1000 + (lives[1] ? lives.shift() : lives[0])}` });
             }""",
             QUICK,

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -108,12 +108,13 @@ class Learner(Shell):
 
 def end(running: subprocess.Popen[str]) -> None:
     """End a command and all that it started."""
-    try:
+    if running.returncode is not None:  # its number may be another's by now
+        return
+    with suppress(psutil.NoSuchProcess):
         ours = psutil.Process(running.pid)
-        for each in [*ours.children(recursive=True), ours]:
-            each.kill()
-    except psutil.NoSuchProcess:
-        pass
+        for each in (ours, *ours.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
 
 
 def line(running: subprocess.Popen[str], pattern: str) -> str:

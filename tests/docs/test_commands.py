@@ -102,7 +102,7 @@ def shell(tmp_path: Path) -> Shell:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The port of what `make run` starts, which is what most commands are typed at."""
     shell = Shell(tmp_path_factory.mktemp("lab"), p8000=str(free_port()))
-    with shell.typed(shell.here("everywire lab"), seconds=600) as running:
+    with shell.typed(shell.here("everywire lab"), seconds=3600) as running:
         line(running, "everywire lab at")
         yield shell.instead["8000"]
 

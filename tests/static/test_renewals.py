@@ -47,7 +47,7 @@ def known_until(shown: list[str]) -> tuple[Quart, Live]:
 async def test_the_connection_stays_and_no_event_is_missed(edge: str) -> None:
     shown: list[str] = []
     app, live = known_until(shown)
-    async with served(app, live, edge) as url, reader(url, 10, 600) as node:
+    async with served(app, live, edge) as url, reader(url, 16, 600) as node:
         (account,) = live.hub.accounts
         first, came, over = account.expires, 0, False
         while not over:  # then once more

@@ -1054,12 +1054,11 @@ export function connect(mount, options = {}) {
     const { type, id, channel, reason, after, through } = item;
     if (type === "bye") {
       const bye = said(item);
-      const { code, retry } = bye;
-      if (!(item.stays > 0) || retry === null) throw bye;
-      const leave = () => wire.tell("leaving", { retry });
+      if (!(item.stays > 0) || bye.retry === null) throw bye;
+      const leave = () => wire.tell("leaving", { retry: bye.retry });
       // What was shown expires. Where something can be said, something newer is shown there, and nobody has to leave.
-      if (code === 4401 && wire.send && token?.call)
-        return load("outbox", wire.signal).then((part) => part.renew(wire, lent, item)).catch(leave);
+      if (bye.code === 4401 && wire.send && token?.call)
+        return load("outbox", wire.signal).then((part) => part.renew(wire, lent, bye, item.stays)).catch(leave);
       return leave();
     }
     if (!parsePosition(id)) throw foreign("what came");

@@ -17,7 +17,7 @@ const RATE_LIMITED = 4429;
 const JSON_TYPE = "application/json";
 
 // What commands are numbered from, apart from the questions of client.js.
-let refs = 1e6;
+let refs = 1e6 * Math.ceil(Math.random() * 1e9); // this part may be loaded twice: no ref is given twice
 
 /**
  * Sends what waits until nothing does.
@@ -66,14 +66,18 @@ export async function run(lent) {
  * Shows on `wire` what the page has to show by now, in place of what expires. Throws when that does not hold, whyever: another connection
  * may do better, which shows cookies and all else besides.
  *
- *   bye: the item by which the server told that the time is near.
+ *   bye: what the server told, that the time is near; what it has as `retry` has passed when this fails.
+ *   stays: seconds that the server leaves.
  */
-export async function renew(wire, { options, said, sleep, within }, bye) {
+export async function renew(wire, { options, sleep, within }, bye, stays) {
   // As many as came together are told together: each has a while of its own to wait.
-  await sleep(said(bye).retry, wire.signal);
+  await sleep(bye.retry, wire.signal);
+  wire.signal.throwIfAborted();
+  // Its turn has come: who has to leave after all need not wait once more.
+  bye.retry = 0;
   const ref = ++refs;
   // In a third of the time that there is. Another connection takes some, too.
-  const reply = await within(bye.stays / 3, wire.signal, async (signal) => {
+  const reply = await within(stays / 3, wire.signal, async (signal) => {
     const token = await options.token();
     return signal.aborted || wire.signal.aborted || new Promise((done) => {
       wire.replies.set(ref, done);

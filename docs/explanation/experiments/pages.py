@@ -43,8 +43,8 @@ def put(text: str, tables: Mapping[str, str]) -> str:
     """`text` with each of `tables` in its place. Raises: ValueError, it has no such place."""
     for name, made in tables.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition(END)
-        if not (mark and end):
+        old, end, after = rest.partition(END)
+        if not (mark and end) or "<!-- " in old or mark in after:
             raise ValueError(f"the page has no place for {name!r}: write <!-- {name} --> and {END} into it, a line each")
         text = f"{before}{mark}\n{made}\n\n{end}{after}"
     return text
@@ -109,7 +109,9 @@ class Sheet:
 
     def keep(self, kept: Found) -> None:
         """Keep it."""
-        self.file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        part = self.file.with_suffix(".part")  # so that what is there is whole at any time
+        part.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        part.replace(self.file)
 
     def tables(self, kept: Found) -> dict[str, str]:
         """All that is shown of what is kept, by the names of the places."""
@@ -140,7 +142,7 @@ class Sheet:
             for name, measure in self._chosen(list(steps), asked.parts):
                 begun = time.monotonic()
                 try:
-                    found = asyncio.run(_bounded(measure))
+                    found = json.loads(json.dumps(asyncio.run(_bounded(measure))))
                 except Exception:
                     traceback.print_exc()
                     failed.append(name)
@@ -171,7 +173,7 @@ async def _bounded(measure: Callable[[], Awaitable[Any]]) -> Any:
 
 def parser(text: str | None) -> argparse.ArgumentParser:
     """The command line of a script with a sheet."""
-    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     made.add_argument("parts", nargs="*", metavar="WORD", help="measure only the parts whose names hold one of these words")
     does = made.add_mutually_exclusive_group()
     does.add_argument("--write", action="store_true", help="keep what is measured, and put the tables into the page")
