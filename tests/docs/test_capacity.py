@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -221,7 +220,7 @@ def test_what_every_worker_has_to_take_is_cured_by_shards_alone() -> None:
 
 
 def test_what_was_measured_and_what_is_simulated_are_alike() -> None:
-    measured = msgspec.json.decode(capacity.MEASURED.read_bytes(), type=capacity.Measured)
+    measured = capacity.kept()
     for point in measured.checks:
         found = capacity.simulated_check(measured.costs, point)
         assert 0.5 < found.p50 / point.p50 < 2

@@ -44,7 +44,7 @@ LEFT = {
     r"python -m tests\.benchmarks ": "tests/benchmarks plays each measure, and reads its arguments; with peers it takes minutes",
     r"python -m tests\.benchmarks\.redis_latency": "tests/benchmarks/test_redis_latency.py plays it",
     r"python \S+/capacity\.py measure": "waits until nobody else wants the cores; test_capacity.py simulates what it kept",
-    r"python \S+/capacity\.py (write|plan --readers 100000)": "test_experiments.py and test_capacity.py hold its page against it",
+    r"python \S+/capacity\.py plan --readers 100000": "test_experiments.py and test_capacity.py hold its page against it",
 }
 
 
@@ -293,7 +293,7 @@ PLAYED: dict[str, Callable[..., None]] = {
     r"everywire proxy": played,
     r"locust ": crowd,
     r"python -m tests\.hostile\.": small(" --edge front", count="100", cycles="10", minutes="0.05"),
-    r"python \S+/capacity\.py plan": small(),
+    r"python \S+/(capacity\.py plan|figures\.py)": small(),
     r"python \S+/costs\.py": smaller("READERS, IDLE, SECONDS, GOOD = 4, 8, 0.2, 0.25", arguments="websocket slow"),
     r"python \S+/first_event\.py": smaller("ROUNDS, FEWER = 1, 1", "WARM = 0", arguments="refused"),
     r"python \S+/formats\.py": smaller("READERS, EVENTS, PACE, REPEATS = 4, 8, 0.005, 1", arguments="sizes reading front"),

@@ -6,62 +6,32 @@ A part that cannot be measured costs none of the others.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests.docs.test_capacity import load
 from tests.documents import PAGES, ROOT
 
 EXPERIMENTS = ROOT / "docs" / "explanation" / "experiments"
-SHEETS = ("costs", "first_event", "formats", "schemas", "who_and_what")
-OTHERS = ("capacity", "choosing", "memory", "slow_readers")
-BY_ITSELF = {ROOT / "docs" / "reference" / "benchmarks.md": {"figures"}}  # see test_figures.py
 
-pages = load("pages")
+figures, pages = load("figures"), load("pages")
+SOURCES = figures.sources()
 
 
-@pytest.mark.parametrize("name", SHEETS)
-def test_a_page_shows_what_its_script_has_kept(name: str) -> None:
-    sheet = load(name).SHEET
-    assert sheet.file.is_file(), f"nothing is kept: run `python docs/explanation/experiments/{name}.py --write`"
-    page = sheet.page.read_text("utf-8")
-    assert page == sheet.written(page), f"run `python docs/explanation/experiments/{name}.py --again`"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_shows_what_was_kept(page: Path) -> None:
+    assert page.read_text("utf-8") == figures.written(page), "run `python docs/explanation/experiments/figures.py`"
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_so_do_those_of_scripts_that_keep_in_a_way_of_their_own(name: str) -> None:
-    module = load(name)
-    page = module.PAGE.read_text("utf-8")
-    if name == "capacity":
-        measured = msgspec.json.decode(module.MEASURED.read_bytes(), type=module.Measured)
-        assert page == module.written(page, measured), "run `python docs/explanation/experiments/capacity.py write`"
-    else:
-        again = "choosing.py" if name == "choosing" else f"{name}.py --again"
-        assert page == module.written(page), f"run `python docs/explanation/experiments/{again}`"
-
-
-def filled() -> dict[Path, set[str]]:
-    """The places that scripts fill, by page."""
-    found = dict(BY_ITSELF)
-    for name in SHEETS:
-        sheet = load(name).SHEET
-        found[sheet.page] = set(sheet.tables(sheet.kept()))
-    capacity, choosing, memory, slow = map(load, OTHERS)
-    measured = msgspec.json.decode(capacity.MEASURED.read_bytes(), type=capacity.Measured)
-    found[capacity.PAGE] = set(capacity.tables(measured))
-    found[choosing.PAGE] = set(choosing.tables())
-    found[memory.PAGE] = set(memory.tables(memory.kept()))
-    found[slow.PAGE] = set(slow.tables(json.loads(slow.MEASURED.read_text("utf-8"))))
-    return {page.resolve(): names for page, names in found.items()}
-
-
-def test_every_place_for_figures_is_filled_out_of_what_was_kept() -> None:
-    there = {page.resolve(): set(names) for page in PAGES if (names := pages.places(page.read_text("utf-8")))}
-    assert there == filled()
+def test_every_place_is_filled_and_every_figure_used() -> None:
+    tables: dict[Path, set[str]] = {}
+    for source in SOURCES:
+        tables.setdefault(source.page, set()).update(source.tables())
+    texts = {page.resolve(): page.read_text("utf-8") for page in PAGES}
+    assert {page: set(names) for page, text in texts.items() if (names := pages.places(text))} == tables
+    assert {name for text in texts.values() for name in pages.figures_in(text)} == set(figures.figures())
 
 
 def test_nothing_that_is_kept_names_the_machine() -> None:
@@ -83,6 +53,17 @@ def test_a_table_goes_into_its_place_and_nothing_else_changes() -> None:
     )
     assert pages.put(once, {"one": table, "two": "new"}) == once
     assert pages.places(once) == ["one", "two"]
+    assert pages.without_places(once) == "before\n\n\n\nbetween\n\n\nafter\n"
+
+
+def test_a_figure_in_a_sentence_is_filled_wherever_it_stands() -> None:
+    page = "It was <!--slow.p-99-->1 s<!--/--> and\n* <!--fast.all-->2\nms<!--/-->.\n"
+    filled = pages.fill(page, {"slow.p-99": "3 s", "fast.all": "4 ms", "other.one": "5"})
+    assert filled == "It was <!--slow.p-99-->3 s<!--/--> and\n* <!--fast.all-->4 ms<!--/-->.\n"
+    assert pages.figures_in(filled) == ["slow.p-99", "fast.all"]
+    assert pages.without_places(filled) == "It was  and\n* .\n"
+    with pytest.raises(KeyError, match=r"slow\.p-99"):
+        pages.fill(page, {})
 
 
 def test_a_table_without_a_place_is_told() -> None:
@@ -140,17 +121,6 @@ def test_without_being_told_to_nothing_is_written(sheet: Any, capsys: pytest.Cap
     assert (sheet.page.read_text(), sheet.file.exists()) == (before, False)
 
 
-def test_again_shows_what_was_kept_and_measures_nothing(sheet: Any) -> None:
-    with pytest.raises(SystemExit, match="nothing is kept"):
-        sheet.run(asked("--again"), [("one", three)])
-    sheet.run(asked("--write"), [("one", three)])
-    kept = sheet.file.read_text()
-    sheet.page.write_text(sheet.page.read_text().replace("one=3", "by hand"))
-    sheet.run(asked("--again"), [("one", broken)])
-    assert "one=3" in sheet.page.read_text()
-    assert sheet.file.read_text() == kept
-
-
-@pytest.mark.parametrize("name", SHEETS)
+@pytest.mark.parametrize("name", figures.SHEETS)
 def test_what_is_not_there_is_not_shown(name: str) -> None:
     assert set(load(name).SHEET.tables({})) == {"machine"}

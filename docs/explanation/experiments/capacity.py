@@ -2,11 +2,10 @@
 
     python docs/explanation/experiments/capacity.py measure    # what one worker pays on this machine: capacity.json
     python docs/explanation/experiments/capacity.py plan --readers 100000 --rate 5 --size 200
-    python docs/explanation/experiments/capacity.py write      # puts the tables into capacity.md
 
 `measure` needs a C compiler and two cores: the load client of the benchmarks reads. It also measures
 operating points as a whole, so that the error of what is simulated is known. The simulations
-are in `worker.py` and `storm.py`.
+are in `worker.py` and `storm.py`, and `figures.py` puts the tables into `capacity.md`.
 """
 
 from __future__ import annotations
@@ -513,8 +512,15 @@ def bits(number: float) -> str:
 SIZES, RATES = (1_000, 10_000, 100_000, 1_000_000), (1, 5, 20, 100)
 
 
-def tables(measured: Measured) -> dict[str, str]:
+def kept() -> Measured:
+    """What was measured last."""
+    return msgspec.json.decode(MEASURED.read_bytes(), type=Measured)
+
+
+@cache  # what is simulated takes a while
+def tables() -> dict[str, str]:
     """The tables of the page, by the names of their places."""
+    measured = kept()
     return {
         "machine": f"Measured on {measured.processor}, Python {measured.python}; medians of {len(measured.rounds)} rounds.",
         "costs": costs_table(measured),
@@ -590,10 +596,10 @@ def restarts_table(costs: Costs) -> str:
     return pages.table([["readers of the worker", "told to come back in 1 s", "crashed", "told to spread"], *rows])
 
 
-def written(text: str, measured: Measured) -> str:
+def written(text: str) -> str:
     """The page with its tables, and what the commands in it print."""
-    text = pages.put(text, tables(measured))
-    return _PLANNED.sub(lambda block: f"{block[1]}{planned(measured.costs, block[2])}```\n", text)
+    costs = kept().costs
+    return _PLANNED.sub(lambda block: f"{block[1]}{planned(costs, block[2])}```\n", pages.put(text, tables()))
 
 
 _PLANNED = re.compile(r"(```console\n\$ python \S+capacity\.py (plan .*)\n)(?s:.*?)^```\n", re.MULTILINE)
@@ -623,7 +629,6 @@ def parser() -> argparse.ArgumentParser:
     measuring = does.add_parser("measure")
     measuring.add_argument("--repeats", type=int, default=3)
     measuring.add_argument("--front", choices=["on", "off"], default="on")
-    does.add_parser("write")
     planning = does.add_parser("plan")
     for name, kind in (("readers", int), ("rate", float), ("size", int)):
         planning.add_argument(f"--{name}", type=kind, required=True)
@@ -644,10 +649,7 @@ def main() -> None:
         print(costs_table(measured), checks_table(measured), sep="\n\n")
         return
     measured = msgspec.json.decode(asked.costs.read_bytes(), type=Measured)
-    if asked.what == "write":
-        PAGE.write_text(written(PAGE.read_text(), measured))
-    else:
-        print(*told(measured.costs, plan(measured.costs, asked_for(asked))), sep="\n")
+    print(*told(measured.costs, plan(measured.costs, asked_for(asked))), sep="\n")
 
 
 if __name__ == "__main__":

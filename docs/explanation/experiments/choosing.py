@@ -1,7 +1,5 @@
 """The tables of "choosing a transport", out of what other scripts have measured: `networks.json` (`make networks`) and
-`capacity.json` (`capacity.py measure`).
-
-    python docs/explanation/experiments/choosing.py    # puts the tables into choosing-a-transport.md
+`capacity.json` (`capacity.py measure`). `figures.py` puts them there.
 """
 
 from __future__ import annotations
@@ -60,7 +58,3 @@ def tables() -> dict[str, str]:
 def written(text: str) -> str:
     """The page with its tables as they are now."""
     return pages.put(text, tables())
-
-
-if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text("utf-8")), "utf-8")

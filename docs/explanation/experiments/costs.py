@@ -3,7 +3,6 @@
     python docs/explanation/experiments/costs.py              # all of it once, two minutes; prints tables
     python docs/explanation/experiments/costs.py longpoll     # one kind of reader; or `idle`, `busy`, `slow`
     python docs/explanation/experiments/costs.py --write      # three times, six minutes: keeps it in costs.json, for costs.md
-    python docs/explanation/experiments/costs.py --again      # puts the tables into costs.md once more
 
 The server runs in a process of its own on core 0, the readers on core 1. The peer in the same run is a plain ASGI
 WebSocket application on the same Hypercorn that sends every event to every reader by itself, as most code does.

@@ -3,7 +3,6 @@
     python docs/explanation/experiments/first_event.py            # three minutes; prints tables
     python docs/explanation/experiments/first_event.py Python     # one client; or a word of the network
     python docs/explanation/experiments/first_event.py --write    # keeps it in first_event.json, for first_event.md
-    python docs/explanation/experiments/first_event.py --again    # puts the tables into first_event.md once more
 
 The server is a process of its own; where a round trip is named, a relay between the two holds every byte back for half of it.
 All variants take turns in random order, so that they meet the same noise. The plain WebSocket of Python is aiohttp's, that of

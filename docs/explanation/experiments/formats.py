@@ -4,7 +4,6 @@
     python docs/explanation/experiments/formats.py --quick      # half a minute, to see whether it runs
     python docs/explanation/experiments/formats.py sizes        # one part; or `reading`, `front`, `Hypercorn`, `text`
     python docs/explanation/experiments/formats.py --write      # keeps it in formats.json, for the page on compression
-    python docs/explanation/experiments/formats.py --again      # puts the tables into that page once more
 
 CPU is that of processes and not time on a clock, ways take turns, and medians are shown: so ratios within one run hold on a
 machine that has other things to do. A reader is a socket that counts bytes; nothing is decoded while the server is measured.

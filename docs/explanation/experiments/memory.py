@@ -386,22 +386,22 @@ def rounded(row: list[Any]) -> list[str]:
     return [row[0], *(f"{each:,.0f}" for each in row[1:])]
 
 
-def tables(results: list[Result]) -> dict[str, str]:
+def tables() -> dict[str, str]:
     """The tables of the page, by the names of their places."""
+    results = kept()
     on, off = parts_table(results, True), parts_table(results, False)
     return {"on": on, "off": off, "objects": objects(results), "kernel": kernel(results)}
 
 
 def written(text: str) -> str:
     """The page with the tables of what was kept."""
-    return pages.put(text, tables(kept()))
+    return pages.put(text, tables())
 
 
 def main(asked: argparse.Namespace) -> None:
-    """Measure, or read what was measured, and put it into the page if that is wanted."""
-    if not asked.again:
-        measure(asked)
-    if asked.again or asked.write:
+    """Measure, and put it into the page if that is wanted."""
+    measure(asked)
+    if asked.write:
         PAGE.write_text(written(PAGE.read_text()))
 
 
@@ -411,7 +411,6 @@ if __name__ == "__main__":
     parser.add_argument("--readers", nargs="+", type=int, default=[2000, 10_000])
     parser.add_argument("--fronts", nargs="+", choices=["on", "off"], default=["on", "off"])
     parser.add_argument("--write", action="store_true", help="keep what was found, and put the tables into memory.md")
-    parser.add_argument("--again", action="store_true", help="measure nothing: put the tables there anew, of what was kept")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--front", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)

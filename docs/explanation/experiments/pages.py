@@ -1,10 +1,10 @@
 """Pages: what a script has measured is kept beside it as JSON, and what the documentation shows of it is made of that alone.
 
 A table, or a line with figures, has its place in a page, between `<!-- name -->` and `<!-- end -->`, and nothing is written there
-by hand. A script that has a `Sheet` takes these words:
+by hand. A figure within a sentence, of any page, stands between `<!--script.name-->` and `<!--/-->`; `figures.py` puts it there.
+A script that has a `Sheet` takes these words:
 
-    --write     measure, keep it, and put the tables into the page
-    --again     measure nothing: put the tables into the page anew, of what was kept
+    --write     measure, keep it, and put it into the pages
     WORD …      measure only those parts whose names hold one of these words; with --write the others stay as they were kept
 """
 
@@ -31,6 +31,7 @@ Step: TypeAlias = tuple[str, Callable[[], Awaitable[Any]]]
 END = "<!-- end -->"
 PATIENCE = 300.0  # seconds for a part
 _PLACE = re.compile(r"^<!-- ([a-z]+) -->$", re.MULTILINE)
+_FIGURE = re.compile(r"<!--([a-z_]+\.[a-z0-9-]+)-->(.*?)<!--/-->", re.DOTALL)
 
 
 def table(rows: Iterable[Sequence[object]]) -> str:
@@ -53,6 +54,21 @@ def put(text: str, tables: Mapping[str, str]) -> str:
 def places(text: str) -> list[str]:
     """The names of the places in a page."""
     return [name for name in _PLACE.findall(text) if name != "end"]
+
+
+def fill(text: str, figures: Mapping[str, str]) -> str:
+    """`text` with each figure that stands in a sentence. Raises: KeyError, nobody makes it."""
+    return _FIGURE.sub(lambda found: f"<!--{found[1]}-->{figures[found[1]]}<!--/-->", text)
+
+
+def figures_in(text: str) -> list[str]:
+    """The names of the figures that stand in sentences of a page."""
+    return [name for name, _ in _FIGURE.findall(text)]
+
+
+def without_places(text: str) -> str:
+    """The text of a page without all that is put into it."""
+    return re.sub(r"^<!-- [a-z]+ -->\n.*?^<!-- end -->$", "", _FIGURE.sub("", text), flags=re.MULTILINE | re.DOTALL)
 
 
 def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
@@ -96,12 +112,22 @@ class Sheet:
         page: of the documentation, as seen from there.
         tables: makes of the parts that there are what is shown, by the names of the places.
         packages: whose versions are told.
+        figures: makes of the parts what stands in sentences, here and elsewhere.
+        machine: the name of the place for when and on what was measured.
     """
 
-    def __init__(self, script: str, page: str, tables: Callable[[Found], dict[str, str]], *packages: str) -> None:
+    def __init__(
+        self,
+        script: str,
+        page: str,
+        tables: Callable[[Found], dict[str, str]],
+        *packages: str,
+        figures: Callable[[Found], dict[str, str]] | None = None,
+        machine: str = "machine",
+    ) -> None:
         self.file = Path(script).with_suffix(".json")
         self.page = (self.file.parent / page).resolve()
-        self._tables, self._packages = tables, packages
+        self._tables, self._packages, self._figures, self._machine = tables, packages, figures, machine
 
     def kept(self) -> Found:
         """What is kept: each part as `{"on": machine(), "found": …}`; nothing, if nothing is."""
@@ -113,14 +139,23 @@ class Sheet:
         part.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
         part.replace(self.file)
 
+    def shown(self) -> dict[str, str]:
+        """All tables of what is kept, by the names of the places."""
+        return self.tables(self.kept())
+
     def tables(self, kept: Found) -> dict[str, str]:
-        """All that is shown of what is kept, by the names of the places."""
+        """All tables of some parts, each with when and on what it was measured."""
         where = dict.fromkeys(told(part["on"]) for part in kept.values())  # one, unless parts are of different days
-        return {"machine": "\n".join(where), **self._tables({name: part["found"] for name, part in kept.items()})}
+        return {self._machine: "\n".join(where), **self._tables(_found(kept))}
+
+    def figures(self) -> dict[str, str]:
+        """What stands in sentences, of what is kept, by `script.name`."""
+        made = self._figures(_found(self.kept())) if self._figures is not None else {}
+        return {f"{self.file.stem}.{name}": figure for name, figure in made.items()}
 
     def written(self, text: str) -> str:
         """`text` with all that is shown of what is kept."""
-        return put(text, self.tables(self.kept()))
+        return put(text, self.shown())
 
     def write(self) -> None:
         """Put into the page what is shown of what is kept."""
@@ -134,25 +169,21 @@ class Sheet:
         Raises:
             SystemExit: something failed.
         """
-        kept, failed = self.kept() if asked.again or asked.write else {}, []
-        if asked.again and not kept:
-            raise SystemExit(f"nothing is kept in {self.file.name}: --write measures first")
-        if not asked.again:
-            on = machine(self._packages)
-            for name, measure in self._chosen(list(steps), asked.parts):
-                begun = time.monotonic()
-                try:
-                    found = json.loads(json.dumps(asyncio.run(_bounded(measure))))
-                except Exception:
-                    traceback.print_exc()
-                    failed.append(name)
-                else:
-                    kept[name] = {"on": on, "found": found}
-                    if asked.write:
-                        self.keep(kept)
-                print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+        kept, failed, on = self.kept() if asked.write else {}, [], machine(self._packages)
+        for name, measure in self._chosen(list(steps), asked.parts):
+            begun = time.monotonic()
+            try:
+                found = json.loads(json.dumps(asyncio.run(_bounded(measure))))
+            except Exception:
+                traceback.print_exc()
+                failed.append(name)
+            else:
+                kept[name] = {"on": on, "found": found}
+                if asked.write:
+                    self.keep(kept)
+            print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
         print(*self.tables(kept).values(), sep="\n\n", flush=True)
-        if asked.again or (asked.write and kept):
+        if asked.write and kept:
             self.write()
         if failed:
             raise SystemExit(f"not measured: {', '.join(failed)}. Measure them by these names, the rest stays as it is")
@@ -166,6 +197,10 @@ class Sheet:
         return [step for step in steps if not words or any(word in step[0] for word in words)]
 
 
+def _found(kept: Found) -> Found:
+    return {name: part["found"] for name, part in kept.items()}
+
+
 async def _bounded(measure: Callable[[], Awaitable[Any]]) -> Any:
     async with asyncio.timeout(PATIENCE):
         return await measure()
@@ -175,7 +210,5 @@ def parser(text: str | None) -> argparse.ArgumentParser:
     """The command line of a script with a sheet."""
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     made.add_argument("parts", nargs="*", metavar="WORD", help="measure only the parts whose names hold one of these words")
-    does = made.add_mutually_exclusive_group()
-    does.add_argument("--write", action="store_true", help="keep what is measured, and put the tables into the page")
-    does.add_argument("--again", action="store_true", help="measure nothing: put the tables into the page, of what was kept")
+    made.add_argument("--write", action="store_true", help="keep what is measured, and put it into the documentation")
     return made

@@ -3,7 +3,6 @@
     pip install -e '.[schema]' jsonschema
     python docs/explanation/experiments/schemas.py            # prints a table
     python docs/explanation/experiments/schemas.py --write    # keeps it in schemas.json, for schemas.md
-    python docs/explanation/experiments/schemas.py --again    # puts the table into schemas.md once more
 
 A library that is not installed is left out.
 """

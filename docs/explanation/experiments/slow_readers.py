@@ -2,7 +2,6 @@
 
     python docs/explanation/experiments/slow_readers.py            # 7 minutes
     python docs/explanation/experiments/slow_readers.py --write    # keeps the figures in slow_readers.json, for back-pressure.md
-    python docs/explanation/experiments/slow_readers.py --again    # puts them into back-pressure.md once more
 
 In turns on one server: nobody else there, then a hundred slow ones who follow the same channel. An event of 2 KB comes 20 times a
 second; a delay is from when the server took it to when one of ten prompt readers has read it, over SSE. The 99th percentile of
@@ -145,8 +144,9 @@ async def main() -> list[dict[str, Any]]:
     return rows
 
 
-def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """What the page shows of them."""
+def tables() -> dict[str, str]:
+    """What the page shows of what is kept."""
+    rows = json.loads(MEASURED.read_text("utf-8"))
     alone, beside, ratio = (statistics.median(row[name] for row in rows) for name in ("alone_ms", "beside_ms", "ratio"))
     ratios = [each for row in rows for each in row["ratios"]]
     came = f"99 of 100 events came within {alone:.1f} ms beside nobody and within {beside:.1f} ms beside the hundred"
@@ -157,17 +157,14 @@ def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 def written(text: str) -> str:
     """`text` with what is kept."""
-    return pages.put(text, tables(json.loads(MEASURED.read_text("utf-8"))))
+    return pages.put(text, tables())
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="keep what is measured, and put it into back-pressure.md")
-    parser.add_argument("--again", action="store_true", help="measure nothing: put into back-pressure.md what was kept")
     asked = parser.parse_args()
-    if not asked.again:
-        measured = asyncio.run(main())
-        if asked.write:
-            MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
-    if asked.again or asked.write:
+    measured = asyncio.run(main())
+    if asked.write:
+        MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
         PAGE.write_text(written(PAGE.read_text("utf-8")), "utf-8")

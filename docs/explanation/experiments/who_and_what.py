@@ -2,7 +2,6 @@
 
     python docs/explanation/experiments/who_and_what.py            # half a minute; prints tables
     python docs/explanation/experiments/who_and_what.py --write    # keeps it in who_and_what.json, for who_and_what.md
-    python docs/explanation/experiments/who_and_what.py --again    # puts the tables into who_and_what.md once more
 
 Four parts, whose figures are medians of rounds in which what is compared takes turns, within one process and without a network:
 

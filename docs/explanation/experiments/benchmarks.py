@@ -1,7 +1,6 @@
-"""Writes the tables of figures in `reference/benchmarks.md`, out of what runs of `make bench` have kept.
+"""The tables of figures in `reference/benchmarks.md`, out of what runs of `make bench` have kept in directories `bench-…`.
 
-python docs/figures_page.py                   # out of reference/benchmarks.json
-python docs/figures_page.py bench-… bench-…   # which is made of these runs first
+python docs/explanation/experiments/benchmarks.py bench-… bench-…    # keeps what is used of them, and puts it into the pages
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-HERE: Final = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE / "explanation" / "experiments")]
+DOCS: Final = Path(__file__).parents[2]
+sys.path[:0] = [str(DOCS.parent)]
 
 import pages
 
 from tests.benchmarks.rows import BY_NAME
 from tests.benchmarks.table import amount
 
-PAGE: Final = HERE / "reference" / "benchmarks.md"
-KEPT: Final = HERE / "reference" / "benchmarks.json"
+PAGE: Final = DOCS / "reference" / "benchmarks.md"
+KEPT: Final = DOCS / "reference" / "benchmarks.json"
 MUCH: Final = 0.2  # of a median: half of the distance between the lowest and the highest is told where it is over that
 # What a column is called, and of which samples it is: measure, wire, at, unit.
 COLUMNS: Final = {
@@ -114,14 +113,19 @@ def held(kept: dict[str, Any]) -> str:
     return pages.table([["", "of", "is", "should be", ""], *rows])
 
 
-def written(page: str, kept: dict[str, Any]) -> str:
-    """`page`, with the tables."""
-    return pages.put(page, {"figures": f"{table(kept)}\n\n{held(kept)}"})
+def tables() -> dict[str, str]:
+    """What stands in the place of the page."""
+    kept = json.loads(KEPT.read_text())
+    return {"figures": f"{table(kept)}\n\n{held(kept)}"}
+
+
+def written(text: str) -> str:
+    """The text of the page, with the tables."""
+    return pages.put(text, tables())
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        KEPT.write_text(
-            json.dumps(keep(map(Path, sys.argv[1:])), indent=None, separators=(",", ":")).replace('],["', '],\n["') + "\n"
-        )
-    PAGE.write_text(written(PAGE.read_text(), json.loads(KEPT.read_text())))
+    KEPT.write_text(
+        json.dumps(keep(map(Path, sys.argv[1:])), indent=None, separators=(",", ":")).replace('],["', '],\n["') + "\n"
+    )
+    PAGE.write_text(written(PAGE.read_text()))
