@@ -6,6 +6,7 @@ A part that cannot be measured costs none of the others.
 from __future__ import annotations
 
 import argparse
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,12 @@ def test_a_part_is_measured_by_itself_and_the_rest_stays(sheet: Any) -> None:
     assert "\none+two=8\n" in sheet.page.read_text()
     with pytest.raises(SystemExit, match="There are: one, two"):
         sheet.run(asked("four"), [("one", three), ("two", three)])
+
+
+def test_a_part_that_takes_too_long_is_left_out(tmp_path: Path) -> None:
+    sheet = pages.Sheet(str(tmp_path / "script.py"), "page.md", lambda _: {}, patience=0.01)
+    with pytest.raises(SystemExit, match="not measured: endless"):
+        sheet.run(asked(), [("endless", asyncio.Event().wait)])
 
 
 def test_without_being_told_to_nothing_is_written(sheet: Any, capsys: pytest.CaptureFixture[str]) -> None:

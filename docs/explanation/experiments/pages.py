@@ -29,7 +29,7 @@ Step: TypeAlias = tuple[str, Callable[[], Awaitable[Any]]]
 """A part, and what measures it. If a part is measured more than once, what it gave last is kept."""
 
 END = "<!-- end -->"
-PATIENCE = 300.0  # seconds for a part
+PATIENCE = 300.0  # seconds for a part, where its sheet gives no other time
 _PLACE = re.compile(r"^<!-- ([a-z]+) -->$", re.MULTILINE)
 _FIGURE = re.compile(r"<!--([a-z_]+\.[a-z0-9-]+)-->(.*?)<!--/-->", re.DOTALL)
 
@@ -114,6 +114,7 @@ class Sheet:
         packages: whose versions are told.
         figures: makes of the parts what stands in sentences, here and elsewhere.
         machine: the name of the place for when and on what was measured.
+        patience: seconds for a part.
     """
 
     def __init__(
@@ -124,10 +125,12 @@ class Sheet:
         *packages: str,
         figures: Callable[[Found], dict[str, str]] | None = None,
         machine: str = "machine",
+        patience: float = PATIENCE,
     ) -> None:
         self.file = Path(script).with_suffix(".json")
         self.page = (self.file.parent / page).resolve()
         self._tables, self._packages, self._figures, self._machine = tables, packages, figures, machine
+        self._patience = patience
 
     def kept(self) -> Found:
         """What is kept: each part as `{"on": machine(), "found": …}`; nothing, if nothing is."""
@@ -173,7 +176,7 @@ class Sheet:
         for name, measure in self._chosen(list(steps), asked.parts):
             begun = time.monotonic()
             try:
-                found = json.loads(json.dumps(asyncio.run(_bounded(measure))))
+                found = json.loads(json.dumps(asyncio.run(_bounded(measure, self._patience))))
             except Exception:
                 traceback.print_exc()
                 failed.append(name)
@@ -201,8 +204,8 @@ def _found(kept: Found) -> Found:
     return {name: part["found"] for name, part in kept.items()}
 
 
-async def _bounded(measure: Callable[[], Awaitable[Any]]) -> Any:
-    async with asyncio.timeout(PATIENCE):
+async def _bounded(measure: Callable[[], Awaitable[Any]], seconds: float) -> Any:
+    async with asyncio.timeout(seconds):
         return await measure()
 
 
