@@ -1,10 +1,12 @@
-"""What is shown of what the smaller scripts of the experiments have measured: the pure parts of it."""
+"""The smaller scripts of the experiments: that they measure something, and what is shown of it."""
 
 from __future__ import annotations
 
+import pytest
+
 from tests.docs.test_capacity import load
 
-hostile = load("hostile")
+counting, hostile, hosts, limits = load("counting"), load("hostile"), load("hosts"), load("limits")
 
 
 def test_what_is_left_behind_is_named_and_what_is_gone_is_not() -> None:
@@ -20,3 +22,31 @@ def test_a_soak_shows_its_memory_from_the_beginning_to_the_end() -> None:
     shown = hostile.tables({"soak, plain": [{"edge": "plain", "minutes": 10.0, "held": held}]})
     assert list(shown) == ["soak"]
     assert shown["soak"].splitlines()[-1] == "| plain | 10 | 30.0 | 31.5, 32.0 | 31.0 | nothing |"
+
+
+def test_what_readers_of_hosts_notice_is_a_row_for_each_run() -> None:
+    times = {"silence_p50": 0.4, "silence_p99": 0.466, "silence_most": 2.0}
+    outcome = {"readers": 300, "published": 12_000, "lost": 1, "doubled": 0, "disordered": 2, "crowd": 143, **times}
+    shown = hosts.tables({"killed": outcome})["noticed"].splitlines()
+    assert shown[2:] == ["| workers were killed, and Redis restarted | 300 | 12,000 | 1, 0, 2 | 0.40 s | 0.47 s | 2.00 s |"]
+    assert hosts.figures({"killed": outcome}) == {}
+    assert hosts.figures({"restarted": outcome}) == {"opened": "143"}
+
+
+@pytest.mark.parametrize("name", limits.WORKS)
+async def test_what_limits_cost_is_measured_with_and_without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ROUNDS", 1)
+    monkeypatch.setattr(limits, "TIMES", 20)
+    found = await limits.compared(name)
+    assert min(found.values()) > 0
+    rows = limits.tables({name: {"with": 30.04, "without": 20.0}})["cost"].splitlines()[2:]
+    assert rows == [f"| {limits.WORKS[name][0]} | 30.0 | 20.0 | 1.50 |"]
+
+
+async def test_what_counting_costs_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "TURNS", 1)
+    monkeypatch.setattr(counting, "POLLS", 2)
+    assert (await counting.fan_out(2, 0.01))["microseconds"] > 0
+    assert (await counting.polls(0.01))["microseconds"] > 0
+    shown = counting.tables({"readers: 10": {"microseconds": 80.0, "percent": -0.04}})["cost"].splitlines()
+    assert shown[2:] == ["| an event to 10 readers | 80.0 µs | 0.0 % |"]

@@ -1,7 +1,8 @@
 """What counting costs: the front serves real sockets in this process, in turns with what it counts and with all of that left out.
 
-    python docs/explanation/experiments/counting.py                 all, a minute
-    python docs/explanation/experiments/counting.py --seconds 1     the same, longer, for a busy machine
+    python docs/explanation/experiments/counting.py                # all, a minute; prints a table
+    python docs/explanation/experiments/counting.py --seconds 1    # the same, longer, for a busy machine
+    python docs/explanation/experiments/counting.py --write        # keeps it in counting.json, for the decision about figures
 
 CPU time of this process, which is server and clients: the share is of both, so that of the server alone is higher. The clients do
 as little as can be done: they read bytes and look at nothing. Medians of the ratios of neighbouring turns.
@@ -9,16 +10,18 @@ as little as can be done: they read bytes and look at nothing. Medians of the ra
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import socket
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
+
+import pages
 
 sys.path[:0] = [str(Path(__file__).parents[3])]
 
@@ -31,6 +34,7 @@ from transports.testing import serving, until
 
 TURNS = 15
 POLLS = 50  # in a turn, one after the other
+CROWDS = 1, 10, 200  # readers
 DATA = {"load": 0.42, "at": 1763850000.123}
 
 
@@ -66,8 +70,8 @@ async def clients(url: str, query: str, number: int) -> list[Client]:
     return found
 
 
-async def compared(act: Callable[[], Awaitable[object]], seconds: float) -> tuple[float, float]:
-    """Microseconds of CPU for one, and how many percent of that counting is."""
+async def compared(act: Callable[[], Awaitable[object]], seconds: float, number: int = 1) -> dict[str, float]:
+    """Microseconds of CPU for one, and how many percent of that counting is; `act` does so many."""
     counted, shares = [], []
     for _ in range(TURNS):
         one = await timed(act, seconds)
@@ -75,7 +79,7 @@ async def compared(act: Callable[[], Awaitable[object]], seconds: float) -> tupl
             other = await timed(act, seconds)
         counted.append(one)
         shares.append((one / other - 1) * 100)
-    return statistics.median(counted), statistics.median(shares)
+    return {"microseconds": round(statistics.median(counted) / number, 3), "percent": round(statistics.median(shares), 2)}
 
 
 async def timed(act: Callable[[], Awaitable[object]], seconds: float) -> float:
@@ -86,55 +90,79 @@ async def timed(act: Callable[[], Awaitable[object]], seconds: float) -> float:
     return (time.process_time() - began) / count * 1e6
 
 
-async def fan_out(hub: Hub, url: str, readers: int, seconds: float) -> None:
-    """An event to so many SSE readers, each by itself: the next is published when all have it."""
-    found = await clients(url, "sse?channels=a", readers)
-    await until(lambda: len(hub._feeds) == 1)  # in step
-
-    async def act() -> None:
-        before = [each.read for each in found]
-        await hub.publish("a", DATA)
-        while any(each.read == had for each, had in zip(found, before, strict=True)):
-            await asyncio.sleep(0)
-
-    spent, share = await compared(act, seconds)
-    print(f"an event to {readers:4} readers: {spent:8.1f} us, of which counting {share:+5.1f} %", flush=True)
-    for each in found:
-        each.transport.close()
-
-
-async def polls(hub: Hub, url: str, seconds: float) -> None:
-    """The same poll again and again, on one connection, which is answered from what is remembered."""
-    since = await hub.publish("a", DATA)
-    await hub.publish("a", DATA)
-    (client,) = await clients(url, f"poll?channels=a&since={since}", 1)
-    request = f"GET /poll?channels=a&since={since} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-
-    async def act() -> None:
-        for _ in range(POLLS):
-            before = client.read
-            client.transport.write(request)
-            while client.read == before:
-                await asyncio.sleep(0)
-
-    spent, share = await compared(act, seconds)
-    print(f"a poll that is answered at once: {spent / POLLS:5.1f} us, of which counting {share:+5.1f} %", flush=True)
-    client.transport.close()
-
-
-async def main(seconds: float) -> None:
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Hub, str]]:
+    """The front, in this process."""
     options = Options(channels=("*",), **UNBOUNDED)
     hub = Hub(options)
     await hub.open()
     endpoints = Endpoints(hub)
     async with serving(endpoints, drain=hub.close, options=options, front=Front(endpoints.admission, "")) as url:
-        for readers in (1, 10, 200):
-            await fan_out(hub, url, readers, seconds)
-            await until(lambda: not len(hub.accounts))
-        await polls(hub, url, seconds)
+        yield hub, url
+        await until(lambda: not len(hub.accounts))
 
+
+async def fan_out(readers: int, seconds: float) -> dict[str, float]:
+    """An event to so many SSE readers, each by itself: the next is published when all have it."""
+    async with served() as (hub, url):
+        found = await clients(url, "sse?channels=a", readers)
+        await until(lambda: len(hub._feeds) == 1)  # in step
+
+        async def act() -> None:
+            before = [each.read for each in found]
+            await hub.publish("a", DATA)
+            while any(each.read == had for each, had in zip(found, before, strict=True)):
+                await asyncio.sleep(0)
+
+        cost = await compared(act, seconds)
+        for each in found:
+            each.transport.close()
+        return cost
+
+
+async def polls(seconds: float) -> dict[str, float]:
+    """The same poll again and again, on one connection, which is answered from what is remembered."""
+    async with served() as (hub, url):
+        since = await hub.publish("a", DATA)
+        await hub.publish("a", DATA)
+        (client,) = await clients(url, f"poll?channels=a&since={since}", 1)
+        request = f"GET /poll?channels=a&since={since} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+        async def act() -> None:
+            for _ in range(POLLS):
+                before = client.read
+                client.transport.write(request)
+                while client.read == before:
+                    await asyncio.sleep(0)
+
+        cost = await compared(act, seconds, POLLS)
+        client.transport.close()
+        return cost
+
+
+def steps(seconds: float) -> Iterator[pages.Step]:
+    """All that is measured."""
+    for readers in CROWDS:
+        yield f"readers: {readers}", partial(fan_out, readers, seconds)
+    yield "polls", partial(polls, seconds)
+
+
+def tables(found: pages.Found) -> dict[str, str]:
+    """The table of the page."""
+    titles = {f"readers: {each}": f"an event to {each} reader{'s' * (each > 1)}" for each in CROWDS}
+    titles["polls"] = "a poll that is answered at once"
+    rows = [
+        [title, f"{found[name]['microseconds']:.1f} µs", f"{found[name]['percent']:z.1f} %"]
+        for name, title in titles.items()
+        if name in found
+    ]
+    return {"cost": pages.table([["", "CPU of server and clients", "of which counting"], *rows])} if rows else {}
+
+
+SHEET = pages.Sheet(__file__, "../decisions/0029-seen-from-one-place.md", tables)
 
 if __name__ == "__main__":
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--seconds", type=float, default=0.4, help="of each turn")
-    asyncio.run(main(asked.parse_args().seconds))
+    arguments = pages.parser(__doc__)
+    arguments.add_argument("--seconds", type=float, default=0.4, help="of each turn")
+    asked = arguments.parse_args()
+    SHEET.run(asked, steps(asked.seconds))

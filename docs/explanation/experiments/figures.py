@@ -20,7 +20,7 @@ sys.path[:0] = [str(HERE), str(ROOT)]
 
 import pages
 
-SHEETS: Final = ("costs", "first_event", "formats", "hostile", "schemas", "who_and_what")
+SHEETS: Final = ("costs", "counting", "first_event", "formats", "hostile", "hosts", "limits", "schemas", "who_and_what")
 OTHERS: Final = ("benchmarks", "capacity", "choosing", "memory", "slow_readers")  # they keep in a way of their own
 
 
