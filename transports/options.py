@@ -69,7 +69,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     slow_readers: Literal["skip", "close"] = "skip"  # who falls behind what is kept is told `lost`, or is sent away with 4430
     trusted_hops: Annotated[int, Meta(ge=0, le=16)] = 0  # proxies in front, each of which says where it was asked from
     trusted_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"  # where they say it; the other is a client's word
-    connections_per_process: _Count = 50_000  # readers: idle they are 115 MB through the front, and a GB through Hypercorn
+    connections_per_process: _Count = 50_000  # readers; docs/explanation/memory.md says what idle ones take
     connections_per_address: _Count = 200  # readers: an office behind one address, but not one machine that wants all there are
     connections_per_who: _Count = 100  # readers: somebody's devices and their tabs, some of them half open
     commands_per_connection: _Rate = 100.0  # that come up in a second: ten times what a hand or a cursor does

@@ -298,7 +298,7 @@ PLAYED: dict[str, Callable[..., None]] = {
     r"python \S+/first_event\.py": smaller("ROUNDS, FEWER = 1, 1", "WARM = 0", arguments="refused"),
     r"python \S+/formats\.py": smaller("READERS, EVENTS, PACE, REPEATS = 4, 8, 0.005, 1", arguments="sizes reading front"),
     r"python \S+/hostile\.py": smaller(arguments="front --count 60 --cycles 10 --minutes 0.02"),
-    r"python \S+/memory\.py": smaller("WARM = 2", "BEAT = 0.5", arguments="--readers 20 --fronts on --wires ws"),
+    r"python \S+/memory\.py": smaller("WARM = 2", "BEAT = 0.5", arguments="--readers 20 ws-on"),
     r"python \S+/schemas\.py": smaller("ROUNDS, TIMES = 1, 20"),
     r"python \S+/who_and_what\.py": smaller("ROUNDS, POLLS, READERS, PAIRS = 1, 20, 20, 100"),
     r"vmstat .*\| everywire publish": asked("published 2 to vmstat", before="vmstat() { printf 'r b\\n1 0\\n'; }; "),

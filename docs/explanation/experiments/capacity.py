@@ -451,10 +451,12 @@ def coming_back(costs: Costs, readers: int, how: str) -> tuple[float, float, int
     """Seconds until half and all but 1 % of a worker's readers are back; connections in vain, and tries not heard."""
     luck = random.Random(SEED)
     down, starts = RESTARTS[how](costs, readers, luck)
-    found = storm(starts, costs.connect, luck, down=down, busy=0.3)
+    found = storm(starts, costs.connect, luck, down=down, busy=BUSY)
     return found.share(0.5), found.share(0.99), found.in_vain, found.unheard
 
 
+BUSY = 0.3  # of a core, with those who are back
+SPREAD = 0.5, 1.5  # seconds, when all are told to come back in one
 DOWN = 1.0  # seconds from the end of a worker until it listens again
 BACK = 10.0  # seconds until 99 of 100 of its readers are back, at the most
 Starts = tuple[float, list[float]]
@@ -462,7 +464,7 @@ Starts = tuple[float, list[float]]
 
 def after_bye(costs: Costs, readers: int, luck: random.Random) -> Starts:
     """All were told to come back in 1 s, half as much more or less."""
-    return DOWN, [luck.uniform(0.5, 1.5) for _ in range(readers)]
+    return DOWN, [luck.uniform(*SPREAD) for _ in range(readers)]
 
 
 def after_crash(costs: Costs, readers: int, luck: random.Random) -> Starts:
@@ -594,6 +596,21 @@ def restarts_table(costs: Costs) -> str:
         found = [coming_back(costs, readers, how) for how in RESTARTS]
         rows.append([f"{readers:,}", *(f"{each[0]:.1f} / {each[1]:.1f} s, {each[2] + each[3]:,} in vain" for each in found)])
     return pages.table([["readers of the worker", "told to come back in 1 s", "crashed", "told to spread"], *rows])
+
+
+@cache
+def figures() -> dict[str, str]:
+    """What stands in sentences."""
+    measured = kept()
+    points = [(each, simulated_check(measured.costs, each)) for each in measured.checks]
+    _, last, in_vain, unheard = coming_back(measured.costs, 20_000, "bye")
+    return {
+        "capacity.tails": f"{max(each.p99 / found.p99 for each, found in points):.0f} times",
+        "capacity.on-top": f"{max(each.p99 - found.p99 for each, found in points) * 1e3:.0f} ms",
+        "capacity.crowd": f"{measured.crowd / simulated_crowd(measured.costs):.1f} times",
+        "capacity.in-vain": f"{in_vain + unheard:,}",
+        "capacity.last": f"{last:.1f} s",
+    }
 
 
 def written(text: str) -> str:

@@ -34,6 +34,7 @@ from transports.serve import address, configuration, listen, serve
 READERS, IDLE, SECONDS, GOOD = 200, 2000, 2.5, 0.25  # the last: seconds that p99 of the delay may reach
 EACH, FROM, PEERS_FROM = 50.0, 800.0, 100.0  # events a second: read one by one, and where the search begins, ours and the peer's
 SLOW_RATE, SLOW_TIMES = 5000, 4  # events a second beside a slow reader, and for how many times SECONDS
+SLOW_BYTES = 1024  # a second that it takes
 RUNS = 3  # whose middle is written
 PATHS = {"websocket": "ws", "sse": "sse", "longpoll": "poll", "peer": "ws"}
 TEXT = "x" * 40  # makes an event of about 100 bytes of data
@@ -281,14 +282,14 @@ async def slow() -> dict[str, float]:
                 delays.append(delay)
 
         made = await server.connect(1, seen)
-        reader, writer = await asyncio.open_connection(server.host, server.port, limit=1024)
+        reader, writer = await asyncio.open_connection(server.host, server.port, limit=SLOW_BYTES)
         writer.write(head("websocket", "a"))
         before = await settled(server)
         server.publish(SLOW_RATE, seconds)
         start, taken, most = time.monotonic(), 0, before
         while time.monotonic() - start < seconds + 2:
             with suppress(TimeoutError):
-                taken += len(await asyncio.wait_for(reader.read(1024), 1.0))
+                taken += len(await asyncio.wait_for(reader.read(SLOW_BYTES), 1.0))
             most = max(most, server.stats.memory_info().rss)
             await asyncio.sleep(1.0)
         made[0].abort()

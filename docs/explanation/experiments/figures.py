@@ -20,8 +20,19 @@ sys.path[:0] = [str(HERE), str(ROOT)]
 
 import pages
 
-SHEETS: Final = ("costs", "counting", "first_event", "formats", "hostile", "hosts", "limits", "schemas", "who_and_what")
-OTHERS: Final = ("benchmarks", "capacity", "choosing", "memory", "slow_readers")  # they keep in a way of their own
+SHEETS: Final = (
+    "costs",
+    "counting",
+    "first_event",
+    "formats",
+    "hostile",
+    "hosts",
+    "limits",
+    "memory",
+    "schemas",
+    "who_and_what",
+)
+OTHERS: Final = ("benchmarks", "capacity", "choosing", "slow_readers")  # they keep in a way of their own
 
 
 class Source(NamedTuple):

@@ -1,8 +1,8 @@
 """Where the bytes of an idle reader go: the server's memory per reader, and its parts, object by object.
 
-    python docs/explanation/experiments/memory.py                    # all of it, ten minutes
-    python docs/explanation/experiments/memory.py --write            # keeps it in memory.json, and puts the tables into memory.md
-    python docs/explanation/experiments/memory.py --wires ws --readers 2000 --fronts on
+    python docs/explanation/experiments/memory.py                          # all of it, ten minutes
+    python docs/explanation/experiments/memory.py --write                  # keeps it in memory.json, for memory.md
+    python docs/explanation/experiments/memory.py ws-on --readers 2000     # one of its parts
 
 The server runs in a process of its own, the readers in another one (the load client of the benchmarks, in C: it needs a
 compiler). For each wire, with the front and without it:
@@ -27,7 +27,8 @@ import tempfile
 import time
 import tracemalloc
 from collections import Counter, deque
-from functools import cache
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ from tests.benchmarks.load import Load
 from tests.benchmarks.program import Program, compile_c
 from tests.benchmarks.subjects.publisher import listen, port_of
 
-MEASURED, PAGE = Path(__file__).with_suffix(".json"), Path(__file__).parents[1] / "memory.md"
+FRONTS = ("on", "off")
 WIRES = {"ws": "WebSocket", "sse": "SSE", "wait": "a waiting poll"}
 WARM = 50  # readers that are there before it is measured: first uses are not the readers' own
 BEAT = 5.0  # seconds; each reader is measured before its first beat, and behind it
@@ -283,6 +284,7 @@ GROUPS = {  # the first that a name begins with, or holds behind a `*`
     "the socket": ("socket",),
     "front: the connection": ("transports.front.connection", "transports.front.requests", "transports.front.heads"),
     "front: the reader": ("transports.front.readers", "transports.front.exchanges", "transports.frames"),
+    "the account: who it is, and what it has cost": ("transports.accounts", "transports.limits"),
     "watches over what the client has to do": ("transports.watch",),
     "the endpoints over ASGI, and Quart around them": (
         "transports.asgi", "transports.quart", "transports.admission", "quart", "transports.transport", "transports.websocket"
@@ -291,128 +293,120 @@ GROUPS = {  # the first that a name begins with, or holds behind a `*`
     "Hypercorn": ("hypercorn", "transports.serve", "h11", "wsproto", "priority", "typing", "functools.partial"),
     "asyncio: tasks, streams, queues, events": ("asyncio", "_asyncio", "weakref", "async_generator"),
 }  # fmt: skip
+TRANSPORT = "asyncio.selector_events._SelectorSocketTransport"
 REST = "entries in tables of all readers, and the rest"
 
 
-class Result(NamedTuple):
-    """What was measured of a wire, in bytes per reader."""
-
-    wire: str
-    front: bool
-    rss: dict[str, float]  # by the number of readers
-    kernel: dict[str, float]
-    traced: float
-    parts: dict[str, list[float]]  # count and bytes, by kind
-
-    def groups(self) -> dict[str, float]:
-        """Bytes by group."""
-        found: Counter[str] = Counter()
-        for name, (_, size) in self.parts.items():
-            found[next((title for title, starts in GROUPS.items() if name.startswith(starts)), REST)] += size
-        return found
-
-
-def measure(asked: argparse.Namespace) -> None:
-    """All that was asked for, told as it comes, and then kept, if that is wanted."""
+async def measured(wire: str, front: bool, readers: Sequence[int]) -> pages.Found:
+    """What an idle reader of a wire holds, in bytes."""
     with tempfile.TemporaryDirectory() as directory:
         program = compile_c(Path(directory), "load")["load"]
-        for wire in asked.wires:
-            for front in [each == "on" for each in asked.fronts]:
-                held = {str(number): per_reader(program, wire, front, number) for number in asked.readers}
-                last = [*held.values()][-1]
-                came = parts(program, wire, front, asked.readers[0])
-                found = Result(
-                    wire,
-                    front,
-                    {number: each.rss for number, each in held.items()},
-                    last.kernel,
-                    traced(program, wire, front, asked.readers[0]),
-                    {name: [*part] for name, part in sorted(came.items(), key=lambda each: -each[1].size)},
-                )
-                print(lines(found), flush=True)
-                if asked.write:
-                    keep(found)
+        held = {str(number): per_reader(program, wire, front, number) for number in readers}
+        came = parts(program, wire, front, readers[0])
+        return {
+            "rss": {number: each.rss for number, each in held.items()},  # by the number of readers
+            "kernel": [*held.values()][-1].kernel,
+            "traced": traced(program, wire, front, readers[0]),
+            "parts": {name: [*part] for name, part in sorted(came.items(), key=lambda each: -each[1].size)},
+        }
 
 
-def keep(found: Result) -> None:
-    """Keep a result, in the place of what was kept of the same."""
-    results = {(each.wire, each.front): each for each in kept()} | {(found.wire, found.front): found}
-    MEASURED.write_text(json.dumps([*results.values()], indent=1) + "\n")
+async def of_python() -> pages.Found:
+    """What an object of Python takes by itself."""
+    return {"deque": sys.getsizeof(deque())}
 
 
-def kept() -> list[Result]:
-    """What was measured last, and kept."""
-    return [Result(*each) for each in json.loads(MEASURED.read_text())] if MEASURED.exists() else []
+def groups(found: pages.Found) -> dict[str, float]:
+    """Bytes by group."""
+    sums: Counter[str] = Counter()
+    for name, (_, size) in found["parts"].items():
+        sums[next((title for title, starts in GROUPS.items() if name.startswith(starts)), REST)] += size
+    return sums
 
 
-def lines(result: Result) -> str:
-    """A result for people: its sums, and its kinds of objects."""
-    told = [f"{WIRES[result.wire]}, front {'on' if result.front else 'off'}"]
-    told += [f"  {size:8.0f} bytes of RSS at {number} readers" for number, size in result.rss.items()]
-    told += [f"  {result.traced:8.0f} bytes that Python asked for"]
-    told += [f"  {sum(size for _, size in result.parts.values()):8.0f} bytes of objects"]
-    told += [f"    {size:8.0f} {count:6.2f}  {name}" for name, (count, size) in result.parts.items() if size >= SHOWN]
-    return "\n".join(told)
-
-
-def parts_table(results: list[Result], front: bool) -> str:
-    """The parts of an idle reader, as a table in Markdown."""
-    some = [result for result in results if result.front is front]
-    rows = [[name, *(result.groups().get(name, 0.0) for result in some)] for name in [*GROUPS, REST]]
+def parts_table(some: dict[str, pages.Found]) -> str:
+    """The parts of an idle reader, by wire."""
+    sums = [groups(each) for each in some.values()]
+    rows = [[name, *(each.get(name, 0.0) for each in sums)] for name in [*GROUPS, REST]]
     rows = [row for row in rows if max(row[1:]) >= SHOWN]
-    rows.append(["**all objects**", *(sum(result.groups().values()) for result in some)])
-    rows.append(["what Python asked for", *(result.traced for result in some)])
-    for number in some[0].rss:
-        rows.append([f"**RSS**, {int(number):,} readers", *(result.rss[number] for result in some)])
-    return pages.table([["bytes per reader", *(WIRES[result.wire] for result in some)], *map(rounded, rows)])
+    rows.append(["**all objects**", *(sum(each.values()) for each in sums)])
+    rows.append(["what Python asked for", *(each["traced"] for each in some.values())])
+    for number in next(iter(some.values()))["rss"]:
+        rows.append([f"**RSS**, {int(number):,} readers", *(each["rss"].get(number, 0) for each in some.values())])
+    cells = [[row[0], *(f"{each:,.0f}" for each in row[1:])] for row in rows]
+    return pages.table([["bytes per reader", *(WIRES[wire] for wire in some)], *cells])
 
 
-def objects(results: list[Result]) -> str:
-    """Every kind of object of a WebSocket behind the front."""
-    found = next(result for result in results if result.front and result.wire == "ws")
-    rows = [[f"`{name}`", f"{count:.0f}" if count >= 0.5 else "", f"{size:.0f}"] for name, (count, size) in found.parts.items()]
+def objects(found: pages.Found) -> str:
+    """Every kind of object."""
+    rows = [
+        [f"`{name}`", f"{count:.0f}" if count >= 0.5 else "", f"{size:.0f}"] for name, (count, size) in found["parts"].items()
+    ]
     return pages.table([["object", "how many", "bytes"], *(row for row in rows if int(row[2]) >= SHOWN)])
 
 
-def kernel(results: list[Result]) -> str:
+def kernel(found: pages.Found) -> str:
     """What the kernel keeps of a connection."""
-    found = next(result for result in results if result.front and result.wire == "ws")
-    rows = [[f"`{name}`", f"{size:.0f}"] for name, size in found.kernel.items()]
-    return pages.table([["cache of the kernel", "bytes"], *rows, ["**all**", f"{sum(found.kernel.values()):.0f}"]])
+    rows = [[f"`{name}`", f"{size:.0f}"] for name, size in found["kernel"].items()]
+    return pages.table([["cache of the kernel", "bytes"], *rows, ["**all**", f"{sum(found['kernel'].values()):.0f}"]])
 
 
-def rounded(row: list[Any]) -> list[str]:
-    """The cells of a row."""
-    return [row[0], *(f"{each:,.0f}" for each in row[1:])]
+def by_wire(found: pages.Found, front: str) -> dict[str, pages.Found]:
+    """What there is of one front."""
+    return {wire: found[f"{wire}-{front}"] for wire in WIRES if f"{wire}-{front}" in found}
 
 
-def tables() -> dict[str, str]:
+def tables(found: pages.Found) -> dict[str, str]:
     """The tables of the page, by the names of their places."""
-    results = kept()
-    on, off = parts_table(results, True), parts_table(results, False)
-    return {"on": on, "off": off, "objects": objects(results), "kernel": kernel(results)}
+    made = {front: parts_table(some) for front in FRONTS if (some := by_wire(found, front))}
+    if "ws-on" in found:
+        made |= {"objects": objects(found["ws-on"]), "kernel": kernel(found["ws-on"])}
+    return made
 
 
-def written(text: str) -> str:
-    """The page with the tables of what was kept."""
-    return pages.put(text, tables())
+def figures(found: pages.Found) -> dict[str, str]:
+    """What is said of them in sentences."""
+    on, off = by_wire(found, "on"), by_wire(found, "off")
+    most = {front: {wire: max(each["rss"].values()) for wire, each in some.items()} for front, some in (("on", on), ("off", off))}
+    more = [size / each["traced"] - 1 for each in on.values() for size in each["rss"].values()]
+    times = [most["off"][wire] / most["on"][wire] for wire in WIRES]
+    websocket = on["ws"]["parts"]
+    ours = sum(size for name, size in groups(on["ws"]).items() if name.startswith("asyncio") or name == "the socket")
+    addresses = sum(websocket[f"{TRANSPORT}: {kind}"][1] for kind in ("tuple", "str", "int"))
+    full = 50_000 * most["on"]["ws"]
+    return {
+        "most": f"{max(most['on'].values()) / 1000:.1f} KB",
+        "least": f"{min(most['on'].values()) / 1000:.1f} KB",
+        "more": f"up to {max(more):.0%}".replace("%", " %"),
+        "asyncio": f"{ours / sum(size for _, size in websocket.values()):.0%}".replace("%", " %"),
+        "times": f"{min(times):.0f} to {max(times):.0f} times",
+        "deque": f"{found['python']['deque']:,} bytes",
+        "addresses": f"{addresses:.0f} bytes",
+        "timer": f"{groups(on['ws'])['asyncio: a timer']:.0f} bytes",
+        "kernel": f"{sum(on['ws']['kernel'].values()) / 1000:.1f} KB",
+        "full": f"{full / 1e6:.0f} MB",
+    }
 
 
-def main(asked: argparse.Namespace) -> None:
-    """Measure, and put it into the page if that is wanted."""
-    measure(asked)
-    if asked.write:
-        PAGE.write_text(written(PAGE.read_text()))
+SHEET = pages.Sheet(__file__, "../memory.md", tables, "Hypercorn", figures=figures)
+
+
+def steps(readers: Sequence[int]) -> Iterator[pages.Step]:
+    """The parts: each wire, with the front and without."""
+    yield "python", of_python
+    for wire in WIRES:
+        for front in FRONTS:
+            yield f"{wire}-{front}", partial(measured, wire, front == "on", readers)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wires", nargs="+", choices=list(WIRES), default=list(WIRES))
+    parser = pages.parser(__doc__)
     parser.add_argument("--readers", nargs="+", type=int, default=[2000, 10_000])
-    parser.add_argument("--fronts", nargs="+", choices=["on", "off"], default=["on", "off"])
-    parser.add_argument("--write", action="store_true", help="keep what was found, and put the tables into memory.md")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--front", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    asyncio.run(serve_until_told(arguments.front, arguments.traced)) if arguments.serve else main(arguments)
+    if arguments.serve:
+        asyncio.run(serve_until_told(arguments.front, arguments.traced))
+    else:
+        SHEET.run(arguments, steps(arguments.readers))
