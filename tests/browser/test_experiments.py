@@ -18,13 +18,22 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, Route, expect
 
 import quart_app.lab
+from quart_app.lab.words import languages
 from tests.browser.conftest import moved, watch
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-WORDS = Path(quart_app.lab.__file__).parent / "static" / "words" / "experiments"
-SAID: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text()) for path in WORDS.glob("*.json")}
+WORDS = Path(quart_app.lab.__file__).parent / "static" / "words"
+
+
+def said(language: str) -> dict[str, Any]:
+    """What is said in all experiments, and in each of them."""
+    of_all: dict[str, Any] = json.loads((WORDS / f"{language}.json").read_text())["experiments"]
+    return of_all | {path.parent.name: json.loads(path.read_text()) for path in WORDS.glob(f"experiments/*/{language}.json")}
+
+
+SAID = {language: said(language) for language in languages()}
 
 # What each comes to, and what must be true of its figures on any machine.
 PROVES: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
@@ -101,6 +110,17 @@ async def explained(page: Page) -> dict[str, str]:
     return {str(await each.get_attribute("data-figure")): await each.inner_text() for each in figures}
 
 
+async def named(page: Page) -> list[tuple[str, str]]:
+    """All that was measured: the name of each figure for the machine, and for people, as the page shows it."""
+    await page.locator(".experiment-result summary").click()
+    found: list[tuple[str, str]] = []
+    for each in await page.locator(".experiment-result dl > div").all():
+        name = str(await each.locator("dd").get_attribute("data-name"))
+        assert await each.locator("dd").inner_text()
+        found.append((name, await each.locator("dt").inner_text()))
+    return found
+
+
 def read(text: str, value: Any) -> bool:
     """Whether `text`, in English, is that value."""
     match value:
@@ -126,6 +146,8 @@ async def test_what_is_explained_is_what_was_measured(browser: Browser, url: str
     figures = await explained(page)
     assert set(figures) == set(re.findall(r"\{(\w+)\}", SAID["en"][experiment]["because"]))
     assert all(read(text, measured[name]) for name, text in figures.items()), (figures, measured)
+    assert await named(page) == [*SAID["en"][experiment]["figures"].items()]
+    assert all([*SAID[language][experiment]["figures"]] == [*measured] for language in SAID), "each has its name"
     state = await (await page.request.get(f"{url}state")).json()
     assert {lane["network"] for lane in state["lanes"].values()} == {"open"}, "the lanes are as they were"
     assert not any(any(lane["settings"].values()) for lane in state["lanes"].values())
@@ -167,8 +189,8 @@ async def test_throttling_as_in_devtools_leaves_the_frames_of_an_open_websocket_
 
 async def test_it_is_done_with_the_keyboard_alone_and_in_german(browser: Browser, url: str) -> None:
     page = await shown(browser, url, "eventsource-and-headers", "de")
-    said = SAID["de"]["eventsource-and-headers"]
-    await expect(page.locator(".experiment-myth")).to_have_text(said["myth"])
+    words = SAID["de"]["eventsource-and-headers"]
+    await expect(page.locator(".experiment-myth")).to_have_text(words["myth"])
     for key in (
         "Tab",
         "ArrowDown",
@@ -178,7 +200,8 @@ async def test_it_is_done_with_the_keyboard_alone_and_in_german(browser: Browser
     ):  # from the experiment to its first choice, to its third, to the button
         await page.keyboard.press(key)
     await expect(page.locator("#experiment")).to_have_attribute("data-verdict", "right")
-    await expect(page.locator(".experiment-source")).to_contain_text(said["source"])
+    await expect(page.locator(".experiment-source")).to_contain_text(words["source"])
+    assert await named(page) == [*words["figures"].items()]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -186,6 +209,7 @@ async def test_axe_finds_nothing_in_an_explanation(browser: Browser, url: str, s
     page = await shown(browser, url, "eventsource-and-headers")
     await page.emulate_media(color_scheme=scheme)
     await play(page, "sent")
+    await page.locator(".experiment-result summary").click()
     results = await Axe().run(page, context="#experiments")
     assert results.response["violations"] == []
 

@@ -385,7 +385,10 @@ async def test_the_page_is_light_and_asks_nobody_else(browser: Browser, lab: Ser
     kinds = ("document", "stylesheet", "script", "image", "font")
     loaded = [each for each in answers if each.ok and (each.request.resource_type in kinds or "/static/" in each.url)]
     sizes = {each.url: len(await each.body()) for each in loaded}
-    assert {f"{lab.url}/lab/static/words/experiments/{language}.json", f"{lab.url}/lab/static/experiments/wires.js"} <= set(sizes)
+    assert {
+        f"{lab.url}/lab/static/words/experiments/{LONGEST}/{language}.json",
+        f"{lab.url}/lab/static/experiments/wires.js",
+    } <= set(sizes)
     assert sum(sizes.values()) <= MOST, json.dumps(sizes, indent=1)
     assert len(sizes) >= 10
     assert {urlsplit(url).netloc for url in asked} == {urlsplit(lab.url).netloc}

@@ -1,4 +1,4 @@
-"""Words: one catalogue for each language, which say the same."""
+"""Words: one catalogue for each language, of the page and of each experiment, which say the same."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from quart_app.lab.stage import table
 from quart_app.lab.words import languages
 
 WORDS = Path(quart_app.lab.__file__).parent / "static" / "words"
+EXPERIMENTS = sorted((WORDS / "experiments").iterdir())
 
 
 def said(folder: Path, language: str) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def flat(words: dict[str, Any], above: str = "") -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("folder", [WORDS, WORDS / "experiments"], ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", [WORDS, *EXPERIMENTS], ids=lambda path: path.name)
 @pytest.mark.parametrize("language", [name for name in languages() if name != "en"])
 def test_each_language_says_the_same_with_the_same_figures(folder: Path, language: str) -> None:
     english, other = flat(said(folder, "en")), flat(said(folder, language))
@@ -50,9 +51,17 @@ def test_each_network_of_a_lane_is_told_of_in_each_language(language: str) -> No
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize("language", languages())
+@pytest.mark.parametrize("folder", EXPERIMENTS, ids=lambda path: path.name)
+def test_each_figure_of_an_experiment_has_a_name_that_tells_it_from_the_others(folder: Path, language: str) -> None:
+    words = said(folder, language)
+    names = [*words["figures"].values()]
+    assert len(set(names)) == len(names)
+    assert set(re.findall(r"\{(\w+)\}", words["because"] + words["doubt"])) <= set(words["figures"])
+
+
 def test_each_experiment_has_a_title_a_page_and_a_place_in_one_of_the_lessons() -> None:
-    experiments = said(WORDS / "experiments", "en")
-    ids = sorted(name for name, words in experiments.items() if isinstance(words, dict))
+    ids = [folder.name for folder in EXPERIMENTS]
     assert sorted(said(WORDS, "en")["experiments"]["titles"]) == ids
     lessons = (Path(__file__).parents[3] / "docs" / "tutorials" / "lessons.md").read_text()
     assert sorted(re.findall(r"http://127\.0\.0\.1:8000/lab/#experiment=([a-z0-9-]+)", lessons)) == ids

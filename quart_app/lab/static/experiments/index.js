@@ -1,7 +1,7 @@
 /**
  * The experiments, in the order in which they teach. Each is a value:
  *
- *   id        in the URL, and its place in words/experiments/<language>.json
+ *   id        in the URL, and its place in words/experiments/<id>/<language>.json
  *   choices   what one may predict
  *   play      does it on the lab's real lanes, and resolves to what was measured: names -> figures
  *   verdict   the choice that these figures prove right; null if they prove nothing

@@ -25,9 +25,9 @@ export default {
     await within(5000, () => different(careful) >= EVENTS);
     await wait(300);
     return {
-      events: EVENTS, again_ms: AGAIN, naive_back: naive.length > 1, careful_back: careful.length > 1,
-      naive: different(naive), naive_lost: EVENTS - different(naive),
-      careful: different(careful), careful_lost: EVENTS - different(careful),
+      events: EVENTS, again_ms: AGAIN,
+      naive_back: naive.length > 1, naive: different(naive), naive_lost: EVENTS - different(naive),
+      careful_back: careful.length > 1, careful: different(careful), careful_lost: EVENTS - different(careful),
     };
   },
   verdict: (m) => m.naive_back && m.careful_back && m.naive_lost > 0 && m.careful_lost === 0 ? "some" : null,

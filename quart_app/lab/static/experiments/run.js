@@ -35,17 +35,19 @@ export async function play(experiment, lab, signal) {
 }
 
 /** A figure as people read it; `name` says what it is. */
-export function figure(name, value, words) {
-  if (typeof value === "boolean") return value ? words.yes : words.no;
-  if (typeof value === "string") return value;
+function figure(name, value) {
+  if (typeof value === "boolean") return say(value ? "yes" : "no");
+  if (typeof value === "string") return value || "–";
   if (name.endsWith("_ms")) return milliseconds(value);
   return /^pid_|_code$|_frame$/.test(name) ? String(value) : number(value);
 }
 
-const title = (id) => word(`experiments.titles.${id}`);
+const say = (key, values) => word(`experiments.${key}`, values); // what is said in all of them
+const title = (id) => say(`titles.${id}`);
 
-async function said() {
-  return (await fetch(new URL(`../words/experiments/${language}.json`, import.meta.url))).json();
+/** What is said in the experiment of that id alone. */
+async function said(id) {
+  return (await fetch(new URL(`../words/experiments/${id}/${language}.json`, import.meta.url))).json();
 }
 
 class Page {
@@ -58,7 +60,7 @@ class Page {
     this.status = el("span", { class: "experiment-status", role: "status" });
     this.stop = el("button", { type: "button", class: "small", hidden: true, onclick: () => this.#playing?.abort(new Refused("stopped")) });
     const list = el("ol", { class: "experiment-list" }, ...[...this.links.values()].map((link) => el("li", {}, link)));
-    element.append(el("nav", { "aria-label": word("experiments.title") }, list), this.shown, el("div", { class: "experiment-going" }, this.status, this.stop));
+    element.append(el("nav", { "aria-label": say("title") }, list), this.shown, el("div", { class: "experiment-going" }, this.status, this.stop));
   }
 
   /** Shows what the URL says. */
@@ -69,22 +71,21 @@ class Page {
       else link.removeAttribute("aria-current");
     }
     if (this.#playing || !this.links.has(id)) return;
-    const experiment = await load(id);
-    this.words ??= await said();
-    if (location.hash !== `#experiment=${id}`) return; // another was chosen meanwhile
-    this.#show(experiment);
+    const [experiment, words] = await Promise.all([load(id), said(id)]);
+    if (this.#playing || location.hash !== `#experiment=${id}`) return; // another was chosen meanwhile
+    this.#show(experiment, words);
     this.shown.focus();
   }
 
-  #show(experiment) {
-    const { words } = this, said = words[experiment.id];
+  #show(experiment, said) {
+    this.said = said;
     this.result = el("div", { class: "experiment-result" });
-    this.go = el("button", { type: "submit", class: "primary" }, words.go);
+    this.go = el("button", { type: "submit", class: "primary" }, say("go"));
     const choices = experiment.choices.map((choice) => el("label", {},
       el("input", { type: "radio", name: "choice", value: choice, required: true }), " ", said.choices[choice]));
     const form = el("form", {
       onsubmit: (submit) => { submit.preventDefault(); this.#play(experiment, new FormData(form).get("choice")); },
-    }, el("fieldset", {}, el("legend", {}, words.predict), ...choices), this.go);
+    }, el("fieldset", {}, el("legend", {}, say("predict")), ...choices), this.go);
     put(this.status, "");
     this.shown.hidden = false;
     this.shown.dataset.id = experiment.id;
@@ -100,16 +101,16 @@ class Page {
     // Not `disabled`: who has just pressed it by keyboard would lose the place.
     this.go.ariaDisabled = "true";
     this.stop.hidden = false;
-    put(this.stop, this.words.stop);
+    put(this.stop, say("stop"));
     this.result.replaceChildren();
     this.status.classList.remove("unseen");
-    put(this.status, this.words.playing);
+    put(this.status, say("playing"));
     try {
       this.#explain(experiment, choice, await play(experiment, this.lab, this.#playing.signal));
     } catch (error) {
       const stopped = error.refused === "stopped";
       this.shown.dataset.verdict = stopped ? "stopped" : "failed";
-      put(this.status, stopped ? this.words.stopped : `${this.words.failed} ${why(error)}`);
+      put(this.status, stopped ? say("stopped") : `${say("failed")} ${why(error)}`);
     } finally {
       this.#playing = null;
       this.go.ariaDisabled = null;
@@ -120,30 +121,30 @@ class Page {
   }
 
   #explain(experiment, choice, { measured, right }) {
-    const { words } = this, said = words[experiment.id];
+    const { said } = this;
     const verdict = right === null ? "doubt" : right === choice ? "right" : "wrong";
     Object.assign(this.shown.dataset, { verdict, right: right ?? "" });
     this.links.get(experiment.id).dataset.played = verdict;
     const sentence = right === null ? said.doubt : said.because;
-    const figures = Object.entries(measured).flatMap(([name, value]) => [
-      el("dt", {}, name), el("dd", { "data-name": name }, figure(name, value, words)),
-    ]);
+    const figures = Object.entries(measured).map(([name, value]) => (
+      el("div", {}, el("dt", {}, said.figures[name]), el("dd", { "data-name": name }, figure(name, value)))
+    ));
     this.result.dataset.measured = JSON.stringify(measured);
     this.result.replaceChildren(...[
-      el("h4", {}, words[verdict]),
-      right === null ? "" : el("p", { class: "experiment-right" }, words.came.replace("{choice}", said.choices[right])),
+      el("h4", {}, say(verdict)),
+      right === null ? "" : el("p", { class: "experiment-right" }, say("came", { choice: said.choices[right] })),
       el("p", { class: "experiment-because" }, ...this.#filled(sentence, measured)),
-      ...(right === null ? [] : [el("p", { class: "experiment-source" }, `${words.source} ${said.source}`)]),
-      el("details", {}, el("summary", {}, words.measured), el("dl", {}, ...figures)),
+      ...(right === null ? [] : [el("p", { class: "experiment-source" }, `${say("source")} ${said.source}`)]),
+      el("details", {}, el("summary", {}, say("measured")), el("dl", {}, ...figures)),
     ].filter(Boolean));
     this.status.classList.add("unseen"); // it is on show above, and said all the same
-    put(this.status, words[verdict]);
+    put(this.status, say(verdict));
   }
 
   /** A sentence with its figures, each in an element that says which it is. */
   #filled(sentence, measured) {
     return sentence.split(/\{(\w+)\}/).map((part, i) => (
-      i % 2 ? el("b", { "data-figure": part }, figure(part, measured[part], this.words)) : part
+      i % 2 ? el("b", { "data-figure": part }, figure(part, measured[part])) : part
     ));
   }
 }

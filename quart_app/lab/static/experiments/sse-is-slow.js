@@ -22,8 +22,8 @@ export default {
     const held = await through(bench, "buffering-4k");
     return {
       events: EVENTS,
-      open_ms: median(open.late), open_arrived: open.late.length,
-      held_ms: Math.max(0, ...held.late), held_arrived: held.late.length, lumps: held.lumps,
+      open_arrived: open.late.length, open_ms: median(open.late),
+      held_arrived: held.late.length, held_ms: Math.max(0, ...held.late), lumps: held.lumps,
       still_held: EVENTS - held.late.length,
     };
   },

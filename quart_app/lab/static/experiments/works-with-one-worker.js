@@ -19,8 +19,8 @@ export default {
     const other = await poll(bench.url("longpoll", "poll", { since: hello.id, wait: 1 }));
     const lost = other.find(({ type }) => type === "lost");
     return {
-      events: EVENTS, pid_before: before, pid_after: after, same: events(same), other: events(other),
-      lost: lost !== undefined, reason: lost?.reason ?? "",
+      events: EVENTS, pid_before: before, same: events(same),
+      pid_after: after, other: events(other), lost: lost !== undefined, reason: lost?.reason ?? "",
     };
   },
   verdict: (m) => m.pid_before !== m.pid_after && m.same === m.events && m.other === 0 && m.lost ? "lost" : null,
