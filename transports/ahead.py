@@ -56,7 +56,7 @@ class Ahead:
 
     async def _ask(self) -> None:
         try:
-            while unasked := set(self._feeds):
+            while asked := self._places():
                 try:
                     head = await self._hub.head()
                 except Refusal as refusal:
@@ -64,12 +64,16 @@ class Ahead:
                     continue
                 if head.epoch != self._hub.log.epoch:
                     break  # which will be told, to everybody
-                for feed in unasked & self._feeds:
-                    if feed.offset > head.offset:
+                for feed, offset in asked & self._places():
+                    if offset > head.offset:
                         self._feeds.discard(feed)
-                        feed.move(Position(head.epoch, feed.offset))
+                        feed.move(Position(head.epoch, offset))
                         feed.ring()
-                if self._feeds <= unasked:
+                if self._places() <= asked:
                     break  # who is left waits for what is on its way
         finally:
             self._asking = None
+
+    def _places(self) -> set[tuple[Feed, int]]:
+        """Who waits, and where: whoever is placed anew while the broker is asked may have read more by then."""
+        return {(feed, feed.offset) for feed in self._feeds}
