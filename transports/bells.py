@@ -72,10 +72,11 @@ class Bells:
             feed.ring()
 
     def stop(self) -> None:
-        """Nobody reads any more; another life may have another event loop."""
+        """Nobody reads any more; another life may have another event loop, with another clock."""
         if self._quiet is not None:
             self._quiet.cancel()
-            self._quiet = None
+        self._quiet, self._quiet_until = None, 0.0
+        self._rung.clear()
 
     def _window_over(self) -> bool:
         """Whether an event may be told at once; if not, all that come are told together when the window is over."""

@@ -205,17 +205,6 @@ async def test_events_within_a_window_ring_once_at_its_end_and_the_first_rings_a
     assert [bell.rung for bell in bells] == [2, 2, 0]
 
 
-async def test_a_pause_ends_a_window() -> None:
-    hub = hub_of(coalesce=0.01)
-    await hub.open()
-    bell = Bell(hub.feed(["a"]))
-    for turn in range(3):
-        await hub.publish("a", turn)
-        assert bell.rung == turn + 1
-        over = asyncio.get_running_loop().time() + 0.02
-        await until(lambda over=over: asyncio.get_running_loop().time() >= over)
-
-
 def test_a_window_ends_with_its_hub_and_not_in_another_life_on_another_loop() -> None:
     hub = hub_of(coalesce=0.05)
 
