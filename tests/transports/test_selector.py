@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -71,27 +72,37 @@ def outcome(place: Place, asked: Subscription, had: Sequence[str] = ()) -> Selec
         return refusal.code
 
 
-ASKED = st.tuples(st.lists(st.sampled_from(NAMES), max_size=10), st.sampled_from(["u", "v", None]), st.data())
-RIGHTS = st.sets(st.tuples(st.sampled_from(["u", "v", None]), st.sampled_from(CHANNELS)))
+@st.composite
+def askings(draw: st.DrawFn) -> tuple[list[str], dict[str, Policy]]:
+    """Names, and policies of some of them."""
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=5))
+    return names, draw(st.dictionaries(st.sampled_from(names), POLICIES))
 
 
-@given(st.lists(st.one_of(st.sampled_from(CHANNELS), st.none() | RIGHTS, ASKED), max_size=25), st.integers(1, 4))
+WHO = ["u", None]
+EVERYTHING = {(who, channel) for who in WHO for channel in CHANNELS}
+RIGHTS = st.sets(st.sampled_from(sorted(EVERYTHING, key=str)), max_size=6).map(lambda denied: EVERYTHING - denied)
+
+
+@given(
+    asking=st.lists(askings(), min_size=1, max_size=3),
+    steps=st.lists(st.one_of(st.sampled_from(CHANNELS), st.sampled_from(CHANNELS), st.none(), RIGHTS), max_size=12),
+    most=st.integers(1, 6),
+)
 def test_whatever_came_up_and_was_asked_before_it_is_what_each_name_and_each_channel_say(
-    steps: list[str | set[tuple[Hashable, str]] | tuple[list[str], Hashable, st.DataObject] | None], most: int
+    asking: list[tuple[list[str], dict[str, Policy]]], steps: list[str | set[tuple[Hashable, str]] | None], most: int
 ) -> None:
     place = Place(matches_per_reader=most)
     for step in steps:
-        match step:
-            case str():
-                place.come_up(step)
-            case None | set():
-                place.rights = step
-            case (names, who, data):
-                policies = {name: data.draw(POLICIES) for name in dict.fromkeys(names) if data.draw(st.booleans())}
-                asked = place.selector.asked(names, policies, who)
-                wanted = tuple((name, policies[name]) for name in asked.names if policies.get(name, EVERY) != EVERY)
-                assert asked == Subscription(tuple(dict.fromkeys(names)), wanted, who)
-                assert outcome(place, asked) == place.naive(asked)
+        if isinstance(step, str):
+            place.come_up(step)
+        else:
+            place.rights = step
+        for (names, policies), who in product(asking, WHO):
+            asked = place.selector.asked(names, policies, who)
+            wanted = tuple((name, policies[name]) for name in asked.names if policies.get(name, EVERY) != EVERY)
+            assert asked == Subscription(tuple(dict.fromkeys(names)), wanted, who)
+            assert outcome(place, asked) == place.naive(asked)
 
 
 def test_a_name_that_was_had_is_not_asked_about_again_and_what_patterns_match_is() -> None:
