@@ -16,8 +16,10 @@ from pathlib import Path
 
 import aiohttp
 import click
+import litestar
 import msgspec
 import pytest
+from litestar.testing import AsyncTestClient
 
 from quart_app.cli import cli
 from tests.documents import (
@@ -44,13 +46,14 @@ from transports.contract import shapes
 from transports.options import PREFIX
 from transports.presence import Page, Presence
 from transports.present import Members
+from transports.quart import Live
 from transports.testing import until
 
 DOCS = ROOT / "docs"
 CONTRACT = runpy.run_path(str(DOCS / "contract_pages.py"))
 PROTOCOL = DOCS / "reference" / "protocol.md"
 QUART = DOCS / "how-to" / "add-to-a-quart-app.md"
-STARLETTE = DOCS / "how-to" / "mount-in-starlette.md"
+MOUNTED = DOCS / "how-to" / "mount-in-starlette-fastapi-litestar.md"
 CLIENT = DOCS / "reference" / "python-client.md"
 
 
@@ -114,7 +117,7 @@ RUN = {  # blocks of programs, and what runs them: how many of which page. Comma
     },
     "tests/docs/test_docs.py": {
         "docs/how-to/add-to-a-quart-app.md": 5,
-        "docs/how-to/mount-in-starlette.md": 2,
+        "docs/how-to/mount-in-starlette-fastapi-litestar.md": 4,
         "docs/how-to/show-who-is-there.md": 2,
         "docs/how-to/validate.md": 1,
         "docs/how-to/write-a-broker.md": 1,
@@ -350,14 +353,17 @@ async def test_a_quart_app_is_run(tmp_path: Path, block: Block) -> None:
             assert await asyncio.to_thread(server.wait, 20) == 0
 
 
+STARLETTE, FASTAPI, LITESTAR, MAIN = blocks(MOUNTED, "python")
+
+
 @pytest.mark.real
+@pytest.mark.parametrize("app", [STARLETTE, FASTAPI, LITESTAR], ids=["starlette", "fastapi", "litestar"])
 @pytest.mark.parametrize("transport", ["websocket", "sse", "longpoll"])
-async def test_a_starlette_app_is_run(tmp_path: Path, transport: str) -> None:
+async def test_an_app_of_another_framework_is_run(tmp_path: Path, app: Block, transport: str) -> None:
     port = free_port()
-    app, main = blocks(STARLETTE, "python")
     (tmp_path / "news.py").write_text(app.text)
     url = f"http://127.0.0.1:{port}"
-    with script(main.text.replace("8000", str(port)), tmp_path / "main.py") as server:
+    with script(MAIN.text.replace("8000", str(port)), tmp_path / "main.py") as server:
         async with (
             client.connect(f"{url}/live", ["news"], transport=transport, connect_timeout=30) as stream,
             aiohttp.ClientSession() as http,
@@ -368,6 +374,17 @@ async def test_a_starlette_app_is_run(tmp_path: Path, transport: str) -> None:
             assert (event.id, event.data, stream.transport) == (event_id, "hello", transport)
             server.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(server.wait, 20) == 0
+
+
+async def test_litestar_asks_no_route_that_has_a_parameter_and_begins_like_the_mount() -> None:
+    async def own() -> str:
+        return "own"
+
+    mounted = litestar.asgi("/live", is_mount=True, copy_scope=True)(Live().asgi)
+    app = litestar.Litestar([mounted, litestar.get("/livestock")(own), litestar.get("/livestock/{name:str}")(own)])
+    async with AsyncTestClient(app) as http:
+        assert (await http.get("/livestock/hen")).status_code == 404
+        assert (await http.get("/livestock")).text == "own"
 
 
 @pytest.mark.real

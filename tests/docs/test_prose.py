@@ -173,7 +173,7 @@ HELD: dict[str, list[tuple[str, float]]] = {
     "docs/how-to/keep-events-over-restarts.md": [seconds(sqlite._BRISK), seconds(sqlite._CALM)],
     "docs/how-to/limit.md": [seconds(Code.RATE_LIMITED.retry or 0), size(request.LINE_BYTES), size(request.HEAD_BYTES)],
     "docs/how-to/load-test-in-your-own-locustfile.md": [share(BUCKET)],
-    "docs/how-to/mount-in-starlette.md": [seconds(OPTIONS.poll_wait_max)],
+    "docs/how-to/mount-in-starlette-fastapi-litestar.md": [seconds(OPTIONS.poll_wait_max)],
     "docs/how-to/resume-over-reload-and-restart.md": [
         *(seconds(OPTIONS.history_age), count(OPTIONS.history_count), size(OPTIONS.history_bytes)),
         seconds(OPTIONS.history_count / 20),
