@@ -87,9 +87,16 @@ class Stage:
 
 
 def table() -> list[dict[str, str]]:
-    """The networks that a lane can become: those that clients reach as they reach any server."""
-    usual = (each for each in NETWORKS.values() if not (each.tls or each.http2 or each.forward))
-    return [{"name": each.name, "story": each.story, "does": each.does, "wins": each.wins} for each in usual]
+    """All networks. A lane can become those without a `way`: clients reach them as they reach any server."""
+    return [
+        {"name": each.name, "story": each.story, "does": each.does, "wins": each.wins, "way": _way(each)}
+        for each in NETWORKS.values()
+    ]
+
+
+def _way(profile: Profile) -> str:
+    """How clients come in, if it is another way."""
+    return "forward" if profile.forward else "http2" if profile.http2 else "tls" if profile.tls else ""
 
 
 def _with(profile: Profile, settings: Settings) -> Profile:

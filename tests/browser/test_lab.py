@@ -174,6 +174,60 @@ async def test_a_network_without_upgrades_leaves_the_negotiator_on_sse_and_it_sa
     await expect(lane_of(page, "auto").locator("[data-figure=network]")).to_have_text("open")
 
 
+async def test_it_is_said_what_the_settings_the_cuts_and_the_servers_end_do_to_packets(page: Page) -> None:
+    form = page.locator("#network-form")
+    for name, value, said in (("delay", 400, "400 ms"), ("jitter", 200, "200 ms"), ("rate", 1, "8 kbit/s")):
+        await form.locator(f"[name={name}]").fill(str(value))
+        await expect(form.locator(f"[name={name}]")).to_have_attribute("aria-valuetext", said)
+    await expect(page.locator("#does")).to_have_text("")  # not everything passes as it comes
+    for said in ("held for 200 ms in each direction", "up to 200 ms longer", "1.0 kB a second", "at most 50 bytes"):
+        await expect(page.locator("#held")).to_contain_text(said)
+    await form.locator("[name=network]").select_option("one-byte")
+    await expect(page.locator("#does")).to_have_text("Each byte is sent by itself.")
+    await expect(page.locator("#held")).to_contain_text("held for 200 ms")
+    for how, said in (("close", "a FIN behind what was written"), ("forget", "thrown away"), ("reset", "an RST at once")):
+        await form.locator("[name=how]").select_option(how)
+        await expect(page.locator("#how-does")).to_contain_text(said)
+    for said in ("SIGTERM", "SIGKILL", "502"):
+        await expect(page.get_by_text(said)).to_be_visible()
+
+
+async def test_networks_of_which_a_lane_is_none_are_told_of_with_what_plays_them(page: Page) -> None:
+    for name in ("proxy-407", "tls-inspection", "h2-edge"):
+        await expect(page.locator(f"#network-form option[value={name}]")).to_be_disabled()
+    await page.get_by_text("Networks that no lane can be").click()
+    command = f"everywire proxy --upstream :{urlsplit(page.url).port} --network tls-inspection --ca ca.pem"
+    await expect(page.locator("#outside")).to_contain_text(command)
+
+
+async def test_who_logs_in_leaves_the_portal(page: Page) -> None:
+    log_in = page.get_by_role("button", name="Log in")
+    await expect(log_in).to_be_hidden()
+    await page.locator("#network-form [name=network]").select_option("captive-portal")
+    await expect(page.locator("#wins")).to_have_text("Nothing works here until somebody logs in.")
+    await expect(lane_of(page, "sse").locator("[data-figure=network]")).to_have_text("captive-portal")
+    await log_in.click()
+    await expect(page.locator("#network-form [name=network]")).to_be_focused()
+    await expect(lane_of(page, "sse").locator("[data-figure=network]")).to_have_text("open")
+
+
+async def test_who_walks_through_the_networks_by_keyboard_asks_for_the_last_one_only(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data or "") if request.url.endswith("/network") else None)
+    await page.locator("#network-form [name=network]").focus()
+    for _ in range(4):
+        await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")  # at once, and not when the keys rest
+    await expect(lane_of(page, "sse").locator("[data-figure=network]")).to_have_text("buffering")
+    await page.locator("#network-form [name=delay]").focus()
+    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("Tab")
+    await expect(lane_of(page, "sse").locator("[data-figure=network]")).to_have_text("buffering +100 ms")
+    assert [json.loads(body)["network"] for body in asked[:1]] == ["buffering"]
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize("lane", LANES)
 async def test_a_lane_that_was_cut_goes_on_and_nothing_is_missing(page: Page, lane: str) -> None:
     await holds(page, DELIVERED, 2)

@@ -150,6 +150,14 @@ async def test_a_network_that_is_none_changes_nothing() -> None:
     await stage.server.close()
 
 
-def test_the_table_has_what_a_lane_can_become() -> None:
-    names = {each["name"] for each in table()}
-    assert names == set(NETWORKS) - {"h2-edge", "proxy-407", "tls-inspection"}
+async def test_the_table_has_all_networks_and_says_which_a_lane_cannot_become() -> None:
+    ways = {each["name"]: each["way"] for each in table()}
+    assert set(ways) == set(NETWORKS)
+    assert {name: way for name, way in ways.items() if way} == {
+        "h2-edge": "http2",
+        "proxy-407": "forward",
+        "tls-inspection": "tls",
+    }
+    stage = Stage()
+    stage.switch(LANES, "+".join(name for name, way in ways.items() if not way), Settings())
+    await stage.server.close()
