@@ -42,7 +42,6 @@ LEFT = {
     r"locust .*--headless": "tests/docs/test_comparison.py types it",
     r"\.venv/bin/python -m pytest|\.venv/bin/ruff": "the tests and the checks themselves",
     r"python -m tests\.benchmarks ": "tests/benchmarks plays each measure, and reads its arguments; with peers it takes minutes",
-    r"python -m tests\.benchmarks\.redis_latency": "tests/benchmarks/test_redis_latency.py plays it",
     r"python \S+/capacity\.py measure": "waits until nobody else wants the cores; test_capacity.py simulates what it kept",
     r"python \S+/capacity\.py plan --readers 100000": "test_experiments.py and test_capacity.py hold its page against it",
 }
@@ -299,6 +298,7 @@ PLAYED: dict[str, Callable[..., None]] = {
     r"python \S+/formats\.py": smaller("READERS, EVENTS, PACE, REPEATS = 4, 8, 0.005, 1", arguments="sizes reading front"),
     r"python \S+/hostile\.py": smaller(arguments="front --count 60 --cycles 10 --minutes 0.02"),
     r"python \S+/memory\.py": smaller("WARM = 2", "BEAT = 0.5", arguments="--readers 20 ws-on"),
+    r"python \S+/redis_latency\.py": smaller("ROUNDS, EVENTS, SIZE = 1, 5, 100", "WARM = 0", arguments="nothing always"),
     r"python \S+/schemas\.py": smaller("ROUNDS, TIMES = 1, 20"),
     r"python \S+/who_and_what\.py": smaller("ROUNDS, POLLS, READERS, PAIRS = 1, 20, 20, 100"),
     r"vmstat .*\| everywire publish": asked("published 2 to vmstat", before="vmstat() { printf 'r b\\n1 0\\n'; }; "),

@@ -11,6 +11,7 @@ are in `worker.py` and `storm.py`, and `figures.py` puts the tables into `capaci
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
 import re
@@ -37,6 +38,9 @@ from worker import Costs, Delays, Outcome, Worker, at_once, regular, spread, thr
 
 MEASURED, PAGE = HERE / "capacity.json", HERE.parent / "capacity.md"
 SEED = 20_260
+REDIS = json.loads((HERE / "redis_latency.json").read_text("utf-8"))
+HANDED = round(statistics.median(REDIS["handing"]["found"]["rate"]))  # events a second, by one Redis
+LATENCY = statistics.median(REDIS["nothing"]["found"]["redis-py"]["p50"]) / 1e6  # seconds, from XADD to XREAD
 
 # --- what is measured
 
@@ -333,7 +337,7 @@ class Asked(NamedTuple):
     host_memory: float = 16e9  # bytes
     network: float = 10e9  # bits a second
     packets: float = 1e6  # a second, that a host sends without special means
-    broker: float = 285e3  # events a second that one Redis hands out; measured in replays
+    broker: float = HANDED  # events a second that one Redis hands out
 
 
 class Share(NamedTuple):
@@ -406,7 +410,7 @@ def simulated(costs: Costs, asked: Asked, readers: int) -> Outcome:
     """One worker with so many readers."""
     rate, luck = asked.rate / asked.shards, random.Random(SEED)
     seconds = min(max(60 / rate, 1.0), max(1_500 / rate, 0.25))
-    events = through_broker(regular(rate, seconds), 0.00044, luck, max(1, asked.channels // asked.shards))
+    events = through_broker(regular(rate, seconds), LATENCY, luck, max(1, asked.channels // asked.shards))
     channels = max(1, asked.channels // asked.shards)
     found = Worker(costs, readers, asked.size, channels=channels, polls=asked.polls, coalesce=asked.coalesce).run(events)
     return found._replace(seconds=max(found.seconds, seconds))

@@ -29,7 +29,9 @@ SHEETS: Final = (
     "hosts",
     "limits",
     "memory",
+    "redis_latency",
     "schemas",
+    "spent",
     "who_and_what",
 )
 OTHERS: Final = ("benchmarks", "capacity", "choosing", "slow_readers")  # they keep in a way of their own
