@@ -2,7 +2,7 @@
 
 Three hosts of one worker each, rather than one host of three: what they have in common is then Redis alone, nginx meets what it
 meets in the wild, and a worker that dies leaves a parent that takes connections for the next one. Several workers of one parent
-are in `tests/transports/test_workers.py`. What readers notice in these runs is measured by `docs/explanation/experiments/hosts.py`.
+are in `tests/transports/test_workers.py`. What readers notice then is measured by `docs/explanation/experiments/hosts.py`.
 """
 
 from __future__ import annotations
