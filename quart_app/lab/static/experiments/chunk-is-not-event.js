@@ -14,7 +14,7 @@ async function through(bench, network) {
   const stream = bench.stream("sse");
   await within(5000, () => stream.reads.join("").includes("\n\n"));
   const before = stream.reads.length;
-  await bench.publish(EVENTS, { pad: "x".repeat(400) });
+  await bench.publish(EVENTS, { pad: "x".repeat(40) });
   await within(10_000, () => stream.events.length >= EVENTS);
   await wait(100);
   stream.close();

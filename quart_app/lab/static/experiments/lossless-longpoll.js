@@ -23,5 +23,5 @@ export default {
       seen_ms: Math.min(...careful.events.map(({ late }) => late), 1e6),
     };
   },
-  verdict: (m) => m.naive_lost > 0 && m.naive > 0 && m.careful_lost === 0 && m.seen_ms >= m.delay_ms / 4 ? "some" : null,
+  verdict: (m) => m.naive_lost > 0 && m.naive > 0 && m.careful_lost === 0 && m.seen_ms >= 0.45 * m.delay_ms ? "some" : null,
 };

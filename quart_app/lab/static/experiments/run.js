@@ -34,6 +34,9 @@ export async function play(experiment, lab, signal) {
   }
 }
 
+/** A text in which `what is typed` stands between backticks, as parts of an element. */
+const typed = (text) => text.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
+
 /** A figure as people read it; `name` says what it is. */
 function figure(name, value) {
   if (typeof value === "boolean") return say(value ? "yes" : "no");
@@ -132,9 +135,9 @@ class Page {
     this.result.dataset.measured = JSON.stringify(measured);
     this.result.replaceChildren(...[
       el("h4", {}, say(verdict)),
-      right === null ? "" : el("p", { class: "experiment-right" }, say("came", { choice: said.choices[right] })),
+      verdict !== "wrong" ? "" : el("p", { class: "experiment-right" }, say("came", { choice: said.choices[right] })),
       el("p", { class: "experiment-because" }, ...this.#filled(sentence, measured)),
-      ...(right === null ? [] : [el("p", { class: "experiment-source" }, `${say("source")} ${said.source}`)]),
+      ...(right === null ? [] : [el("p", { class: "experiment-source" }, ...typed(`${say("source")} ${said.source}`))]),
       el("details", {}, el("summary", {}, say("measured")), el("dl", {}, ...figures)),
     ].filter(Boolean));
     this.status.classList.add("unseen"); // it is on show above, and said all the same

@@ -16,12 +16,6 @@ export async function within(ms, question) {
 
 export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
-/** From the 10th to the 90th percentile. */
-export function spread(values) {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted.length ? sorted[Math.floor(0.9 * (sorted.length - 1))] - sorted[Math.floor(0.1 * (sorted.length - 1))] : 0;
-}
-
 const event = ({ id, data }) => ({ id, n: data.n, late: performance.now() - data.sent });
 
 /** An EventSource. `ids`: of all that came, control messages too; `errors`: its `readyState` at each. */
