@@ -39,7 +39,7 @@ from tests.documents import (
 )
 from tests.ports import free_port
 from tests.transports.conftest import live
-from transports import Code, Options, Pace, Refusal, Transport, client, evidence, items, negotiator
+from transports import Code, Options, Pace, Refusal, Transport, client, evidence, facts, items, negotiator
 from transports import commands as spoken
 from transports.brokers import Broker
 from transports.contract import shapes
@@ -208,11 +208,30 @@ def test_the_options_of_the_browser_client_are_those_of_its_types() -> None:
     assert [code(row[0]) for row in rows(DOCS / "reference" / "browser-client.md", "# Browser client")] == named
 
 
-def test_the_states_and_errors_of_the_client_are_there() -> None:
-    page = " ".join(CLIENT.read_text().split())
+def test_the_errors_of_the_client_are_there() -> None:
     assert {code(row[0]) for row in rows(CLIENT, "## Errors")} <= set(importlib.import_module("transports").__all__)
-    states = re.search(r"`state`: ([^.]*)\.", page)[1]
-    assert set(re.findall(r"`(\w+)`", states)) <= set(client.State.__args__)
+
+
+def test_the_states_are_those_of_the_negotiator_and_of_the_clients() -> None:
+    """And what comes next is what it does: its stories go these ways and no others, says `test_negotiator.py`."""
+    table = rows(PROTOCOL, "## States")
+    assert [code(row[0]) for row in table] == list(facts.STATES) == list(client.State.__args__)
+    assert {code(row[0]): set(re.findall(r"`(\w+)`", row[2])) for row in table} == {
+        state: {after for before, after in negotiator.ARROWS if before == state} for state in facts.STATES
+    }
+    types = (ROOT / "transports" / "static" / "client.d.ts").read_text()
+    assert re.findall(r'"(\w+)"', re.search(r"type State = ([^;]*);", types)[1]) == list(facts.STATES)
+
+
+def test_the_shared_cases_are_those_that_there_are_and_tests_play_them() -> None:
+    cases, table = ROOT / "tests" / "cases", rows(PROTOCOL, "## Shared cases")
+    assert sorted(code(row[0]) for row in table) == sorted(str(path.relative_to(cases)) for path in cases.rglob("*.json"))
+    for number in (2, 3):
+        playing = ""
+        for row in table:
+            playing = playing if row[number] == "the same" else (ROOT / code(row[number])).read_text()
+            folder, _, name = code(row[0]).removesuffix(".json").rpartition("/")
+            assert re.search(rf"cases.*\b{folder or name}\b", playing), row
 
 
 def test_the_fields_of_a_transport_are_those_of_the_code() -> None:
