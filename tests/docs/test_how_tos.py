@@ -23,6 +23,19 @@ HOW_TO = ROOT / "docs" / "how-to"
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--rootdir", "."]
 
 
+def test_guides_begin_with_what_the_reader_sees_or_wants() -> None:
+    """In a sentence without code, before anything is shown; and no two of them alike."""
+    first = []
+    for page in HOW_TO.rglob("*.md"):
+        opening = page.read_text().split("\n\n")[1].replace("\n", " ")
+        sentence = re.match(r"[^`<|#]{30,}?[.?:”]", opening)
+        assert sentence, f"{page.name}: {opening}"
+        assert "everywire" not in sentence[0], page.name
+        first.append(" ".join(sentence[0].split()[:3]))
+    assert len(first) > 25
+    assert sorted(set(first)) == sorted(first)
+
+
 def test_whatever_a_limit_refuses_is_in_the_table_of_limits() -> None:
     code = "".join(path.read_text() for path in (ROOT / "transports").rglob("*.py"))
     refused = set(re.findall(r"""(?:refuse\(|refused\[|_full\(\s*)"(\w+)\"""", code))
