@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sqlite3
 from pathlib import Path
@@ -17,6 +18,7 @@ from transports.networks import NETWORKS
 from transports.testing import until
 
 PAGES = ROOT / "docs" / "explanation"
+EXPERIMENTS = ROOT / "quart_app" / "lab" / "static" / "words" / "experiments"
 
 
 @pytest.mark.parametrize(("heading", "package"), [("## The stream", transports), ("## The comparison", locustfiles)])
@@ -25,7 +27,17 @@ def test_the_glossary_has_the_words_of_the_code(heading: str, package: object) -
     assert words == sorted(set(re.findall(r"\*\*([^*]+)\*\*", package.__doc__)), key=str.lower)
 
 
-@pytest.mark.parametrize("row", rows(PAGES / "rfcs.md", "# Which RFC answers what"), ids=lambda row: row[0])
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*/en.json")), ids=lambda path: path.parent.name)
+def test_what_an_experiment_names_as_its_source_answers_a_question(path: Path) -> None:
+    """Standard and section, in a row that leads to the experiment."""
+    link = f"#experiment={path.parent.name})"
+    lines = [line for line in (PAGES / "rfcs.md").read_text().splitlines() if link in line]
+    assert lines
+    named = re.compile(r"RFC \d+|HTML|\d+\.\d+(?:\.\d+)*")
+    assert set(named.findall(json.loads(path.read_text())["source"])) <= set(named.findall(" ".join(lines)))
+
+
+@pytest.mark.parametrize("row", rows(PAGES / "rfcs.md", "## Kept by the code"), ids=lambda row: row[0])
 def test_a_file_that_keeps_to_an_rfc_says_so(row: list[str]) -> None:
     assert re.search(r"RFC \d+", row[1])[0] in (ROOT / code(row[2])).read_text()
 
