@@ -16,9 +16,11 @@ import pytest
 from locustfiles import histogram
 from locustfiles.judging import figures
 from quart_app.lab import running
+from tests.benchmarks import measures
+from tests.benchmarks import table as bench_table
 from tests.docs.test_capacity import load
 from tests.documents import PAGES, ROOT
-from tests.hostile import test_slow_readers
+from tests.hostile import fuzz, test_slow_readers
 from tests.static import test_client_js
 from transports import (
     Code,
@@ -162,7 +164,9 @@ HELD: dict[str, list[tuple[str, float]]] = {
     "docs/explanation/negotiator.md": [*map(seconds, (PACE.gap, facts.BEAT, PACE.backoff_most, PACE.retest))],
     "docs/explanation/percentiles.md": [share(round(1 - 0.99**100, 2)), share(BUCKET)],
     "docs/explanation/reconnect-storms.md": [count(serve._BACKLOG)],
-    "docs/explanation/security-model.md": [seconds(tickets.LIFE)],
+    "docs/explanation/security-model.md": [
+        *map(seconds, (tickets.LIFE, OPTIONS.key_window, 2 * OPTIONS.key_window, fuzz.LINGER)),
+    ],
     "docs/explanation/what-proxies-do.md": [seconds(OPTIONS.beat)],
     "docs/how-to/authenticate.md": [*map(seconds, (accounts.NOTICE, tickets.LIFE, OPTIONS.presence_lease, tickets._SLACK))],
     "docs/how-to/choose-a-server.md": [count(serve._BACKLOG), size(1 << 20)],
@@ -185,6 +189,10 @@ HELD: dict[str, list[tuple[str, float]]] = {
     ],
     "docs/how-to/validate.md": [count(schemas._BACKTRACKS)],
     "docs/how-to/why-is-a-client-on-longpoll.md": [seconds(PACE.retest)],
+    "docs/reference/benchmarks.md": [
+        *(seconds(limit / 1000) for limit in measures.LIMITS),
+        *(share(measures.DISTURBED), share(round(measures._STEP - 1, 2)), share(bench_table._NEAR)),
+    ],
     "docs/reference/browser-client.md": [size(test_client_js.MOST), size(round(MODULES / 1024) * 1024), count(LAG)],
     "docs/reference/configuration.md": [
         *(size(request.LINE_BYTES), size(request.HEAD_BYTES), count(8192), count(items._DIGITS_MAX), count(1_000_000)),
@@ -232,6 +240,11 @@ TOLD: dict[str, dict[str, str]] = {
     },
     "docs/how-to/deploy-without-a-gap.md": {"10 seconds": THEIRS},
     "docs/how-to/run-several-workers.md": {"10,000": ADVICE},
+    "docs/reference/benchmarks.md": {
+        **dict.fromkeys(("1,000", "2,000", "10,000", "100,000", "100 bytes", "64 KB"), "what is measured with"),
+        "60 s": "what is measured with",
+        "1.6 %": "what a bucket of `load.c` is wide",
+    },
     "docs/reference/command-line.md": {"1,000": "of what a figure is"},
     "docs/reference/configuration.md": {"1,000": EXAMPLE, "4 KB": EXAMPLE, "8,000": STANDARD},
     "docs/tutorials/first-comparison.md": {"0.4 ms": "what the table of the example shows"},
