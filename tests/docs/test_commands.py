@@ -296,6 +296,7 @@ PLAYED: dict[str, Callable[..., None]] = {
     r"python \S+/costs\.py": smaller("READERS, IDLE, SECONDS, GOOD = 4, 8, 0.2, 0.25", arguments="websocket slow"),
     r"python \S+/first_event\.py": smaller("ROUNDS, FEWER = 1, 1", "WARM = 0", arguments="refused"),
     r"python \S+/formats\.py": smaller("READERS, EVENTS, PACE, REPEATS = 4, 8, 0.005, 1", arguments="sizes reading front"),
+    r"python \S+/details\.py": smaller("KEPT = 200", "ROUNDS, TIMES = 1, 20", arguments="redis heads"),
     r"python \S+/hostile\.py": smaller(arguments="front --count 60 --cycles 10 --minutes 0.02"),
     r"python \S+/memory\.py": smaller("WARM = 2", "BEAT = 0.5", arguments="--readers 20 ws-on"),
     r"python \S+/redis_latency\.py": smaller("ROUNDS, EVENTS, SIZE = 1, 5, 100", "WARM = 0", arguments="nothing always"),

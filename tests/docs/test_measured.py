@@ -6,7 +6,7 @@ import pytest
 
 from tests.docs.test_capacity import load
 
-counting, hostile, hosts, limits = load("counting"), load("hostile"), load("hosts"), load("limits")
+counting, details, formats, hostile, hosts, limits = map(load, ("counting", "details", "formats", "hostile", "hosts", "limits"))
 
 
 def test_what_is_left_behind_is_named_and_what_is_gone_is_not() -> None:
@@ -50,3 +50,37 @@ async def test_what_counting_costs_is_measured_in_turns(monkeypatch: pytest.Monk
     assert (await counting.polls(0.01))["microseconds"] > 0
     shown = counting.tables({"readers: 10": {"microseconds": 80.0, "percent": -0.04}})["cost"].splitlines()
     assert shown[2:] == ["| an event to 10 readers | 80.0 µs | 0.0 % |"]
+
+
+def test_what_follows_from_settings_needs_no_measurement() -> None:
+    assert details.figures({}) == {"renewals": "0.7 MB/s"}
+
+
+def test_a_detail_is_a_row_and_what_a_sentence_says() -> None:
+    found = {
+        "HAProxy": {"with": {"half": 0.712, "late": 9.96}, "without": {"half": 208.2, "late": 217.0}},
+        "SQLite": {"calm": 1.04, "brisk": 4.4},
+        "redis": {"json": 200, "beside": 100.0},
+        "drawn": {"none": 4.6, "some": 83.0, "half": 100.0, "ten": 100.0},
+        "planted: 300": {"sentence": "SSE came later."},
+    }
+    assert len(details.tables(found)["details"].splitlines()) == 2 + 2 + 1 + 1 + 4
+    made = details.figures(found)
+    assert (made["haproxy-with-half"], made["haproxy-without-half"]) == ("0.7 ms", "208 ms")
+    assert (made["sqlite-calm"], made["sqlite-brisk"]) == ("1 %", "4 %")
+    assert (made["redis"], made["redis-usual"]) == ("100 bytes", "30 MB")
+    assert (made["drawn-none"], made["drawn-ten"], made["planted-300"]) == ("4.6 of 100", "100 of 100", "SSE came later.")
+
+
+async def test_heads_are_read_by_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(details, "ROUNDS", 3)
+    monkeypatch.setattr(details, "TIMES", 100)
+    assert set(await details.heads()) == {"front", "h11"}
+
+
+async def test_less_work_makes_more_bytes() -> None:
+    found = {"levels": await formats.levels()}
+    made = formats.figures(found)
+    assert found["levels"]["1"][0] > found["levels"]["6"][0]
+    assert set(made) == {"level-time", "level-bytes"}
+    assert formats.figures({"levels": {"1": (1130, 20.0), "6": (1000, 100.0)}}) == {"level-time": "20 %", "level-bytes": "13 %"}

@@ -31,8 +31,8 @@ from .database import Database, Entry, Forgotten, Keep, Step, busy
 
 _log = logging.getLogger("transports")
 
-_BRISK = 0.002  # seconds between two looks at what others wrote, while somebody writes (4 % of a core),
-_CALM = 0.02  # and when nobody did for a second (1 %)
+_BRISK = 0.002  # seconds between two looks at what others wrote, while somebody writes,
+_CALM = 0.02  # and when nobody did for a second
 _SWEEP = 1.0  # seconds between two looks at what is too old; ages are told in minutes
 _AHEAD = 16  # chunks that are read before the event loop has taken them
 _RETRY = 0.5  # seconds until a file that could not be read is tried again

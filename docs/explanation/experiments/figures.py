@@ -23,6 +23,7 @@ import pages
 SHEETS: Final = (
     "costs",
     "counting",
+    "details",
     "first_event",
     "formats",
     "hostile",

@@ -141,6 +141,19 @@ async def sizes() -> dict[str, Any]:
     return found
 
 
+async def levels() -> dict[str, tuple[int, float]]:
+    """By zlib's level: bytes of a batch of 1,000 small events, and µs of CPU to compress it."""
+    data, found = encode_batch(items("small", 1000)), {}
+    for level in (1, 6):
+        took = []
+        for _ in range(15):
+            start = time.process_time_ns()
+            made = zlib.compress(data, level)
+            took.append((time.process_time_ns() - start) / 1000)
+        found[str(level)] = len(made), round(statistics.median(took), 3)
+    return found
+
+
 async def reading() -> dict[str, dict[str, float]]:
     """By kind and framing: µs of CPU of a Python reader for an event, in batches of 20."""
     found: dict[str, dict[str, float]] = {}
@@ -260,6 +273,7 @@ def steps(quick: bool) -> Iterator[pages.Step]:
     """All that is measured."""
     repeats, events = (1, 50) if quick else (REPEATS, EVENTS)
     yield "sizes", sizes
+    yield "levels", levels
     yield "reading", reading
     for edge, title in EDGES.items():
         for kind in DELIVERED:
@@ -325,7 +339,15 @@ def deliveries_table(found: dict[str, dict[str, dict[str, list[float]]]]) -> str
     return pages.table([["event", *(way.name for way in WAYS)], *rows])
 
 
-SHEET = pages.Sheet(__file__, "../../how-to/compress.md", tables, "Hypercorn", "msgspec")
+def figures(found: pages.Found) -> dict[str, str]:
+    """What stands in sentences: how level 1 compares with level 6."""
+    if "levels" not in found:
+        return {}
+    (size, took), (other_size, other_took) = found["levels"]["1"], found["levels"]["6"]
+    return {"level-time": f"{took / other_took * 100:.0f} %", "level-bytes": f"{(size / other_size - 1) * 100:.0f} %"}
+
+
+SHEET = pages.Sheet(__file__, "../../how-to/compress.md", tables, "Hypercorn", "msgspec", figures=figures)
 
 
 def main() -> None:
