@@ -84,7 +84,7 @@ async def compared(act: Callable[[], Awaitable[object]], seconds: float, number:
 
 async def timed(act: Callable[[], Awaitable[object]], seconds: float) -> float:
     until_then, began, count = time.monotonic() + seconds, time.process_time(), 0
-    while time.monotonic() < until_then:
+    while not count or time.monotonic() < until_then:
         await act()
         count += 1
     return (time.process_time() - began) / count * 1e6
