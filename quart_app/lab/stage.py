@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -39,6 +40,7 @@ class Stage:
         self.lanes = {lane: Network(upstream=f"{host}:{port}") for lane in LANES}
         self._settings = dict.fromkeys(LANES, Settings())
         self._named = dict.fromkeys(LANES, "open")
+        self._since = dict.fromkeys(LANES, 0.0)
         self.changed = changed
         self._open = AsyncExitStack()
 
@@ -68,7 +70,8 @@ class Stage:
         profile = _with(network(names), settings)
         for lane in lanes:
             self.lanes[lane].switch(profile)
-            self._named[lane], self._settings[lane] = names, settings
+            if (self._named[lane], self._settings[lane]) != (names, settings):
+                self._named[lane], self._settings[lane], self._since[lane] = names, settings, time.time()
         self.changed()
 
     def cut(self, lanes: Iterable[str], how: How) -> dict[str, int]:
@@ -79,7 +82,12 @@ class Stage:
         """How things stand, in JSON."""
         return {
             "lanes": {
-                lane: {"network": self._named[lane], "does": each.profile.does, "settings": self._settings[lane]}
+                lane: {
+                    "network": self._named[lane],
+                    "does": each.profile.does,
+                    "settings": self._settings[lane],
+                    "since": self._since[lane],
+                }
                 for lane, each in self.lanes.items()
             },
             "server": {"state": self.server.state, "pid": self.server.pid, "starts": self.server.starts},

@@ -2,19 +2,21 @@
 
 A passage becomes a record:
 
-    {"connection": 3, "up": false, "kind": "frame", "at": 1763850000.1, "ms": 0.2, "bytes": 96, "overhead": 4,
+    {"connection": 3, "up": false, "kind": "frame", "at": 1763850000.1, "ms": 0.2, "bytes": 96, "writes": 1, "overhead": 4,
      "items": [{"type": "event", "id": "k3f9.1042", "channel": "lab", "n": 7, "bytes": 92, "before": 0, "from": 1, "to": 93}],
-     "shown": {"opcode": "text", "fin": true, "masked": false, "length": 94, "text": "[{…}]", "cut": false}}
+     "shown": {"head": "815e", "opcode": "text", "fin": true, "masked": false, "length": 94, "text": "[{…}]", "cut": false}}
 
 * `kind`: of `transports.networks.Passage`: `open close head data end frame bytes lost`.
-* `ms`: how long the network held it. `bytes`: of all of it, framing included.
+* `ms`: how long the network held it. `bytes`: of all of it, framing included. `writes`: in how many it went on.
 * `items`: what of our protocol is in it, the first hundred. `from` and `to` are places in `shown.text`, in characters; `bytes` is
-  the length of its JSON, of which `before` came in passages before this one. Beyond a text that is cut, `to` is its end.
+  the length of its JSON, of which `before` came in passages before this one. Beyond a text that is cut, `to` is its end, and
+  `text` is how the item begins.
 * `overhead`: bytes that are no event's JSON.
 * `shown`: a head has `start` and `headers`, a list of names and values. A body's part has `size` (the line of its chunk; null if
-  it is none), `text`, `cut`, and in a stream of SSE `blocks`, how many end here. A frame has `opcode fin rsv masked length`, and
-  `text`, or `hex` if it is no text; one that closes has `code` and `reason`. Long frames come in parts; all but the first have
-  `continues`, and `text` if they come down.
+  it is none), `ends` (so does its chunk), `text`, `cut`, and in a stream of SSE `blocks`, how many end here. One in gzip is shown
+  as what it is unpacked, with the bytes that it has `packed` and `unpacked`. A frame has `head` (in hex), `opcode fin rsv masked
+  length`, and `text`, or `hex` if it is no text; one that closes has `code` and `reason`. Long frames come in parts; all but the
+  first have `continues`, and `text` if they come down.
 
 Anybody may send anything through a lane. Whatever it is, a record can be said in JSON, and is no longer than some 60 KiB.
 """
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import zlib
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, Final, TypeAlias
 
@@ -32,12 +35,15 @@ from transports.networks.pieces import FramingError
 Shown: TypeAlias = dict[str, Any]
 
 _TEXT: Final = 1_000  # characters on show
+_BEGINNING: Final = (200, 8_000)  # characters on show of an item that is beyond that, and of all of one passage
 _HEX: Final = 64  # bytes on show of what is no text
 _ITEMS: Final = 100  # on show, of one passage
 _HEADERS: Final = (60, 500, 8_000)  # on show, characters of a name or a value, and of all
 _WIRES: Final = 4_000  # connections known; a lane has 2,000 at the most, and the end of one may have been missed
 _WHOLE: Final = 1 << 53  # from here on a page does not tell whole numbers apart
 _CARRY: Final = 1 << 17  # bytes of an item that has begun and not ended
+_UNPACKED: Final = 1 << 17  # bytes of a passage that is packed; who packs more is not looked into
+_GZIP: Final = 31  # zlib's window bits for gzip (RFC 1952)
 _ITEM: Final = re.compile(rb'\{"type":"(hello|event|beat|lost|skipped|reply|bye)"')
 _NAME: Final = re.compile(r"[!#-\[\]-~]{1,200}")  # of ids and channels, and more: what JSON says in as many bytes
 _BEGUN: Final = re.compile(rb'\{(?:"(?:t(?:y(?:p(?:e(?:"(?::(?:"[a-z]*)?)?)?)?)?)?)?)?$')
@@ -111,6 +117,7 @@ class Wire:
         self._left = 0  # bytes to come of a chunk, its line end included
         self._rest = {True: 0, False: 0}  # bytes to come of a frame, up and down
         self._items = {True: Items(), False: Items()}
+        self._gzip: zlib._Decompress | None = None  # of the body that comes down
 
     def show(self, passage: Passage) -> Shown:
         """What is to be seen of it."""
@@ -137,6 +144,7 @@ class Wire:
             "at": round(passage.passed, 6),
             "ms": round(1000 * (passage.passed - passage.came), 3),
             "bytes": len(passage.raw),
+            "writes": passage.writes,
             "overhead": max(0, len(passage.raw) - events),
             "items": items[:_ITEMS],
             "shown": shown,
@@ -149,6 +157,7 @@ class Wire:
             return _text(passage.raw)
         if not passage.up:
             self._chunked, self._left = head.get(b"transfer-encoding") == b"chunked", 0
+            self._gzip = zlib.decompressobj(_GZIP) if head.get(b"content-encoding") == b"gzip" else None
             self._sse = head.get(b"content-type").startswith(b"text/event-stream")
             self.upgraded |= head.start[1] == b"101"
         count, size, room = _HEADERS
@@ -161,12 +170,30 @@ class Wire:
         return {"start": b" ".join(head.start).decode("latin-1")[: 4 * size], "headers": headers}
 
     def _body(self, passage: Passage) -> tuple[Shown, list[Shown]]:
-        size, payload = self._chunk(passage.raw) if self._chunked and not passage.up else (None, passage.raw)
+        chunked = self._chunked and not passage.up
+        size, payload = self._chunk(passage.raw) if chunked else (None, passage.raw)
+        shown: Shown = {"size": size, "ends": chunked and self._left <= 0}
+        if not passage.up and (unpacked := self._unpack(payload)) is not None:
+            shown |= {"packed": len(payload), "unpacked": len(unpacked)}
+            payload = unpacked
         items = self._items[passage.up].feed(payload)
-        shown = {"size": size, **_text(payload)}
+        shown |= _text(payload)
         if self._sse and not passage.up:
             shown["blocks"] = len(_BLOCK.findall(payload))
         return shown, _placed(items, payload, shown)
+
+    def _unpack(self, payload: bytes) -> bytes | None:
+        """What is packed, as far as it can be read by now; None if it is not, or cannot be."""
+        if (gzip := self._gzip) is None:
+            return None
+        try:
+            unpacked = gzip.decompress(payload, _UNPACKED)
+        except zlib.error:
+            self._gzip = None
+            return None
+        if gzip.unconsumed_tail:
+            self._gzip = None
+        return unpacked
 
     def _chunk(self, raw: bytes) -> tuple[str | None, bytes]:
         """The line that begins a chunk, if one does, and what is there of its payload."""
@@ -218,7 +245,7 @@ def frame(raw: bytes) -> tuple[Shown, bytes]:
         payload = (int.from_bytes(payload, "big") ^ int.from_bytes(many[:size], "big")).to_bytes(size, "big")
     opcode = _OPCODES.get(first & 0x0F, str(first & 0x0F))
     said = {"opcode": opcode, "fin": bool(first & 0x80), "rsv": first >> 4 & 7, "masked": bool(second & 0x80), "length": length}
-    return said, payload
+    return {"head": raw[: len(raw) - len(payload)].hex(), **said}, payload
 
 
 def _closing(opcode: str, payload: bytes) -> Shown:
@@ -244,11 +271,14 @@ def _text(payload: bytes) -> Shown:
 
 
 def _placed(items: list[Shown], payload: bytes, shown: Shown) -> list[Shown]:
-    """The items with their places in characters of what is on show."""
-    most = len(shown.get("text", ""))
+    """The items with their places in characters of what is on show, and how they begin if they are not."""
+    most, (size, room) = len(shown.get("text", "")), _BEGINNING
     for each in items:
+        begins = payload[each["from"] : min(each["to"], each["from"] + size)].decode(errors="replace")
         for end in ("from", "to"):  # no more bytes than so many characters can have: an item may be far behind them
             each[end] = min(most, len(payload[: min(each[end], 4 * most)].decode(errors="replace")))
+        if each["from"] == each["to"] and (room := room - len(begins)) >= 0:
+            each["text"] = begins
     return items
 
 

@@ -157,6 +157,55 @@ async def test_a_line_that_is_picked_stays_under_the_glass(page: Page) -> None:
     await expect(page.locator("#glass-title")).not_to_have_text(title)
 
 
+async def test_under_the_glass_are_the_bytes_of_the_framing_too_and_how_a_stream_began(page: Page) -> None:
+    await holds(page, DELIVERED, 5)
+    await holds(page, "() => document.querySelectorAll('.pane mark').length === 4")
+    await expect(page.locator("#glass-websocket .octets dt")).to_have_text(["81", "7e", re.compile("^00 [0-9a-f]{2}$")])
+    await expect(page.locator("#glass-sse .frames")).to_have_text([re.compile(r"^[0-9a-f]{2}\\r↵\n$"), "\\r↵\n"])
+    began = page.locator("#glass-websocket summary")
+    await expect(began).to_have_text(
+        [re.compile("^This stream began with a request, "), re.compile("^and with the head of an answer, ")]
+    )
+    await began.last.click()
+    await expect(page.locator("#glass-websocket details pre").last).to_contain_text("HTTP/1.1 101")
+
+    await holds(page, "() => document.querySelectorAll('.records[data-lane=websocket] .record').length === 10")
+    await page.locator("[data-back=websocket]").click()
+    rows = page.locator(".records[data-lane=websocket] .record")
+    await expect(rows.last).to_contain_text("opened")  # the first that passed, of which no line was left
+    assert await rows.count() > 10
+    await ask(page, "cut", {"lanes": ["auto"]})
+    await page.locator("[data-back=auto]").click()
+    await page.evaluate("""async () => {
+        const rows = () => [...document.querySelectorAll(".records[data-lane=auto] .record")];
+        const up = () => rows().find(({ record: { up, kind } }) => up && kind === "frame");
+        while (!up()) {
+            await new Promise((done) => setTimeout(done, 200));
+            for (const turn of [1, 2]) document.querySelector("[data-back=auto]").click();
+        }
+        up().click();
+    }""")
+    octets = page.locator("#glass-auto .octets")
+    await expect(octets.locator("dt").last).to_have_text(re.compile("^([0-9a-f]{2} ?){4}$"))
+    await expect(octets).to_contain_text("the key that its sender mixed into the payload")
+    await page.locator("[data-back=websocket]").click()
+    await expect(rows).to_have_count(10)
+
+
+async def test_bytes_that_go_by_themselves_and_bodies_that_are_packed_are_seen_to(page: Page) -> None:
+    await ask(page, "network", {"lanes": ["sse"], "network": "one-byte"})
+    await ask(page, "network", {"lanes": ["longpoll"], "network": "gzip-buffer"})
+    await holds(page, "() => /chunk [0-9a-f]+ ×1\\d\\d/.test(document.querySelector('.records[data-lane=sse]').textContent)")
+    await expect(page.locator("#glass-sse .framing")).to_contain_text(re.compile(r"in 1\d\d writes, a byte each"))
+    await expect(page.locator("#glass-longpoll .cost")).to_contain_text("Packed with gzip")
+    await expect(page.locator("#glass-longpoll mark")).to_contain_text('"type":"event"')
+    await page.locator(".records[data-lane=sse] button", has_text="#").first.hover()
+    await page.locator(".records[data-lane=sse] button", has_text="#").first.click()
+    await expect(page.locator("#glass-sse .older")).to_have_count(0)
+    await ask(page, "network", {"lanes": ["sse"], "network": "latency-200ms"})
+    await expect(page.locator("#glass-sse .older")).to_have_text("Passed before the network here became: latency-200ms.")
+
+
 async def test_a_network_without_upgrades_leaves_the_negotiator_on_sse_and_it_says_why(page: Page) -> None:
     for lane in LANES[:3]:
         await page.locator(f"#network-form [name=lane][value={lane}]").uncheck()
@@ -246,6 +295,12 @@ async def test_a_lane_whose_frames_were_swallowed_has_lost_nothing_when_they_pas
     await ask(page, "cut", {"lanes": ["websocket"]})
     swallowed = "() => document.querySelectorAll('.records[data-lane=websocket] .lost').length >= 5"
     await holds(page, swallowed)  # a connection has opened, and what comes on it is gone
+    await page.locator(".records[data-lane=websocket] .lost", has_text="#").first.hover()
+    await page.locator(".records[data-lane=websocket] .lost", has_text="#").first.click()
+    await expect(page.locator("#glass-websocket .framing")).to_contain_text("swallowed · opcode text")
+    await expect(page.locator("#glass-websocket .cost")).to_contain_text(re.compile("^[0-9]+ B of event, [0-9]+ B around it: "))
+    await page.locator("#follow").click()
+    await page.mouse.move(0, 0)
     await page.locator("#calm").click()
     await holds(page, DELIVERED, int(await figure(page, "sse", "delivered")) + 3)
     await expect(page.locator("#same")).to_have_attribute("data-verdict", "same")
@@ -366,7 +421,7 @@ async def test_nothing_stands_in_the_way_of_anybody(page: Page, scheme: str, wid
 async def test_everything_can_be_reached_and_used_by_keyboard(page: Page) -> None:
     await holds(page, "() => document.querySelectorAll('.record').length >= 12")
     walk = []
-    for _ in range(60):
+    for _ in range(90):
         await page.keyboard.press("Tab")
         name, outline = await page.evaluate(FOCUSED)
         walk.append(name)

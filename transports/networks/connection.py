@@ -131,7 +131,8 @@ class Connection:
             wall = time.time() - at
             kind = "lost" if lost else piece.kind
             raw = piece.was if up and piece.was else piece.raw
-            self.network.record.add(Passage(self.number, up, kind, raw, wall + (piece.came or at), wall + at))
+            writes = len(piece.raw) if piece.singly and not lost else 1
+            self.network.record.add(Passage(self.number, up, kind, raw, wall + (piece.came or at), wall + at, writes))
 
     def passed(self, piece: Piece) -> None:
         """A piece has gone to the client: what follows from it?"""

@@ -27,6 +27,7 @@ class Passage:
         raw: the bytes as they were, framing included.
         came: when it came to the network.
         passed: when it left it.
+        writes: in how many it left it.
     """
 
     connection: int
@@ -35,6 +36,7 @@ class Passage:
     raw: bytes
     came: float
     passed: float
+    writes: int = 1
 
 
 class Record:

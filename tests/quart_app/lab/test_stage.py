@@ -133,11 +133,14 @@ async def test_a_network_is_what_it_was_made_and_nothing_else() -> None:
     state = stage.state()["lanes"]
     assert [state[lane]["network"] for lane in LANES] == ["open", "buffering", both, both]
     assert state["sse"]["settings"] == slow
+    assert (state["websocket"]["since"], state["sse"]["since"] <= state["auto"]["since"]) == (0, True)
+    stage.switch(["sse"], "buffering", slow)  # which it is
+    assert stage.state()["lanes"]["sse"]["since"] == state["sse"]["since"]
     usual = len(NETWORKS["buffering"].behaviours)
     assert [type(each).__name__ for each in stage.lanes["sse"].profile.behaviours[usual:]] == ["Delay", "Narrow"]
     stage.switch(["sse"], "open", Settings())
     assert stage.lanes["sse"].profile == NETWORKS["open"]
-    assert len(changes) == 3
+    assert len(changes) == 4
     await stage.server.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 from typing import Any
@@ -84,7 +85,8 @@ def test_a_frame_tells_what_its_head_says() -> None:
     wire = Wire()
     wire.show(passage("head", UPGRADED))
     up = wire.show(passage("frame", masked(b'{"do":"ping"}'), up=True))["shown"]
-    assert up == {"opcode": "text", "fin": True, "rsv": 0, "masked": True, "length": 13, "text": '{"do":"ping"}', "cut": False}
+    said = {"opcode": "text", "fin": True, "rsv": 0, "masked": True, "length": 13, "text": '{"do":"ping"}', "cut": False}
+    assert up == {"head": "818d01020304", **said}
     closing = wire.show(passage("frame", down(b"\x0f\xa1bye", 0x88)))["shown"]
     assert (closing["opcode"], closing["code"], closing["reason"]) == ("close", 4001, "bye")
     assert wire.show(passage("frame", down(b"", 0x88)))["shown"]["code"] is None
@@ -94,8 +96,9 @@ def test_a_frame_tells_what_its_head_says() -> None:
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
 def test_lengths_of_all_three_sizes_are_read(size: int) -> None:
-    said, payload = frame(down(b"x" * size))
-    assert (said["length"], len(payload)) == (size, size)
+    raw = down(b"x" * size)
+    said, payload = frame(raw)
+    assert (said["length"], len(payload), bytes.fromhex(said["head"]) + payload) == (size, size, raw)
 
 
 def test_what_a_network_swallowed_is_a_frame_still() -> None:
@@ -111,7 +114,7 @@ def test_a_chunk_is_not_an_event() -> None:
     both = block(event(1)) + block(event(2))
     first, second = chunk(both[:70]), chunk(both[70:])
     one, two = wire.show(passage("data", first)), wire.show(passage("data", second))
-    assert (one["shown"]["size"], one["shown"]["blocks"], one["items"]) == ("46", 0, [])
+    assert (one["shown"]["size"], one["shown"]["ends"], one["shown"]["blocks"], one["items"]) == ("46", True, 0, [])
     assert two["shown"]["blocks"] == 2
     assert [each["n"] for each in two["items"]] == [1, 2]
     assert two["items"][0]["before"] == 70 - len("id: e.1\ndata: ")
@@ -125,7 +128,7 @@ def test_data_that_looks_like_the_line_of_a_chunk_is_data() -> None:
     wire.show(passage("head", STREAM))
     raw = chunk(b"data: 1\n\nda\r\nab")
     parts = [wire.show(passage("data", part))["shown"] for part in (raw[:12], raw[12:])]  # a narrow network cuts anywhere
-    assert [part["size"] for part in parts] == ["f", None]
+    assert [(part["size"], part["ends"]) for part in parts] == [("f", False), (None, True)]
     assert "".join(part["text"] for part in parts) == "data: 1\n\nda\r\nab"
 
 
@@ -139,6 +142,37 @@ def test_what_is_long_is_cut_and_says_so() -> None:
         1000,
         len(event(1, "x" * 5000)),
     )
+
+
+def test_in_how_many_writes_something_left_is_told() -> None:
+    passed = Passage(1, True, "head", b"GET / HTTP/1.1\r\n\r\n", 1000.0, 1000.0, 18)
+    assert Wire().show(passed)["writes"] == 18
+
+
+def packed(payload: bytes) -> bytes:
+    return gzip.compress(payload, mtime=0)
+
+
+def test_what_a_network_has_compressed_is_unpacked_and_its_events_are_found() -> None:
+    wire = Wire()
+    wire.show(passage("head", STREAM.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")))
+    stream = b"".join(block(event(n)) for n in range(40))
+    whole = packed(stream)
+    one, two = (wire.show(passage("data", chunk(part))) for part in (whole[:90], whole[90:]))
+    assert [item["n"] for record in (one, two) for item in record["items"]] == list(range(40))
+    assert (one["shown"]["packed"], one["shown"]["size"]) == (90, "5a")
+    assert one["shown"]["unpacked"] + two["shown"]["unpacked"] == len(stream)
+    last = two["items"][-1]
+    assert (last["from"], last["text"]) == (last["to"], event(39))  # beyond what is on show
+
+
+def test_what_cannot_be_unpacked_or_is_far_more_than_it_seems_is_shown_as_it_is() -> None:
+    head = POLL.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+    for raw, unpacked in ((b"no gzip", None), (packed(b"x" * (1 << 20)), 1 << 17)):
+        wire = Wire()
+        wire.show(passage("head", head))
+        assert wire.show(passage("data", raw))["shown"].get("unpacked") == unpacked
+        assert "unpacked" not in wire.show(passage("data", raw))["shown"]
 
 
 def test_what_is_no_text_is_shown_as_bytes() -> None:
@@ -170,7 +204,7 @@ def test_each_event_is_found_once_however_a_stream_is_cut(pads: list[str], cuts:
 
 @given(st.binary(max_size=300), st.sampled_from(["head", "data", "end", "frame", "bytes", "lost"]), st.booleans())
 def test_no_bytes_are_too_strange(raw: bytes, kind: str, up: bool) -> None:
-    for first in (UPGRADED, STREAM):
+    for first in (UPGRADED, STREAM, STREAM.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")):
         wire = Wire()
         wire.show(passage("head", first))
         assert wire.show(passage(kind, raw, up=up))["bytes"] == len(raw)

@@ -462,6 +462,11 @@ async def test_one_byte_sends_each_byte_by_itself_and_records_what_it_was() -> N
         await client.hears(OK)
         assert play.network.record.requests == 1
         assert [passage.raw for passage in play.kinds("head")] == [GET, OK[:-2]]
+        assert [passage.writes for passage in play.kinds("head")] == [len(GET), len(OK) - 2]
+        play.network.switch("open")
+        client.says(GET)
+        await side.hears(GET)
+        assert play.kinds("head")[-1].writes == 1
 
 
 @jumping
