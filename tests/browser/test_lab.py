@@ -38,6 +38,32 @@ FOCUSED = """() => {
     const shown = e.parentElement.matches(".chips label") ? e.nextElementSibling : e;
     return [e.id || e.dataset.server || e.value || e.name || e.className || e.textContent, getComputedStyle(shown).outlineStyle];
 }"""
+# From now on: what is said aloud, and how each lane stands.
+LISTEN = """() => {
+    globalThis.aloud = [];
+    globalThis.stood = {};
+    const live = "[role=status], [role=alert], [role=log], [aria-live]";
+    const heard = ({ target }) => (target.closest ? target : target.parentElement)?.closest(live);
+    const note = (all) => aloud.push(...all.map(heard).filter(Boolean).map((place) => place.textContent));
+    new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true });
+    for (const { dataset: { lane } } of document.querySelectorAll(".lane")) {
+        const states = stood[document.querySelector(`.chips .${lane}`).textContent] = [];
+        const changed = ([{ target }]) => states.at(-1) === target.dataset.state || states.push(target.dataset.state);
+        new MutationObserver(changed).observe(document.querySelector(`.lane.${lane}`), { attributeFilter: ["data-state"] });
+    }
+}"""
+TOLD = """() => {
+    const found = {};
+    for (const [, who, what] of aloud.join(" ").matchAll(/([^:.]+): ([^.]+)[.]/g)) {
+        for (const name of who.trim().split(", ")) (found[name] ??= []).push(...what.split(", then "));
+    }
+    return found;
+}"""
+OVER = f"""() => {{
+    const told = ({TOLD})();
+    const back = ([name, states]) => states.length > 1 && states.at(-1) === "open" && told[name]?.at(-1) === "live";
+    return Object.entries(stood).every(back) && told.Server?.at(-1) === "running";
+}}"""
 # Times between two frames, in ms.
 FRAMES = """async (seconds) => {
     const gaps = [];
@@ -339,6 +365,59 @@ async def test_a_server_that_was_killed_is_gone_until_it_is_started(page: Page) 
     compared = int((await page.locator("#same-count").inner_text() or "0").split()[0].replace(",", ""))
     await holds(page, "n => parseInt(document.querySelector('#same-count').textContent.replaceAll(',', '')) >= n", compared + 3)
     await expect(page.locator("#same")).to_have_attribute("data-verdict", "same")  # what was declared lost is not missing
+
+
+async def test_only_how_a_lane_or_the_server_stands_is_said_aloud(page: Page) -> None:
+    await holds(page, DELIVERED, 2)
+    await expect(page.locator("#aloud")).to_contain_text("Automatic")  # how all began
+    await page.evaluate(LISTEN)
+    await page.get_by_role("button", name="Restart").click()
+    await holds(page, OVER)
+    aloud, stood, told = [await page.evaluate(each) for each in ("aloud", "stood", TOLD)]
+    changes = {name: [{"open": "live"}.get(state, state) for state in states] for name, states in stood.items()}
+    assert {name: set(told[name]) for name in changes} == {name: set(states) for name, states in changes.items()}
+    assert told["Server"] == ["stopped", "starting", "running"]
+    assert len(aloud) <= 3 + sum(map(len, changes.values()))  # at the most one for each change
+    assert not re.search(r"\d", " ".join(aloud))
+
+
+async def test_a_lane_that_is_behind_is_named_and_what_it_is_refused_with(page: Page) -> None:
+    await holds(page, DELIVERED, 2)
+    await ask(page, "network", {"lanes": ["websocket"], "network": "http10"})
+    await ask(page, "cut", {"lanes": ["websocket"]})
+    said = lane_of(page, "websocket").locator(".sentence")
+    await expect(said).to_contain_text(
+        "WebSocket was answered with “426 Upgrade Required”. A browser tells its page nothing of that"
+    )
+    await expect(lane_of(page, "websocket").locator("[data-figure=transport]")).to_have_text("–")
+    await expect(page.locator("#same")).to_have_attribute("data-verdict", "behind")
+    await expect(page.locator("#same-behind")).to_have_text(re.compile(r"^Behind: WebSocket \(not connected, \d+ events\)\.$"))
+    assert await breaches(page) == []
+    await page.locator("#calm").click()
+    await all_open(page)
+    await expect(page.locator("#same")).to_have_attribute("data-verdict", "same")
+    await expect(page.locator("#same-behind")).to_have_text("")
+
+
+async def test_nobody_has_to_wait_until_a_lane_tries_again(browser: Browser, lab: Server) -> None:
+    page = await browser.new_page()
+    await page.add_init_script("Math.random = () => 0.999")  # each pause as long as it may be
+    await page.goto(f"{lab.url}/lab/?lang=en")
+    await all_open(page)
+    await expect(page.locator("#now")).to_have_attribute("aria-disabled", "true")
+    await ask(page, "server", {"do": "kill"})
+    try:
+        waits = (
+            "() => parseFloat(document.querySelector('.lane.longpoll .sentence').textContent.match(/in ([\\d.]+) s/)?.[1]) >= 4"
+        )
+        await holds(page, waits)
+        await expect(page.locator("#now")).to_have_attribute("aria-disabled", "false")
+        said = await page.evaluate(
+            "document.querySelector('#now').click(), document.querySelector('.lane.longpoll .sentence').textContent"
+        )
+        assert said.endswith("trying again in 0.1 s.")
+    finally:
+        await ask(page, "server", {"do": "start"})
 
 
 async def test_whatever_stands_in_an_event_is_shown_as_text(page: Page) -> None:

@@ -21,8 +21,8 @@ describe("Tally", () => {
 
 describe("Comparison", () => {
   const compare = (script) => {
-    const comparison = new Comparison(2);
-    script((lane, ...positions) => positions.forEach((each) => comparison.event(lane, each)), comparison);
+    const comparison = new Comparison(["a", "b"]);
+    script((lane, ...positions) => positions.forEach((each) => comparison.event(lane, each, 0)), comparison);
     return [comparison.compared, comparison.missing];
   };
 
@@ -59,5 +59,32 @@ describe("Comparison", () => {
     const all = Array.from({ length: 6_000 }, (_, n) => at(n + 1));
     const away = (see) => (see("b", at(1)), see("a", ...all), see("b", ...all.slice(1)));
     assert.deepEqual(compare(away), [5_000, 0]);
+  });
+
+  const lag = (now, script) => {
+    const comparison = new Comparison(["a", "b"]);
+    script((lane, when, ...positions) => positions.forEach((each) => comparison.event(lane, each, when)), comparison);
+    return Object.fromEntries(comparison.behind(now));
+  };
+  const shared = (see) => (see("a", 0, at(1)), see("b", 0, at(1)));
+  test("a lane is behind when it lacks what another has had for a while", () => {
+    const script = (see) => (shared(see), see("a", 1_000, at(2)), see("a", 2_900, at(3)));
+    assert.deepEqual(lag(2_999, script), {});
+    assert.deepEqual(lag(3_000, script), { b: 2 });
+  });
+  test("not when it has caught up, nor for what it skipped, nor for what was declared lost", () => {
+    assert.deepEqual(lag(9_000, (see) => (shared(see), see("a", 0, at(2), at(3)), see("b", 0, at(2), at(3)))), {});
+    assert.deepEqual(lag(9_000, (see) => (shared(see), see("a", 0, at(2), at(3)), see("b", 0, at(3)))), {});
+    assert.deepEqual(lag(9_000, (see, all) => (shared(see), see("a", 0, at(2), at(3)), all.lost("b", at(2)))), { b: 1 });
+  });
+  test("one that never had anything is, and one that is still in a former life", () => {
+    assert.deepEqual(lag(9_000, (see) => see("a", 0, at(1), at(2), at(3))), { b: 2 });
+    assert.deepEqual(lag(9_000, (see) => (shared(see), see("a", 0, at(1, "f"), at(2, "f")))), { b: 1 });
+  });
+  test("what is no longer kept counts until it has come", () => {
+    const all = Array.from({ length: 6_000 }, (_, n) => at(n + 2));
+    const away = (see) => (shared(see), see("a", 0, ...all));
+    assert.deepEqual(lag(9_000, away), { b: 6_000 });
+    assert.deepEqual(lag(9_000, (see) => (away(see), see("b", 0, ...all.slice(0, 5_000)))), { b: 1_000 });
   });
 });

@@ -3,6 +3,7 @@
  * Pure: positions in, figures out. A position is { epoch, offset }.
  */
 
+const LATE = 2_000; // milliseconds that a lane may have an event later than another
 const KEPT = 5_000; // offsets that are remembered: to tell a repeat from a latecomer, and until all lanes have passed them
 
 /** What one lane delivered, and whether each event came once and in order. */
@@ -32,30 +33,54 @@ export class Tally {
 
 /**
  * Whether all lanes delivered the same events. An event is judged once every lane has gone past it; what a lane was told is
- * lost is not counted against it. A lane's first event is where its judging begins.
+ * lost is not counted against it. A lane's first event is where its judging begins. Those that lag are not judged, but named.
  */
 export class Comparison {
   compared = 0;
   missing = 0;
-  #lanes = new Map(); // name -> { epoch, after, last }
-  #pending = new Map(); // offset -> { epoch, lanes that delivered it }
-  #count;
+  #names;
+  #epochs = new Set(); // the newest last
+  #lanes = new Map(); // name -> { epoch, after, last, forgotten: what it lacks and is no longer kept }
+  #pending = new Map(); // key -> { epoch, offset, at: when it came first, lanes that delivered it }
 
-  constructor(count) {
-    this.#count = count;
+  constructor(names) {
+    this.#names = names;
   }
 
-  event(lane, { epoch, offset }) {
+  /** `at`: milliseconds, of a clock that does not go back. */
+  event(lane, { epoch, offset }, at) {
     const stand = this.#lanes.get(lane);
-    if (stand?.epoch !== epoch) this.#lanes.set(lane, { epoch, after: offset, last: offset });
-    else stand.last = Math.max(stand.last, offset);
-    if (offset > (stand?.epoch === epoch ? stand.after : offset)) this.#note(lane, epoch, offset);
+    if (stand?.epoch !== epoch) this.#begin(lane, epoch, offset);
+    else if (offset > stand.last) [stand.last, stand.forgotten] = [offset, 0];
+    if (offset > (stand?.epoch === epoch ? stand.after : offset)) this.#note(lane, epoch, offset, at);
     this.#judge();
   }
 
-  #note(lane, epoch, offset) {
+  /** Lanes that lack what another has had for a while: name -> how many events that are. */
+  behind(at) {
+    const found = new Map();
+    const newest = [...this.#epochs].at(-1);
+    for (const name of this.#names) {
+      const { epoch, after = 0, last = 0, forgotten = 0 } = this.#lanes.get(name) ?? {};
+      let [count, late] = [forgotten, forgotten > 0];
+      for (const seen of this.#pending.values()) {
+        if (seen.epoch !== newest || (seen.epoch === epoch && seen.offset <= Math.max(after, last))) continue;
+        count += 1;
+        late ||= at - seen.at >= LATE;
+      }
+      if (late) found.set(name, count);
+    }
+    return found;
+  }
+
+  #begin(lane, epoch, offset) {
+    this.#epochs.add(epoch);
+    this.#lanes.set(lane, { epoch, after: offset, last: offset, forgotten: 0 });
+  }
+
+  #note(lane, epoch, offset, at) {
     const key = `${epoch}.${offset}`;
-    if (!this.#pending.has(key)) this.#pending.set(key, { epoch, offset, lanes: new Set() });
+    if (!this.#pending.has(key)) this.#pending.set(key, { epoch, offset, at, lanes: new Set() });
     this.#pending.get(key).lanes.add(lane);
     if (this.#pending.size > KEPT) this.#forget();
   }
@@ -65,7 +90,9 @@ export class Comparison {
     const [key, { epoch, offset }] = this.#pending.entries().next().value;
     this.#pending.delete(key);
     for (const stand of this.#lanes.values()) {
-      if (stand.epoch === epoch) stand.after = Math.max(stand.after, offset);
+      if (stand.epoch !== epoch || stand.after >= offset) continue;
+      stand.after = offset;
+      if (stand.last < offset) stand.forgotten += 1;
     }
   }
 
@@ -73,12 +100,12 @@ export class Comparison {
   lost(lane, { epoch, offset }) {
     const stand = this.#lanes.get(lane);
     if (stand?.epoch === epoch) stand.after = Math.max(stand.after, offset);
-    else this.#lanes.set(lane, { epoch, after: offset, last: offset });
+    else this.#begin(lane, epoch, offset);
   }
 
   #judge() {
     const stands = [...this.#lanes.values()];
-    if (stands.length < this.#count || stands.some(({ epoch }) => epoch !== stands[0].epoch)) return;
+    if (stands.length < this.#names.length || stands.some(({ epoch }) => epoch !== stands[0].epoch)) return;
     const { epoch } = stands[0];
     const after = Math.max(...stands.map((stand) => stand.after));
     const last = Math.min(...stands.map((stand) => stand.last));
@@ -87,7 +114,7 @@ export class Comparison {
       this.#pending.delete(key);
       if (seen.epoch !== epoch || seen.offset <= after) continue; // of another life, or before all lanes took part
       this.compared += 1;
-      if (seen.lanes.size < this.#count) this.missing += 1;
+      if (seen.lanes.size < this.#names.length) this.missing += 1;
     }
   }
 }

@@ -35,6 +35,9 @@ export class Lane {
 
   get evidence() { return this.live.evidence; }
 
+  /** Whether it waits before it tries again. */
+  get waits() { return this.live.state !== "open" && this.evidence.again !== null; }
+
   /** Counts anew from here on. */
   reset() {
     this.tally = new Tally();
@@ -66,7 +69,8 @@ export class Lane {
   #say() {
     const { state, transport, sentence, evidence } = this.live;
     this.section.dataset.state = state;
-    put(this.section.querySelector(".sentence"), saying(state, transport, sentence, evidence));
+    this.lab.herald.stands(word(`rung.${this.name}`), state);
+    put(this.section.querySelector(".sentence"), unheard(evidence, this.lab.wire(this.name)) ?? saying(state, transport, sentence, evidence));
   }
 
   pause(paused) {
@@ -78,7 +82,7 @@ export class Lane {
     const at = now();
     const position = this.parse(event.id);
     this.tally.event(position);
-    this.lab.same.event(this.name, position);
+    this.lab.same.event(this.name, position, performance.now());
     this.#delays.push({ at, ms: at - event.at * 1000 });
     const n = event.data?.n;
     this.last = { n: Number.isInteger(n) ? n : null, at, id: event.id }; // anybody may publish anything
@@ -94,6 +98,7 @@ export class Lane {
     while (this.#delays[0]?.at < since) this.#delays.shift();
     while (this.#aways[0]?.to && this.#aways[0].to < since) this.#aways.shift();
     const figures = this.figures();
+    if (figures.state !== "open") this.#say(); // what passed is told later than what became of it
     const texts = {
       delivered: number(figures.delivered),
       lost: number(figures.lost),
@@ -104,7 +109,7 @@ export class Lane {
       down: bytes(figures.down),
       last: figures.last ? `#${figures.last.n ?? "?"}` : "–",
       position: figures.position ?? "–",
-      transport: figures.transport ? word(`rung.${figures.transport}`) : "–",
+      transport: figures.state === "open" ? word(`rung.${figures.transport}`) : "–",
       spread: figures.median === null ? "" : word("lane.spread", { median: milliseconds(figures.median), longest: milliseconds(figures.longest) }),
       network: network(state?.lanes[this.name]),
     };
@@ -150,6 +155,16 @@ function saying(state, transport, sentence, evidence) {
   const why = better && better !== transport ? evidence.bad[better] : null;
   const live = word("state.open", { rung });
   return why ? `${live} ${word(`rung.${better}`)} ${verdict(why)}.` : live;
+}
+
+/** What was answered to a WebSocket that came to nothing: a page is told of no answer but yes, and the lab has seen it. Null: nothing. */
+function unheard({ online, again, delay, attempts }, records) {
+  const last = attempts.at(-1);
+  if (!online || again === null || last?.rung !== "websocket" || last.verdict !== "unreachable") return null;
+  const asked = records.findLastIndex(({ kind, up }) => up && kind === "head");
+  const answer = records.slice(asked + 1).find(({ kind, up, connection }) => !up && kind === "head" && connection === records[asked]?.connection);
+  const [, said] = /^HTTP\/\S+ ([^1].*)/.exec(answer?.shown.start) ?? [];
+  return said ? word("lane.unheard", { answer: said, time: milliseconds(1000 * delay) }) : null;
 }
 
 /** What became of a try. */

@@ -3,6 +3,7 @@
 import { Lab } from "./api.js";
 import { Comparison } from "./checks.js";
 import { $, put } from "./dom.js";
+import { Herald } from "./herald.js";
 import { Lane } from "./lanes.js";
 import { NetworkPanel } from "./network.js";
 import { PublisherPanel } from "./publisher.js";
@@ -17,11 +18,14 @@ const { mount } = document.body.dataset;
 const client = await import(`${mount}/client.js`);
 
 const lab = new Lab(client.connect, mount);
-lab.same = new Comparison(document.querySelectorAll(".lane").length);
+lab.herald = new Herald($("aloud"));
+lab.onState(({ server }) => lab.herald.stands(word("aloud.server"), server.state));
 await lab.ready(); // so that their first bytes are seen, too
 const sections = [...document.querySelectorAll(".lane")];
+const names = sections.map((section) => section.dataset.lane);
+lab.same = new Comparison(names);
 for (const section of sections) lab.lanes.set(section.dataset.lane, new Lane(section, lab, client));
-const wire = new WireView($("wire"), lab, [...lab.lanes.keys()]);
+const wire = new WireView($("wire"), lab, names);
 const timeline = new Timeline($("timeline-list"), lab.lane("auto").live);
 new NetworkPanel($("network-form"), lab);
 new PublisherPanel($("publisher-form"), lab);
@@ -38,11 +42,13 @@ $("pause").addEventListener("click", () => {
 
 $("anew").addEventListener("click", () => {
   for (const lane of lab.lanes.values()) lane.reset();
-  lab.same = new Comparison(lab.lanes.size);
+  lab.same = new Comparison(names);
 });
 
+// What a client does of itself when somebody looks at its page again: no pause is waited out.
+$("now").addEventListener("click", () => $("now").ariaDisabled === "true" || document.dispatchEvent(new Event("visibilitychange")));
+
 // What is drawn, each in a frame of its own: together they could take longer than one has.
-const names = [...lab.lanes.keys()];
 const parts = [
   ...names.flatMap((name) => [() => lab.lane(name).draw(lab.state), () => wire.drawList(name)]),
   () => wire.drawGlass(),
@@ -50,13 +56,23 @@ const parts = [
   drawSame,
 ];
 
-/** Whether all lanes delivered the same: what all of them must agree on, whatever lies between. */
+/** Whether all lanes delivered the same: what all of them must agree on, whatever lies between. And who has not come as far. */
 function drawSame() {
   const { compared, missing } = lab.same;
-  const verdict = missing ? "differ" : compared ? "same" : "waiting";
+  const late = lab.same.behind(performance.now());
+  const behind = names.filter((name) => late.has(name) || (compared && lab.lane(name).live.state !== "open"));
+  const verdict = missing ? "differ" : !compared ? "waiting" : behind.length ? "behind" : "same";
   $("same").dataset.verdict = verdict;
   put($("same-verdict"), word(`same.${verdict}`));
-  put($("same-count"), compared ? word("same.count", { compared: number(compared), missing: number(missing) }) : "");
+  put($("same-behind"), behind.length ? word("same.who", { lanes: behind.map((name) => lagging(name, late.get(name))).join(", ") }) : "");
+  const missed = word("same.missing", { missing: number(missing) });
+  put($("same-count"), compared ? word("same.count", { compared: number(compared), missed }) : "");
+  $("now").ariaDisabled = String(!names.some((name) => lab.lane(name).waits));
+}
+
+function lagging(name, count) {
+  const why = [lab.lane(name).live.state !== "open" && word("same.away"), count && word("same.lacks", { count: number(count) })];
+  return `${word(`rung.${name}`)} (${why.filter(Boolean).join(", ")})`;
 }
 
 /** Draws one part after the other. Nothing while it is paused or nobody looks; what comes is counted all the same. */

@@ -4,11 +4,16 @@ export const words = JSON.parse(document.getElementById("words").textContent);
 export const language = document.documentElement.lang;
 
 const integers = new Intl.NumberFormat(language);
+const plurals = new Intl.PluralRules(language);
 const tenths = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
-/** What the catalogue has under `key` (`lane.delivered`), with `{names}` replaced. What it has not is shown as its key. */
+/**
+ * What the catalogue has under `key` (`lane.delivered`), with `{names}` replaced. What it has not is shown as its key. What is counted has
+ * several forms, and the name `of` the number that chooses one.
+ */
 export function word(key, values = {}) {
-  const found = key.split(".").reduce((at, part) => at?.[part], words);
+  let found = key.split(".").reduce((at, part) => at?.[part], words);
+  if (found?.of) found = found[plurals.select(values[found.of])] ?? found.other;
   if (typeof found !== "string") return key;
   return found.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
