@@ -21,6 +21,7 @@ from ..guard import guard
 from ..look import look
 from ..manual import manual
 from .answers import answers
+from .packing import packed
 from .publisher import TOGETHER, Pace, Publisher
 from .server import NotServingError
 from .stage import LANES, Settings, Stage, table
@@ -89,7 +90,9 @@ def _app(lab: Lab) -> Quart:
     lab.live.init_app(app)
     lab.live.authorize(lambda who, action, channel: action == "subscribe")
     app.register_blueprint(_pages())
-    app.register_blueprint(look(), url_prefix="/lab")
+    shared = look()
+    shared.after_request(packed)
+    app.register_blueprint(shared, url_prefix="/lab")
     app.register_blueprint(_commands(lab), url_prefix="/lab")
     app.register_blueprint(answers(), url_prefix="/lab/answers")
     app.register_blueprint(manual())
@@ -112,6 +115,7 @@ def _pages() -> Blueprint:
         return await render_template("lab.html", mount=MOUNT, lanes=LANES, language=language, words=words(language))
 
     pages.after_request(guard)
+    pages.after_request(packed)
     return pages
 
 
