@@ -407,17 +407,41 @@ async def test_nobody_has_to_wait_until_a_lane_tries_again(browser: Browser, lab
     await expect(page.locator("#now")).to_have_attribute("aria-disabled", "true")
     await ask(page, "server", {"do": "kill"})
     try:
-        waits = (
-            "() => parseFloat(document.querySelector('.lane.longpoll .sentence').textContent.match(/in ([\\d.]+) s/)?.[1]) >= 4"
-        )
-        await holds(page, waits)
+        said = "document.querySelector('.lane.longpoll .sentence').textContent"
+        await holds(page, f"() => parseFloat({said}.match(/in ([\\d.]+) s/)?.[1]) >= 4")
         await expect(page.locator("#now")).to_have_attribute("aria-disabled", "false")
-        said = await page.evaluate(
-            "document.querySelector('#now').click(), document.querySelector('.lane.longpoll .sentence').textContent"
-        )
-        assert said.endswith("trying again in 0.1 s.")
+        now = await page.evaluate(f"document.querySelector('#now').click(), {said}")
+        assert now.endswith("trying again in 0.1 s.")
     finally:
         await ask(page, "server", {"do": "start"})
+
+
+async def test_what_is_tried_again_and_again_is_told_once(page: Page) -> None:
+    told = page.locator("#timeline-list li")
+    await holds(page, DELIVERED, 2)
+    await ask(page, "network", {"lanes": ["auto"], "network": "captive-portal"})
+    await ask(page, "cut", {"lanes": ["auto"]})
+    failed = "SSE was tried in the race and failed after"
+    await expect(told.filter(has_text=failed)).to_have_text(re.compile(r"a login page answered\. \([3-9] times in "))
+    await expect(told.filter(has_text="The connection is gone")).to_have_count(1)
+    await expect(told.filter(has_text="Live over WebSocket, the first choice.")).to_have_count(1)
+    await expect(told.filter(has_text="What lies between is now: captive-portal.")).to_have_count(1)
+    await expect(page.locator("#timeline-next")).to_contain_text(re.compile(r"^Nothing works: all are tried again in \d+ s\.$"))
+
+
+async def test_what_is_not_tried_is_told_with_the_reason_and_the_time(page: Page) -> None:
+    told = page.locator("#timeline-list li")
+    await expect(page.locator("#timeline-next")).to_have_text("Next: nothing, there is nothing better to try.")
+    await ask(page, "network", {"lanes": ["auto"], "network": "gzip-buffer"})
+    await ask(page, "cut", {"lanes": ["auto"]})
+    await expect(told.filter(has_text="Live over long-polling, until something better works.")).to_have_count(1)
+    held = re.compile(r"SSE is not tried again before \d\d:\d\d:\d\d: what it brings is held back on the way\.$")
+    await expect(told.filter(has_text=held)).to_have_count(1)
+    lost = re.compile(r"WebSocket is not tried again before [\d:]+: could not be opened\.$")
+    await expect(told.filter(has_text=lost)).to_have_count(1)
+    await ask(page, "network", {"lanes": ["auto"], "network": "upgrade-swallowed"})
+    await expect(told.filter(has_text="What lies between is now: upgrade-swallowed. Nobody tells Automatic")).to_have_count(1)
+    await expect(page.locator("#timeline-next")).to_have_text(re.compile(r"^Next: .*SSE is (being tried|tried in \d+ s)"))
 
 
 async def test_whatever_stands_in_an_event_is_shown_as_text(page: Page) -> None:
@@ -509,7 +533,7 @@ async def test_everything_can_be_reached_and_used_by_keyboard(page: Page) -> Non
         if name == "timeline-list":
             break
     assert walk[0] == "skip"
-    buttons = {"pause", "anew", "cut-now", "calm", "restart", "stop", "kill", "start", "follow"}
+    buttons = {"pause", "anew", "now", "cut-now", "calm", "restart", "stop", "kill", "start", "follow"}
     assert {*buttons, *LANES, "timeline-list"} <= set(walk)
     assert sum(name.startswith("record ") for name in walk) == 4  # one stop for each list; the arrows go on within
 
@@ -531,7 +555,7 @@ async def test_german_for_who_reads_german(browser: Browser, lab: Server) -> Non
     await expect(page.locator("html")).to_have_attribute("lang", "de")
     await expect(lane_of(page, "sse").locator(".sentence")).to_have_text("Live über SSE.")
     await expect(page.locator("#story")).to_have_text("Ein Netz, wie man es sich wünscht.")
-    await expect(page.locator("#timeline-list")).to_contain_text("WebSocket im Wettlauf: funktioniert")
+    await expect(page.locator("#timeline-list")).to_contain_text("WebSocket wurde im Wettlauf versucht und funktioniert")
     await expect(page.get_by_role("button", name="Anzeige anhalten")).to_be_visible()
     assert await breaches(page) == []
 

@@ -154,7 +154,7 @@ function saying(state, transport, sentence, evidence) {
   const better = evidence.rungs?.find((each) => each === transport || evidence.bad[each]);
   const why = better && better !== transport ? evidence.bad[better] : null;
   const live = word("state.open", { rung });
-  return why ? `${live} ${word(`rung.${better}`)} ${verdict(why)}.` : live;
+  return why ? `${live} ${word(`rung.${better}`)}: ${verdict(why)}.` : live;
 }
 
 /** What was answered to a WebSocket that came to nothing: a page is told of no answer but yes, and the lab has seen it. Null: nothing. */

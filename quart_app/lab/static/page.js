@@ -26,7 +26,7 @@ const names = sections.map((section) => section.dataset.lane);
 lab.same = new Comparison(names);
 for (const section of sections) lab.lanes.set(section.dataset.lane, new Lane(section, lab, client));
 const wire = new WireView($("wire"), lab, names);
-const timeline = new Timeline($("timeline-list"), lab.lane("auto").live);
+const timeline = new Timeline($("timeline-list"), $("timeline-next"), lab);
 new NetworkPanel($("network-form"), lab);
 new PublisherPanel($("publisher-form"), lab);
 
