@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import AsyncIterator
 from functools import partial
+from statistics import median_low
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,8 +22,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 LANES = ["websocket", "sse", "longpoll", "auto"]
 FAULTS = ("lost", "doubled", "disordered")
-MOST = 150_000  # bytes of all that the page loads, the client's among them
-LONGEST = "websocket-is-always-faster"  # of the experiments
+MOST = 150_000  # bytes, unpacked, of all that the page loads, the client's among them
+MOST_TRAVELS = 100_000  # bytes of that and all experiments, as they travel
+STRETCH = 15  # seconds
 
 DELIVERED = "n => [...document.querySelectorAll('[data-figure=delivered]')].every(e => +e.textContent.replace(/\\D/g, '') >= n)"
 # By HTTP status: the name of a number, and what a German reads.
@@ -376,7 +379,7 @@ async def test_only_how_a_lane_or_the_server_stands_is_said_aloud(page: Page) ->
     aloud, stood, told = [await page.evaluate(each) for each in ("aloud", "stood", TOLD)]
     changes = {name: [{"open": "live"}.get(state, state) for state in states] for name, states in stood.items()}
     assert {name: set(told[name]) for name in changes} == {name: set(states) for name, states in changes.items()}
-    assert told["Server"] == ["stopped", "starting", "running"]
+    assert told["Server"][-2:] == ["starting", "running"]  # that it was stopped may have been too short to be told
     assert len(aloud) <= 3 + sum(map(len, changes.values()))  # at the most one for each change
     assert not re.search(r"\d", " ".join(aloud))
 
@@ -591,42 +594,58 @@ async def test_the_page_is_light_and_asks_nobody_else(browser: Browser, lab: Ser
     await page.goto(f"{lab.url}/lab/?lang={language}")
     await all_open(page)
     await holds(page, DELIVERED, 2)
-    await page.locator(f"a[href='#experiment={LONGEST}']").click()  # with an experiment, and what plays it
-    await expect(page.locator("#experiment")).to_be_visible()
+    alone = await sizes(answers)
+    links = page.locator(".experiment-list a")
+    for at in range(await links.count()):  # all that a class does, and what plays it
+        await links.nth(at).click()
+        title = await links.nth(at).inner_text()
+        await expect(page.locator("#experiment").get_by_role("heading", name=title, exact=True)).to_be_visible()
     await page.evaluate("import('/lab/static/experiments/bench.js').then(() => null)")
+    whole = await sizes(answers)
+    names = {url.removeprefix(f"{lab.url}/lab/static/") for url in whole}
+    assert sum(name.startswith("words/experiments/") and name.endswith(f"/{language}.json") for name in names) == 13
+    assert {"page.js", "experiments/wires.js"} <= names
+    assert sum(unpacked for unpacked, _ in alone.values()) <= MOST, json.dumps(alone, indent=1)
+    assert sum(travels for _, travels in whole.values()) <= MOST_TRAVELS, json.dumps(whole, indent=1)
+    assert all(travels < unpacked for url, (unpacked, travels) in whole.items() if "/static/" in url and unpacked > 1000)
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(lab.url).netloc}
+
+
+async def sizes(answers: list[Response]) -> dict[str, tuple[int, int]]:
+    """Of what a page is made of: URL -> bytes unpacked, bytes as they travel."""
     kinds = ("document", "stylesheet", "script", "image", "font")
     loaded = [each for each in answers if each.ok and (each.request.resource_type in kinds or "/static/" in each.url)]
-    sizes = {each.url: len(await each.body()) for each in loaded}
-    assert {
-        f"{lab.url}/lab/static/words/experiments/{LONGEST}/{language}.json",
-        f"{lab.url}/lab/static/experiments/wires.js",
-    } <= set(sizes)
-    assert sum(sizes.values()) <= MOST, json.dumps(sizes, indent=1)
-    assert len(sizes) >= 10
-    assert {urlsplit(url).netloc for url in asked} == {urlsplit(lab.url).netloc}
+    return {each.url: (len(await each.body()), (await each.request.sizes())["responseBodySize"]) for each in loaded}
 
 
 @pytest.mark.alone
 async def test_eighty_events_a_second_drop_no_frame(page: Page, browser: Browser) -> None:
     await ask(page, "publisher", {"rate": 20, "size": 64, "burst": 1, "running": True})
     await holds(page, DELIVERED, 40)
-
-    async def fewest(what: Page, turns: int) -> int:
-        """Of several seconds: a page that is too slow drops frames in each, what else the machine does, in some."""
-        await what.bring_to_front()
-        least = 10**9
-        while turns and least:
-            least, turns = min(least, dropped(await what.evaluate(FRAMES, 1))), turns - 1
-        return least
-
-    fast = await fewest(page, 30)
+    fast = await usually_dropped(page, 60)
     empty = await browser.new_page()
-    most = await fewest(empty, 5) if fast else 0  # what this machine drops of a page that does nothing
-    await empty.evaluate("setInterval(() => { const end = performance.now() + 50; while (performance.now() < end); }, 60)")
-    slow = await fewest(empty, 3)
+    most = await usually_dropped(empty, 20) if fast else 0  # what this machine drops of a page that does nothing
+    await empty.evaluate("setInterval(() => { const end = performance.now() + 70; while (performance.now() < end); }, 1500)")
+    slow = await usually_dropped(empty, STRETCH)  # though some of its seconds have all frames
     await empty.close()
     await ask(page, "publisher", {"rate": 5})
     assert fast <= most < slow, (fast, most, slow)
+
+
+async def usually_dropped(page: Page, most: int) -> int:
+    """Frames that are missing in the middle one of `STRETCH` seconds in a row, where they were the fewest within `most` seconds.
+
+    What else the machine does comes and goes: there is a stretch in most of whose seconds it does little. A page that is too slow
+    draws the same in each.
+    """
+    await page.bring_to_front()
+    seconds: list[int] = []
+    least = sys.maxsize
+    while least and len(seconds) < most:
+        seconds.append(dropped(await page.evaluate(FRAMES, 1)))
+        if len(seconds) >= STRETCH:
+            least = min(least, median_low(seconds[-STRETCH:]))
+    return least
 
 
 def dropped(gaps: list[float]) -> int:
