@@ -97,11 +97,19 @@ def _version(package: str) -> str:
         return ""
 
 
-def told(on: Mapping[str, Any]) -> str:
-    """What `machine` found, as a sentence."""
-    with_ = "".join(f", {name} {number}" for name, number in on["versions"].items())
-    where = f"{on['cores']} cores ({on['processor']}), {on['system']}, Python {on['python']}{with_}"
-    return f"Measured on {on['date']}, on a machine of {where}. The load before it began was {on['load']:g}."
+def told(parts: Iterable[Mapping[str, Any]]) -> str:
+    """What `machine` found for each part, as a sentence for each day and machine."""
+    loads: dict[str, list[float]] = {}
+    for on in parts:
+        with_ = "".join(f", {name} {number}" for name, number in on["versions"].items())
+        where = f"{on['cores']} cores ({on['processor']}), {on['system']}, Python {on['python']}{with_}"
+        loads.setdefault(f"Measured on {on['date']}, on a machine of {where}.", []).append(on["load"])
+    return "\n".join(f"{where} The load before it began was {_range(found)}." for where, found in loads.items())
+
+
+def _range(values: Sequence[float]) -> str:
+    least, most = min(values), max(values)
+    return f"{least:g}" if least == most else f"{least:g} to {most:g}"
 
 
 class Sheet:
@@ -148,8 +156,7 @@ class Sheet:
 
     def tables(self, kept: Found) -> dict[str, str]:
         """All tables of some parts, each with when and on what it was measured."""
-        where = dict.fromkeys(told(part["on"]) for part in kept.values())  # one, unless parts are of different days
-        return {self._machine: "\n".join(where), **self._tables(_found(kept))}
+        return {self._machine: told(part["on"] for part in kept.values()), **self._tables(_found(kept))}
 
     def figures(self) -> dict[str, str]:
         """What stands in sentences, of what is kept, by `script.name`."""
