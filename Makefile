@@ -31,7 +31,7 @@ docs: .venv/dev  ## the documentation, into docs/_build/html
 
 wheel: docs  ## what others install, into dist/, with the documentation in it
 	rm -rf quart_app/built_docs && cp -r docs/_build/html quart_app/built_docs && rm -rf quart_app/built_docs/.[a-z]*
-	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 
 client: .venv/dev  ## what is served of the browser client, after a change of its source; takes a minute or two
 	$(BIN)/node tests/static/minify.js

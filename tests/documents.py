@@ -125,10 +125,10 @@ def check_command(words: Sequence[str]) -> None:
             assert arguments[0] in _TARGET.findall((ROOT / "Makefile").read_text())
         case "pip":
             extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-            named = re.fullmatch(r"\.\[([\w,]+)\]", arguments[-1])
+            named = re.fullmatch(r"(?:\.|everywire-[\d.]+-py3-none-any\.whl)\[([\w,]+)\]", arguments[-1])
             assert named is not None
             assert set(named[1].split(",")) <= set(extras)
-        case "python" | "pytest" | "ruff":
+        case "python" | "python3" | "pytest" | "ruff":
             paths = [word for word in arguments if "/" in word and not word.startswith("-")]
             assert all((ROOT / path).exists() for path in paths)
         case other:

@@ -44,6 +44,9 @@ class Shell:
         self.directory = directory
         self.instead = {name.removeprefix("p"): text for name, text in instead.items()}
         (directory / ".curlrc").write_text("silent\n")  # as on a terminal, where an answer is shown instead of how far it is
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.environment = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "PATH": path, "CURL_HOME": str(directory)}
+        self.within: list[str] = []  # what the shell itself is started with
 
     def here(self, text: str) -> str:
         """The text with the ports that are taken."""
@@ -54,11 +57,10 @@ class Shell:
     @contextmanager
     def typed(self, command: str, *, seconds: float = 100.0) -> Iterator[subprocess.Popen[str]]:
         """Type a command, and go on while it runs. It is ended at the end, and after `seconds` in any case."""
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        ours = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), "PATH": path, "CURL_HOME": str(self.directory)}
+        environment = {**os.environ, **self.environment}
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with subprocess.Popen(
-            ["bash", "-c", command], cwd=self.directory, env={**os.environ, **ours}, text=True, **streams
+            [*self.within, "bash", "-c", command], cwd=self.directory, env=environment, text=True, **streams
         ) as running:
             bound = threading.Timer(seconds, end, [running])
             bound.start()

@@ -29,7 +29,7 @@ EXPERIMENTS = ROOT / "docs" / "explanation" / "experiments"
 # Pages whose commands are all typed by a test of their own, and how many commands those are.
 TYPED = {
     "docs/tutorials/break-the-network.md": (6, "tests/docs/test_tutorials.py"),
-    "docs/tutorials/first-live-event.md": (11, "tests/docs/test_tutorials.py"),
+    "docs/tutorials/first-live-event.md": (14, "tests/docs/test_tutorials.py"),
     "docs/tutorials/from-one-process-to-two.md": (18, "tests/docs/test_tutorials.py"),
     "docs/tutorials/live-board.md": (1, "tests/browser/test_tutorials.py"),
     "docs/tutorials/one-event-four-ways.md": (8, "tests/docs/test_tutorials.py"),
@@ -37,6 +37,7 @@ TYPED = {
 # Commands that other tests type, or that are not typed at all, and why.
 LEFT = {
     r"python clock\.py": "tests/test_readme.py runs it",
+    r"python3 -m venv|\.venv/bin/(pip|everywire) ": "tests/test_wheel.py types it",
     r"everywire compare .*--subject mine\.py": "tests/docs/test_comparison.py types it",
     r"everywire compare --scenario question\.py": "tests/docs/test_comparison.py types it",
     r"locust .*--headless": "tests/docs/test_comparison.py types it",
