@@ -123,6 +123,43 @@ async def test_nobody_takes_its_port_while_it_is_away() -> None:
     await server.close()
 
 
+async def asks(stage: Stage, lane: str, more: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A reader in `lane` that has been told what there is."""
+    reader, writer = await asyncio.open_connection(*stage.address(lane))
+    path = b"ws" if more else b"sse"
+    writer.write(b"GET /live/%s?channels=lab HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n" % (path, more))
+    await reader.readuntil(b'"type":"hello"')
+    return reader, writer  # without it the connection would end
+
+
+UPGRADE = (
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ZXZlcnl3aXJlIGlzIGhlcg==\r\n"
+)
+
+
+@pytest.mark.real
+async def test_what_a_stop_a_kill_and_the_time_after_are_to_readers_is_what_the_page_says() -> None:
+    async with Stage() as stage:
+        readers = [await asks(stage, "websocket", UPGRADE), await asks(stage, "sse")]
+        await stage.server.stop()
+        frame, block = [await reader.read() for reader, _ in readers]  # a FIN: a reset would be an error
+        assert b'{"type":"bye","code":4503,' in frame
+        assert frame.endswith(b"\x88\n\x11\x97draining")
+        assert b'{"type":"bye","code":4503,' in block
+        assert block.endswith(b"\r\n0\r\n\r\n")
+        reader, writer = await asyncio.open_connection(*stage.address("sse"))
+        writer.write(b"GET /live/sse HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert b" 502 " in await reader.readline()
+        writer.close()
+        await stage.server.start()
+        readers = [await asks(stage, "websocket", UPGRADE), await asks(stage, "sse")]
+        await stage.server.kill()
+        for reader, _ in readers:
+            rest = await reader.read()
+            assert b"bye" not in rest
+            assert not rest.endswith(b"\r\n0\r\n\r\n")
+
+
 async def test_a_network_is_what_it_was_made_and_nothing_else() -> None:
     changes: list[int] = []
     stage = Stage(lambda: changes.append(1))
