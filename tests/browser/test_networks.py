@@ -16,6 +16,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Route
 
 from tests.browser.conftest import holds
+from tests.documents import ROOT
 from tests.restrictions import Restrictions, answer
 from tests.transports.conftest import replay
 from transports import Hub, Options, Pace
@@ -159,6 +160,18 @@ async def test_the_log_of_a_real_page_can_be_replayed_in_python(browser: Browser
         state = replay(["websocket", "sse", "longpoll"], Pace(**QUICK), log)
         assert (state.state, state.sentence) == (told["state"], told["sentence"])
         assert msgspec.to_builtins(state.attempts) == told["attempts"]
+
+
+async def test_what_is_remembered_of_a_network_is_forgotten_as_the_how_to_says_and_nothing_else(browser: Browser) -> None:
+    how_to = (ROOT / "docs" / "how-to" / "why-is-a-client-on-longpoll.md").read_text()
+    forget = re.search(r"`(localStorage\.[^`]+)`", how_to)[1]
+    async with Served({"ws": "swallow"}).up() as served:
+        page = await opened(browser, served)
+        await holds(page, "localStorage.getItem('everywire:/live')")
+        await page.evaluate("live.close()")
+        await page.evaluate("localStorage.setItem('mine', '')")
+        await page.evaluate(forget)
+        assert await page.evaluate("Object.keys(localStorage)") == ["mine"]
 
 
 async def test_a_server_that_was_restarted_is_held_against_nobody(browser: Browser) -> None:

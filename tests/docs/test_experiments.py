@@ -131,3 +131,11 @@ def test_without_being_told_to_nothing_is_written(sheet: Any, capsys: pytest.Cap
 @pytest.mark.parametrize("name", figures.SHEETS)
 def test_what_is_not_there_is_not_shown(name: str) -> None:
     assert list(load(name).SHEET.tables({}).values()) == [""]  # when and on what: never
+
+
+def test_where_nothing_works_before_somebody_logs_in_no_transport_gets_the_credit() -> None:
+    *named, asking = load("choosing").won()
+    assert asking[3] == "`captive-portal`, `login-redirect`"
+    assert not any("captive-portal" in row[3] or "login-redirect" in row[3] for row in named)
+    counts = [row[1].split(" of ") for row in [*named, asking]]
+    assert {sum(int(count) for count, _ in counts)} == {int(total) for _, total in counts}

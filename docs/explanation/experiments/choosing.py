@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE)]
+sys.path[:0] = [str(HERE), str(HERE.parents[2])]
 
 import pages
 from worker import Costs
+
+from transports.networks import NETWORKS as PROFILES
 
 PAGE = HERE.parent / "choosing-a-transport.md"
 NETWORKS = HERE.parents[1] / "reference" / "networks.json"
@@ -32,8 +34,14 @@ PAID = (
 def won() -> Iterator[list[str]]:
     """For each transport: in how many places, and in which, the client ended on it, and how soon it had the first event."""
     rows: list[dict[str, Any]] = [row for row in json.loads(NETWORKS.read_text("utf-8")) if row["client"] == "python"]
-    for name, title in NAMES.items():
-        here = [row for row in rows if row["chosen"] == name]
+    asking = {name for name, profile in PROFILES.items() if not profile.wins}  # there it ended on it when somebody had logged in
+    places = {
+        title: [row for row in rows if row["chosen"] == name and row["network"] not in asking] for name, title in NAMES.items()
+    }
+    places["nothing, until somebody logs in; then WebSocket"] = [
+        row for row in rows if row["chosen"] == "websocket" and row["network"] in asking
+    ]
+    for title, here in places.items():
         first = 1000 * statistics.median(row["first"] for row in here)
         yield [title, f"{len(here)} of {len(rows)}", f"{first:,.0f} ms", ", ".join(f"`{row['network']}`" for row in here)]
 
