@@ -5,7 +5,7 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 BIN := .venv/bin
 
-.PHONY: run test compare bench lint docs wheel client networks clean debian nchan
+.PHONY: run test compare bench lint docs wheel client networks screenshots clean debian nchan
 
 run: .venv/run  ## the lab, on port $(PORT)
 	@$(BIN)/everywire lab --host $(HOST) --port $(PORT)
@@ -39,6 +39,11 @@ client: .venv/dev  ## what is served of the browser client, after a change of it
 networks: .venv/dev debian  ## ride through all networks, and make their page of the documentation
 	$(BIN)/python -m pytest tests/networks/test_matrix.py --record -k "python or chromium"
 	$(BIN)/python docs/networks_page.py
+
+screenshots: .venv/dev debian  ## the pictures of the lab and of a report, as they look now; three minutes
+	$(BIN)/python docs/screenshot_lab.py
+	rm -rf build/report && $(BIN)/everywire compare --quick --output build/report
+	$(BIN)/python docs/screenshot_report.py build/report
 
 clean:  ## all that the other targets made
 	rm -rf .venv quart_app/built_docs tests/static/node_modules tests/benchmarks/subjects/node/node_modules build dist docs/_build compare-* bench-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -1,6 +1,6 @@
 """Pictures of the lab, light and dark, for where a page cannot be:
 
-    python docs/screenshot_lab.py
+    make screenshots
 
 starts `everywire lab`, takes away WebSocket from the lane that chooses by itself, waits until it has found another way, and
 writes `docs/_static/lab-light.webp` and `lab-dark.webp`.
@@ -23,7 +23,8 @@ WIDTH, HEIGHT = 1366, 1000
 MOST = 250_000  # bytes of a picture; it is loaded by everybody who looks
 
 
-def main() -> None:
+def main(directory: Path = STATIC, seconds: float = 20.0) -> None:
+    """Write the pictures there, each after so many seconds of what there is to be seen."""
     lab = subprocess.Popen([sys.executable, "-m", "quart_app", "lab", "--port", "0"], stdout=subprocess.PIPE, text=True)
     try:
         assert lab.stdout is not None
@@ -31,8 +32,8 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
             for scheme in ("light", "dark"):
-                picture = STATIC / f"lab-{scheme}.webp"
-                picture.write_bytes(taken(browser, url, scheme))
+                picture = directory / f"lab-{scheme}.webp"
+                picture.write_bytes(taken(browser, url, scheme, seconds))
                 size = picture.stat().st_size
                 print(f"{picture}: {size:,} bytes")
                 if size > MOST:
@@ -42,14 +43,14 @@ def main() -> None:
         lab.wait()
 
 
-def taken(browser: Browser, url: str, scheme: str) -> bytes:
+def taken(browser: Browser, url: str, scheme: str, seconds: float) -> bytes:
     """The page with something on it: all lanes live, one of them on a network that lets no WebSocket through."""
     ask(url, "network", {"lanes": ["auto"], "network": "no-upgrade"})
     page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(f"{url}?lang=en")
     expect(page.locator(".lane[data-state=open]")).to_have_count(4, timeout=30_000)
     expect(page.locator(".pane mark")).to_have_count(4, timeout=30_000)
-    page.wait_for_timeout(20_000)  # until there is a strip to look at
+    page.wait_for_timeout(1000 * seconds)  # until there is a strip to look at
     page.get_by_role("button", name="Pause display").click()
     page.evaluate("document.activeElement.blur()")
     try:

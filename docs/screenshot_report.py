@@ -2,7 +2,7 @@
 
     python docs/screenshot_report.py compare-20260102-030405
 
-takes the top of its `index.html` with Chromium and writes `docs/_static/compare-report.png`.
+takes the top of its `index.html` with Chromium and writes `docs/_static/compare-report.png`. `make screenshots` compares first.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ WIDTH, HEIGHT = 1000, 1000
 MOST = 200_000  # bytes; it is loaded by everybody who looks
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, picture: Path = PICTURE) -> None:
     page_file = directory / "index.html"
     if not page_file.is_file():
         sys.exit(f"{page_file} is not there; everywire compare writes it")
-    PICTURE.write_bytes(taken(page_file))
-    size = PICTURE.stat().st_size
-    print(f"{PICTURE}: {size:,} bytes")
+    picture.write_bytes(taken(page_file))
+    size = picture.stat().st_size
+    print(f"{picture}: {size:,} bytes")
     if size > MOST:
         sys.exit(f"more than {MOST:,} bytes: take a page with less on it")
 
