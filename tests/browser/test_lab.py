@@ -45,7 +45,7 @@ FOCUSED = """() => {
 LISTEN = """() => {
     globalThis.aloud = [];
     globalThis.stood = {};
-    const live = "[role=status], [role=alert], [role=log], [aria-live]";
+    const live = "[role=status], [role=alert], [role=log], output, [aria-live]";
     const heard = ({ target }) => (target.closest ? target : target.parentElement)?.closest(live);
     const note = (all) => aloud.push(...all.map(heard).filter(Boolean).map((place) => place.textContent));
     new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true });
@@ -389,9 +389,7 @@ async def test_a_lane_that_is_behind_is_named_and_what_it_is_refused_with(page: 
     await ask(page, "network", {"lanes": ["websocket"], "network": "http10"})
     await ask(page, "cut", {"lanes": ["websocket"]})
     said = lane_of(page, "websocket").locator(".sentence")
-    await expect(said).to_contain_text(
-        "WebSocket was answered with “426 Upgrade Required”. A browser tells its page nothing of that"
-    )
+    await expect(said).to_contain_text("Answered with “426 Upgrade Required”: the lab’s record says so, a browser tells no page.")
     await expect(lane_of(page, "websocket").locator("[data-figure=transport]")).to_have_text("–")
     await expect(page.locator("#same")).to_have_attribute("data-verdict", "behind")
     await expect(page.locator("#same-behind")).to_have_text(re.compile(r"^Behind: WebSocket \(not connected, \d+ events\)\.$"))

@@ -25,6 +25,7 @@ STATIC = HERE.parents[1] / "transports" / "static"
 NAMES = ("client", "outbox", "oneway", "presence", "tabs")
 TOOLS = HERE / "node_modules"  # what minify.js needs; see the Makefile
 TESTS = sorted(HERE.glob("*.test.js"))
+LAB = ("checks.test.js", "words.test.js")  # of its page, which the client is no part of
 NODE = Path(sys.executable).with_name("node")
 MOST = 9_216  # bytes of the client as it travels, after gzip -9
 RUNGS = ("websocket", "sse", "longpoll")
@@ -72,7 +73,7 @@ def test_what_is_served_exports_what_the_source_does(name: str) -> None:
     assert set(re.findall(r"^export [a-z ]+ (\w+)", source, re.MULTILINE)) == set(exports_of(STATIC / f"{name}.min.js"))
 
 
-@pytest.mark.parametrize("file", [file for file in TESTS if file.name != "checks.test.js"], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [file for file in TESTS if file.name not in LAB], ids=lambda file: file.name)
 def test_what_is_served_does_what_the_source_does(file: Path, as_served: Path) -> None:
     node("--test", "--test-timeout=100000", file, client=as_served)
 

@@ -157,10 +157,10 @@ function saying(state, transport, sentence, evidence) {
   return why ? `${live} ${word(`rung.${better}`)}: ${verdict(why)}.` : live;
 }
 
-/** What was answered to a WebSocket that came to nothing: a page is told of no answer but yes, and the lab has seen it. Null: nothing. */
-function unheard({ online, again, delay, attempts }, records) {
-  const last = attempts.at(-1);
-  if (!online || again === null || last?.rung !== "websocket" || last.verdict !== "unreachable") return null;
+/** With what a WebSocket was refused, where nothing else is known: a page is told of no answer but yes, and the lab has seen it. Or null. */
+function unheard({ online, again, delay, failed }, records) {
+  const unreachable = Object.values(failed).every((verdict) => verdict === "unreachable");
+  if (!online || again === null || !failed.websocket || !unreachable) return null;
   const asked = records.findLastIndex(({ kind, up }) => up && kind === "head");
   const answer = records.slice(asked + 1).find(({ kind, up, connection }) => !up && kind === "head" && connection === records[asked]?.connection);
   const [, said] = /^HTTP\/\S+ ([^1].*)/.exec(answer?.shown.start) ?? [];

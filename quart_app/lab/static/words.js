@@ -13,7 +13,7 @@ const tenths = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maxim
  */
 export function word(key, values = {}) {
   let found = key.split(".").reduce((at, part) => at?.[part], words);
-  if (found?.of) found = found[plurals.select(values[found.of])] ?? found.other;
+  if (found?.of) found = found[plurals.select(String(values[found.of]).replace(/\D/g, ""))] ?? found.other;
   if (typeof found !== "string") return key;
   return found.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }

@@ -42,6 +42,17 @@ def test_each_language_says_the_same_with_the_same_figures(folder: Path, languag
         assert figures[0] == figures[1], key
 
 
+@pytest.mark.parametrize("language", languages())
+def test_what_is_counted_has_a_form_for_one_and_a_form_for_more(language: str) -> None:
+    def counted(words: dict[str, Any]) -> list[dict[str, Any]]:
+        below = [found for each in words.values() if isinstance(each, dict) for found in counted(each)]
+        return [words, *below] if "of" in words else below
+
+    forms = counted(said(WORDS, language))
+    assert len(forms) >= 5
+    assert all(set(each) == {"of", "one", "other"} and f"{{{each['of']}}}" in each["other"] for each in forms)
+
+
 @pytest.mark.parametrize("language", [name for name in languages() if name != "en"])
 def test_each_network_of_a_lane_is_told_of_in_each_language(language: str) -> None:
     told = said(WORDS, language)["networks"]
