@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from locustfiles import histogram
-from locustfiles.judging import figures
+from locustfiles.judging import doubts, figures
 from quart_app.lab import running
 from tests.benchmarks import measures
 from tests.benchmarks import table as bench_table
@@ -26,6 +26,7 @@ from transports import (
     Code,
     Options,
     Pace,
+    accepting,
     accounts,
     attendance,
     facts,
@@ -43,9 +44,8 @@ from transports.brokers.database import Database
 
 pages, capacity, costs, storm, schemas_py = map(load, ("pages", "capacity", "costs", "storm", "schemas"))
 OPTIONS, PACE, PLAN = Options(), Pace(), capacity.Asked._field_defaults
-GOAL = float(
-    re.search(r"goal=([\d.]+)", (ROOT / "locustfiles" / "scenarios" / "capacity.py").read_text())[1]
-)  # to import it patches
+SCENARIO = (ROOT / "locustfiles" / "scenarios" / "capacity.py").read_text()  # whoever imports it has a patched Python
+GOAL = float(re.search(r"goal=([\d.]+)", SCENARIO)[1])
 BUCKET = round(2.0 ** (1 - histogram._BITS), 3)
 SPARE = inspect.signature(Database).parameters["spare"].default
 STATIC = ROOT / "transports" / "static"
@@ -144,6 +144,9 @@ HELD: dict[str, list[tuple[str, float]]] = {
     ],
     "docs/explanation/decisions/0012-parts-of-the-browser-client.md": [size(test_client_js.MOST)],
     "docs/explanation/decisions/0015-a-log-in-sqlite.md": [seconds(sqlite._BRISK), seconds(sqlite._CALM), count(SPARE)],
+    "docs/explanation/decisions/0019-workers.md": [seconds(accepting._STEP), seconds(accepting._SAYING)],
+    "docs/explanation/decisions/0023-presence-is-a-fold.md": [count(OPTIONS.presence_members), size(OPTIONS.presence_bytes)],
+    "docs/explanation/decisions/0032-what-hypercorn-speaks.md": [size(OPTIONS.batch_bytes)],
     "docs/explanation/decisions/0021-leave-in-two-phases.md": [seconds(OPTIONS.stays)],
     "docs/explanation/decisions/0027-who-and-what.md": [
         seconds(OPTIONS.recheck),
@@ -176,7 +179,7 @@ HELD: dict[str, list[tuple[str, float]]] = {
     "docs/how-to/find-out-what-a-network-does.md": [seconds(OPTIONS.beat)],
     "docs/how-to/keep-events-over-restarts.md": [seconds(sqlite._BRISK), seconds(sqlite._CALM)],
     "docs/how-to/limit.md": [seconds(Code.RATE_LIMITED.retry or 0), size(request.LINE_BYTES), size(request.HEAD_BYTES)],
-    "docs/how-to/load-test-in-your-own-locustfile.md": [share(BUCKET)],
+    "docs/how-to/load-test-in-your-own-locustfile.md": [share(BUCKET), seconds(doubts.CLOCK_ERROR / 1e6)],
     "docs/how-to/mount-in-starlette-fastapi-litestar.md": [seconds(OPTIONS.poll_wait_max)],
     "docs/how-to/resume-over-reload-and-restart.md": [
         *(seconds(OPTIONS.history_age), count(OPTIONS.history_count), size(OPTIONS.history_bytes)),
@@ -184,6 +187,7 @@ HELD: dict[str, list[tuple[str, float]]] = {
     ],
     "docs/how-to/run-several-workers.md": [seconds(workers.HANGS), seconds(workers._BACK_OFF[1])],
     "docs/how-to/serve-networks-that-block-websocket.md": [seconds(PACE.gap)],
+    "docs/how-to/share-events-with-redis.md": [count(OPTIONS.history_total)],
     "docs/how-to/show-who-is-there.md": [
         *(seconds(OPTIONS.presence_delay), seconds(OPTIONS.presence_lease), count(attendance.LISTED))
     ],
@@ -226,6 +230,11 @@ TOLD: dict[str, dict[str, str]] = {
         "100 ms": "Locust's rounding, by its source",
         "1,024 bytes": "python-socketio's setting",
         "95 %": "of an interval of confidence",
+        **dict.fromkeys(("0.3 ms", "0.5 ms"), "what is planted"),
+    },
+    "docs/explanation/decisions/0031-what-was-compressed-once.md": {
+        **dict.fromkeys(("256 KB", "32 KB", "258 bytes"), "what zlib and RFC 1951 say"),
+        "1,000": "what is measured with",
     },
     "docs/explanation/decisions/0035-an-experiment-may-prove-nothing.md": {"400 ms": "what DevTools is asked for"},
     "docs/explanation/memory.md": {"6 KB": AIM, "4 MB": LINUX},
@@ -240,6 +249,7 @@ TOLD: dict[str, dict[str, str]] = {
     },
     "docs/how-to/deploy-without-a-gap.md": {"10 seconds": THEIRS},
     "docs/how-to/run-several-workers.md": {"10,000": ADVICE},
+    "docs/how-to/share-events-with-redis.md": {"200 bytes": EXAMPLE},
     "docs/reference/benchmarks.md": {
         **dict.fromkeys(("1,000", "2,000", "10,000", "100,000", "100 bytes", "64 KB"), "what is measured with"),
         "60 s": "what is measured with",
