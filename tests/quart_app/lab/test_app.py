@@ -30,9 +30,15 @@ async def test_the_state_tells_of_all_there_is(lab: Lab) -> None:
     assert set(state) == {"lanes", "networks", "server", "publisher"}
     assert list(state["lanes"]) == list(LANES)
     none = {"delay_ms": 0, "jitter_ms": 0, "bytes_per_second": 0}
-    sse = {"network": "open", "does": "Everything passes as it comes.", "settings": none, "url": "/lab/lanes/sse/live"}
+    sse = {
+        "network": "open",
+        "does": "Everything passes as it comes.",
+        "settings": none,
+        "since": 0,
+        "url": "/lab/lanes/sse/live",
+    }
     assert state["lanes"]["sse"] == sse
-    assert set(state["networks"][0]) == {"name", "story", "does", "wins"}
+    assert set(state["networks"][0]) == {"name", "story", "does", "wins", "way"}
     assert state["server"] == {"state": "stopped", "pid": None, "starts": 0}
     assert state["publisher"] == {"rate": 5.0, "size": 64, "burst": 1, "running": True, "waiting": False}
     assert answer.headers["Cache-Control"] == "no-store"
