@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import pytest
 
 from quart_app.cli import cli
 
@@ -150,6 +152,22 @@ def _leads_somewhere(page: Path, link: str) -> bool:
         return True
     slugs = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in _HEADING.findall(target.read_text())]
     return anchor in slugs
+
+
+def built(temporary: pytest.TempPathFactory) -> Path:
+    """The documentation as Sphinx builds it, once for all tests of a run, whichever process they are in. It has no warning."""
+    pytest.importorskip("furo", reason="needs the docs extra")
+    base = temporary.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "documentation"
+    place.mkdir(exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "built").exists():
+            build = [sys.executable, "-m", "sphinx", "-W", "-q", "-d", place / "trees", ROOT / "docs", place / "html"]
+            done = subprocess.run(build, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            (place / "built").touch()
+    return place / "html"
 
 
 @contextmanager

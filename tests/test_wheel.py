@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.docs.learner import Learner, line
-from tests.documents import ROOT, block_with, blocks, steps
+from tests.documents import ROOT, block_with, blocks, built, steps
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -37,16 +38,13 @@ sys.stdin.read()
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make wheel` makes of this checkout, in a copy of it; what has been built for it stands in for the documentation."""
+    """What `make wheel` makes of this checkout, in a copy of it, where the documentation has been built."""
     checkout = tmp_path_factory.mktemp("checkout")
     for name in ("transports", "quart_app", "locustfiles"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "built_docs"))
     for name in ("pyproject.toml", "Makefile", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(ROOT / name, checkout)
-    html = checkout / "docs" / "_build" / "html"
-    html.mkdir(parents=True)
-    (html / "index.html").write_text("<h1>The documentation</h1>")
-    (html / ".buildinfo").write_text("Sphinx's own")
+    shutil.copytree(built(tmp_path_factory), checkout / "docs" / "_build" / "html")
     make = ["make", "--old-file", "docs", f"BIN={Path(sys.executable).parent}", "wheel"]
     subprocess.run(make, cwd=checkout, check=True)
     (made,) = (checkout / "dist").iterdir()
@@ -96,6 +94,15 @@ def printed(one: Learner, command: str) -> str:
         return running.communicate()[0]
 
 
+def test_it_has_all_of_the_documentation_but_what_sphinx_keeps_for_itself(
+    wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    html, folder = built(tmp_path_factory), "quart_app/built_docs/"
+    packed = {name.removeprefix(folder) for name in zipfile.ZipFile(wheel).namelist() if name.startswith(folder)}
+    there = {str(file.relative_to(html)) for file in html.rglob("*") if file.is_file()}
+    assert packed == {name for name in there if not name.startswith(".")}
+
+
 def test_what_is_imported_is_what_was_packed(newcomer: Learner) -> None:
     places = "import transports, quart_app, locustfiles as each; print(*(x.__file__ for x in (transports, quart_app, each)))"
     found = printed(newcomer, f"python -c '{places}'").split()
@@ -108,9 +115,8 @@ def test_the_lab_has_its_pages_and_an_event_is_followed_published_and_found_agai
     one, tail = newcomer, f"everywire tail {URL}/live"
     with one.start(".venv/bin/everywire lab", "everywire lab", one.here("everywire lab")) as lab:
         line(lab, "everywire lab at")
-        assert "<h1>The documentation</h1>200" in printed(one, f"curl -w '%{{http_code}}' {URL}/docs/")
-        assert printed(one, f"curl -w '%{{http_code}}' -o lab.html {URL}/lab/") == "200"
-        assert printed(one, f"curl -w '%{{http_code}}' -o client.js {URL}/live/client.js") == "200"
+        for path in ("lab/", "docs/", "docs/tutorials/first-live-event.html", "live/client.js"):
+            assert printed(one, f"curl -o got -w '%{{http_code}}' {URL}/{path}") == "200", path
         events = [json.loads(each) for each in one.type(f"{tail} vitals --count 2").splitlines()]
         assert [each["channel"] for each in events] == ["vitals"] * 2
         assert one.type("echo") == "published 1 to chat\n"
