@@ -26,7 +26,23 @@ _MEND = (
     ('<aside class="sidebar-drawer">', '<aside class="sidebar-drawer" aria-label="All pages">'),
     ('<aside class="toc-drawer', '<aside aria-label="On this page" class="toc-drawer'),
     ("<pre>", '<pre tabindex="0">'),  # may be wider than the screen
+    ('href="http://127.0.0.1:8000/lab/', 'href="/lab/'),  # which serves these pages too, on whichever port
 )
+_TITLE_OR_TABLE = re.compile(r'<h[1-6]>((?:(?!</h).)*)<a class="headerlink"|<div class="table-wrapper', re.DOTALL)
+
+
+def _tables(page):
+    """Tables too may be wider than the screen: who has no mouse can scroll them, and hears under which title they stand."""
+    title = ""
+
+    def mended(found):
+        nonlocal title
+        if found[1] is None:
+            return f'<div tabindex="0" role="group" aria-label="Table: {title}" class="table-wrapper'
+        title = re.sub("<[^>]*>", "", found[1]).replace('"', "&quot;")
+        return found[0]
+
+    return _TITLE_OR_TABLE.sub(mended, page)
 
 
 def _mend(app, error):
@@ -35,7 +51,7 @@ def _mend(app, error):
         return
     for path in Path(app.outdir).rglob("*.html"):
         page = path.read_text(encoding="utf-8")
-        mended = re.sub(r'<th class="head">(<p></p>)?</th>', '<td class="head"></td>', page)
+        mended = _tables(re.sub(r'<th class="head">(<p></p>)?</th>', '<td class="head"></td>', page))
         for before, after in _MEND:
             mended = mended.replace(before, after)
         if path.name == "search.html" and "<h1" not in mended:
