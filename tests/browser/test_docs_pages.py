@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -15,10 +12,11 @@ from quart import Quart
 
 from quart_app.manual import manual
 from tests.browser.conftest import holds
-from tests.documents import PAGES, ROOT
+from tests.documents import PAGES, ROOT, built
 from transports.testing import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.real, pytest.mark.asyncio(loop_scope="session")]
+pytestmark += [pytest.mark.timeout(300)]  # another process may be building
 
 DOCS = ROOT / "docs"
 KINDS = ["", "tutorials/lessons.html", "explanation/decisions/index.html", "search.html?q=position", "genindex.html"]
@@ -53,13 +51,8 @@ CONTRAST = {"looks": True, "runOnly": ["color-contrast"]}
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """Where it is served."""
-    pytest.importorskip("furo", reason="needs the docs extra")
-    made: Path = tmp_path_factory.mktemp("docs")
-    build = ("-m", "sphinx", "-q", "-b", "html", "-d", made / "trees", ROOT / "docs", made / "html")
-    process = await asyncio.create_subprocess_exec(sys.executable, *map(str, build))
-    assert await process.wait() == 0
     app = Quart("manual")
-    app.register_blueprint(manual(made / "html"))
+    app.register_blueprint(manual(built(tmp_path_factory)))
     async with serving(app) as url:
         yield f"{url}/docs/"
 
