@@ -20,8 +20,8 @@ lint: .venv/dev  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-compare: .venv/dev  ## the three transports on this machine, in one table
-	$(BIN)/everywire compare --quick
+compare: .venv/dev  ## the three transports on this machine, in one table; say what else with ARGS="--network cut"
+	$(BIN)/everywire compare --quick $(ARGS)
 
 bench: .venv/bench nchan  ## how fast it is beside others: 45 minutes, or with QUICK=1 five; say what else with ARGS="--only polls"
 	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(ARGS)

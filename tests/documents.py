@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -154,8 +155,28 @@ def _leads_somewhere(page: Path, link: str) -> bool:
     return anchor in slugs
 
 
+def copied(directory: Path) -> Path:
+    """A copy of the project without what git leaves out, in which all may be changed; its environment is that of the tests."""
+    left_out = shutil.ignore_patterns(".git", *(Path(line).name for line in (ROOT / ".gitignore").read_text().split()))
+
+    def ignored(parent: str, names: list[str]) -> set[str]:
+        return {name for name in left_out(parent, names) if Path(parent, name).is_dir()}
+
+    copy = Path(shutil.copytree(ROOT, directory / "everywire", ignore=ignored))
+    (copy / ".venv").symlink_to(sys.prefix)
+    return copy
+
+
+def make(command: str) -> str:
+    """A command of `make`, for which everything is installed: what would install is not done. Nor is it told who else makes."""
+    rules = re.findall(r"^([\w./-]+):(?!=).*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    installing = [target for target, recipe in rules if "install" in recipe or "$(npm)" in recipe or "$(call debian" in recipe]
+    assert {".venv/run", ".venv/dev", ".venv/bench", "debian", "nchan"} == set(installing)
+    return f"env -u MAKEFLAGS -u MAKELEVEL {command} {' '.join(f'--old-file={target}' for target in installing)}"
+
+
 def built(temporary: pytest.TempPathFactory) -> Path:
-    """The documentation as Sphinx builds it, once for all tests of a run, whichever process they are in. It has no warning."""
+    """The documentation as `make docs` builds it, once for all tests of a run, whichever process they are in: no warning."""
     pytest.importorskip("furo", reason="needs the docs extra")
     base = temporary.getbasetemp()
     place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "documentation"
@@ -163,11 +184,11 @@ def built(temporary: pytest.TempPathFactory) -> Path:
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / "built").exists():
-            build = [sys.executable, "-m", "sphinx", "-W", "-q", "-d", place / "trees", ROOT / "docs", place / "html"]
-            done = subprocess.run(build, capture_output=True, text=True, check=False)
+            command = shlex.split(make("make docs"))
+            done = subprocess.run(command, cwd=copied(place), capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             (place / "built").touch()
-    return place / "html"
+    return place / "everywire" / "docs" / "_build" / "html"
 
 
 @contextmanager

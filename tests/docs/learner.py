@@ -71,6 +71,13 @@ class Shell:
                 end(running)
 
 
+def ended(shell: Shell, command: str, *, seconds: float = 280.0) -> tuple[int, str]:
+    """Type it, wait for its end, and give its exit code and what it printed."""
+    with shell.typed(command, seconds=seconds) as running:
+        printed = running.communicate()[0]
+    return running.returncode, printed
+
+
 class Learner(Shell):
     """Types the commands of a page, found by how they begin.
 

@@ -1,50 +1,51 @@
 """Every command of the documentation is typed: by the tests of its page, or here, and shorter where it would take long.
 
-What would install or check everything again is not; `LEFT` says which, and why.
+What changes the project is typed in a copy of it, and what would install something finds all of it installed. One command is not
+typed: `make test`, because it is what runs these tests.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import inspect
 import itertools
 import re
 import shlex
+import shutil
 import signal
-import tomllib
+import sysconfig
+import urllib.request
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from packaging.requirements import Requirement
 
 from locustfiles import samples
-from tests.docs.learner import Shell, line
+from tests.benchmarks import results
+from tests.docs.learner import Shell, ended, line
 from tests.docs.test_comparison import TINY
-from tests.documents import PAGES, ROOT, blocks, steps
+from tests.documents import PAGES, ROOT, blocks, copied, make, steps
 from tests.ports import free_port
-
-EXPERIMENTS = ROOT / "docs" / "explanation" / "experiments"
 
 # Pages whose commands are all typed by a test of their own, and how many commands those are.
 TYPED = {
     "docs/tutorials/break-the-network.md": (6, "tests/docs/test_tutorials.py"),
     "docs/tutorials/first-live-event.md": (14, "tests/docs/test_tutorials.py"),
     "docs/tutorials/from-one-process-to-two.md": (18, "tests/docs/test_tutorials.py"),
-    "docs/tutorials/live-board.md": (1, "tests/browser/test_tutorials.py"),
     "docs/tutorials/one-event-four-ways.md": (8, "tests/docs/test_tutorials.py"),
 }
-# Commands that other tests type, or that are not typed at all, and why.
+# Commands that other tests type: which, and what of the command stands there.
 LEFT = {
-    r"python clock\.py": "tests/test_readme.py runs it",
-    r"python3 -m venv|\.venv/bin/(pip|everywire) ": "tests/test_wheel.py types it",
-    r"everywire compare .*--subject mine\.py": "tests/docs/test_comparison.py types it",
-    r"everywire compare --scenario question\.py": "tests/docs/test_comparison.py types it",
-    r"locust .*--headless": "tests/docs/test_comparison.py types it",
-    r"\.venv/bin/python -m pytest|\.venv/bin/ruff": "the tests and the checks themselves",
-    r"python -m tests\.benchmarks ": "tests/benchmarks plays each measure, and reads its arguments; with peers it takes minutes",
-    r"python \S+/capacity\.py measure": "waits until nobody else wants the cores; test_capacity.py simulates what it kept",
-    r"python \S+/capacity\.py plan --readers 100000": "test_experiments.py and test_capacity.py hold its page against it",
+    r"export QUART_LIVE_": ("tests/docs/test_docs.py", "test_the_environment_configures_it"),
+    r"export EVERYWIRE_TOKEN": ("tests/docs/test_commands.py", "def let_in"),
+    r"make docs": ("tests/documents.py", "make docs"),
+    r"python clock\.py": ("tests/test_readme.py", "clock.py"),
+    r"python3 -m venv|\.venv/bin/(pip|everywire) ": ("tests/test_wheel.py", "venv"),
+    r"python app\.py": ("tests/browser/test_tutorials.py", "app.py"),
+    r"everywire compare .*--subject mine\.py": ("tests/docs/test_comparison.py", "mine.py"),
+    r"everywire compare --scenario question\.py": ("tests/docs/test_comparison.py", "question.py"),
+    r"locust .*--headless": ("tests/docs/test_comparison.py", "--headless"),
 }
 
 
@@ -53,38 +54,45 @@ class Typed(NamedTuple):
 
     page: str
     command: str
+    shown: str  # of what it prints
     before: tuple[str, ...]  # the variables that are set above it
 
     def __str__(self) -> str:
         return f"{self.page}: {self.command}"
 
 
-def found() -> Iterator[Typed]:
+def commands() -> Iterator[Typed]:
     """All commands of all pages, each once."""
     seen = set()
     for page in PAGES:
         name = str(page.relative_to(ROOT))
         for block in blocks(page, "console") if name not in TYPED else []:
             before: tuple[str, ...] = ()
-            for command, _ in steps(block):
+            for command, shown in steps(block):
                 command = command.partition("    #")[0].rstrip()
+                if command not in seen:
+                    seen.add(command)
+                    yield Typed(name, command, shown, before)
                 if command.startswith("export "):
                     before += (command,)
-                elif command not in seen:
-                    seen.add(command)
-                    yield Typed(name, command, before)
 
 
-COMMANDS = list(found())
+COMMANDS = list(commands())
 HERE = [typed for typed in COMMANDS if not any(re.match(left, typed.command) for left in LEFT)]
 
 
 def test_what_others_type_is_there() -> None:
     for name, (count, test) in TYPED.items():
-        assert sum(len(steps(block)) for block in blocks(ROOT / name, "console")) == count, f"type what is new in {name}"
-        assert Path(name).name.removesuffix(".md") in (ROOT / test).read_text()
-    for left in LEFT:
-        assert any(re.match(left, typed.command) for typed in COMMANDS), f"nobody types {left} any more"
+        typed = [command for block in blocks(ROOT / name, "console") for command, _ in steps(block)]
+        assert len(typed) == count, f"type what is new in {name}"
+        text = (ROOT / test).read_text()
+        assert Path(name).stem in text
+        words = tuple(each for each in re.findall(r'"([^"{]+)', text) if len(each) > 2)
+        typed = [command for command in typed if not any(re.match(other, command) for other in ("export PATH=", *LEFT))]
+        assert [command for command in typed if not command.startswith(words)] == []
+    for left, (test, words) in LEFT.items():
+        assert any(re.match(left, typed.command) for typed in COMMANDS), f"no page has {left} any more"
+        assert words in (ROOT / test).read_text(), f"nobody types {left} any more"
 
 
 @pytest.fixture
@@ -98,43 +106,133 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path, **{f"p{port}": str(free_port()) for port in (8000, 8100, 8101)})
 
 
+@pytest.fixture
+def project(tmp_path: Path) -> Shell:
+    """Somebody at a prompt in a copy of the project."""
+    return Shell(copied(tmp_path))
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The port of what `make run` starts, which is what most commands are typed at."""
-    shell = Shell(tmp_path_factory.mktemp("lab"), p8000=str(free_port()))
-    with shell.typed(shell.here("everywire lab"), seconds=3600) as running:
+    port = free_port()
+    project = Shell(copied(tmp_path_factory.mktemp("lab")))
+    with project.typed(f"{make('make run')} PORT={port}", seconds=3600) as running:
         line(running, "everywire lab at")
-        yield shell.instead["8000"]
+        yield str(port)
 
 
-def ended(shell: Shell, command: str) -> tuple[int, str]:
-    """Type it, wait for its end, and give its exit code and what it printed."""
-    with shell.typed(command) as running:
-        printed = running.communicate()[0]
-    return running.returncode, printed
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What is kept of a comparison."""
+    shell = Shell(tmp_path_factory.mktemp("found"))
+    code, printed = ended(shell, f"everywire compare --transport sse {shlex.join(TINY)} --output one")
+    assert code in {0, 4}, printed
+    return (shell.directory / "one" / "run.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment of its own, which has everything that the tests have but the project."""
+    directory = tmp_path_factory.mktemp("environment")
+    venv.create(directory, with_pip=True)
+    here = {"base": str(directory), "platbase": str(directory)}
+    Path(sysconfig.get_path("purelib", "venv", here), "those.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return directory
 
 
 # --- how each kind of command is typed, and what must come
 
 
-def made(shell: Shell, typed: Typed) -> None:
-    """What `make` would do: it has a rule for it."""
-    code, printed = ended(shell, f"make --dry-run --directory {ROOT} {typed.command.removeprefix('make ')}")
+def would_run(*words: str) -> Callable[[Typed, Shell], None]:
+    """What `make` would do, in this order."""
+
+    def play(typed: Typed, project: Shell) -> None:
+        code, printed = ended(project, f"{make(typed.command)} --dry-run")
+        assert code == 0, printed
+        assert re.search(".*".join(words), printed, re.DOTALL), printed
+
+    return play
+
+
+def made(shown: str, arguments: str) -> Callable[[Typed, Shell], None]:
+    """A command of `make`, with these arguments for what it runs, which make it smaller. What is shown must come."""
+
+    def play(typed: Typed, project: Shell) -> None:
+        code, printed = ended(project, f"{make(typed.command)} ARGS={shlex.quote(arguments)}")
+        assert code == 0 or "Error 4" in printed, printed  # a busy machine may make a comparison untrustworthy
+        assert re.search(shown, printed), printed
+
+    return play
+
+
+def lab_made(lab: str) -> None:
+    """The lab, with its page."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{lab}/lab/", timeout=30) as answer:
+        assert b"<title>" in answer.read()
+
+
+def installed(typed: Typed, project: Shell, elsewhere: Path) -> None:
+    """The project, into an environment that has all that it needs: nothing is asked of PyPI."""
+    command = f"export PATH={elsewhere}/bin:$PATH; unset PYTHONPATH; {typed.command} --no-index --no-build-isolation"
+    code, printed = ended(project, f"{command} && cd / && python -c 'import transports; print(transports.__file__)'")
     assert code == 0, printed
-    assert "Nothing to be done" not in printed
+    assert printed.splitlines()[-1] == str(project.directory / "transports" / "__init__.py")
 
 
-def installed(_: Shell, typed: Typed) -> None:
-    """What `pip` would fetch is what was fetched for the tests."""
-    names = re.search(r"\.\[([\w,]+)\]", typed.command)[1].split(",")
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    wanted = [Requirement(each) for name in names for each in extras[name]]
-    wanted = [each for each in wanted if each.name != "everywire" and (each.marker is None or each.marker.evaluate())]
-    assert wanted
-    assert all(importlib.metadata.version(each.name) in each.specifier for each in wanted)
+def there(shown: str = "", instead: dict[str, str] | None = None) -> Callable[[Typed, Shell], None]:
+    """A command in a copy of the project: `shown` must come, and what the page shows.
+
+    Args:
+        shown: a regular expression.
+        instead: what is typed for some words of it.
+    """
+
+    def play(typed: Typed, project: Shell) -> None:
+        command = typed.command
+        for words, others in (instead or {}).items():
+            assert words in command
+            command = command.replace(words, others)
+        code, printed = ended(project, command)
+        assert code == 0, printed
+        assert re.search(shown, printed), printed
+        assert not typed.shown or printed == typed.shown
+
+    return play
 
 
-def compared(shell: Shell, typed: Typed, lab: str) -> None:
+def on_the_path(typed: Typed, project: Shell) -> None:
+    """Behind it, our command is found."""
+    code, printed = ended(project, f"{typed.command}; command -v everywire")
+    assert code == 0, printed
+    assert printed == f"{project.directory}/.venv/bin/everywire\n"
+
+
+def benchmarked(typed: Typed, project: Shell) -> None:
+    """Benchmarks of just what was asked for, once and quickly, however busy the machine is."""
+    edit(project.directory / "tests" / "benchmarks" / "measures.py", "DISTURBED = 9.0")
+    words = shlex.split(typed.command)
+    asked = {name: [after for word, after in itertools.pairwise(words) if word == name] for name in words}
+    command = re.sub(r"--repeats \d+", "--repeats 1", typed.command)
+    code, printed = ended(project, f"{command} --quick --out found")
+    assert code == 0, printed
+    kept = results.read(project.directory / "found")
+    wanted = set(itertools.product(asked["--only"][0].split(","), asked["--subject"]))
+    assert {(each.measure, each.subject) for each in kept.samples} == wanted, printed
+    assert all(each.value for each in kept.samples), printed
+
+
+def tabled(typed: Typed, shell: Shell) -> None:
+    """The tables of what has been measured, which were kept beside it."""
+    directory = typed.command.split()[-1]
+    code, printed = ended(shell, f"python -m tests.benchmarks --quick --only publish --out {directory}")
+    assert code == 0, printed
+    code, printed = ended(shell, typed.command)
+    assert code == 0, printed
+    assert printed == (shell.directory / directory / "bench.md").read_text()
+
+
+def compared(typed: Typed, shell: Shell, lab: str) -> None:
     """A comparison of just what was asked for, but of few events."""
     words = shlex.split(typed.command)
     asked = {name: [after for word, after in itertools.pairwise(words) if word == name] for name in words}
@@ -155,20 +253,18 @@ def compared(shell: Shell, typed: Typed, lab: str) -> None:
     assert (shell.directory / output / "index.html").exists()
 
 
-def read_again(shell: Shell, typed: Typed) -> None:
+def read_again(typed: Typed, shell: Shell, found: bytes) -> None:
     """A command about runs that are there."""
-    code, printed = ended(shell, f"everywire compare --transport sse {shlex.join(TINY)} --output one")
-    assert code in {0, 4}, printed
     for name in re.findall(r"[\w/]+\.json", typed.command):
         file = shell.directory / name
         file.parent.mkdir(exist_ok=True)
-        file.write_bytes((shell.directory / "one" / "run.json").read_bytes())
+        file.write_bytes(found)
     code, printed = ended(shell, typed.command)
     assert code in {0, 4}, printed  # of a run and itself; a busy machine may make it untrustworthy
     assert "SSE" in printed
 
 
-def served(shell: Shell, typed: Typed) -> None:
+def served(typed: Typed, shell: Shell) -> None:
     """A server that starts, and ends when it is told to."""
     command = typed.command.replace("/var/lib/everywire", str(shell.directory))
     with shell.typed(f"exec {shell.here(command)}") as running:
@@ -177,7 +273,7 @@ def served(shell: Shell, typed: Typed) -> None:
         assert running.wait(30) == 0, running.stdout.read()
 
 
-def played(shell: Shell, typed: Typed) -> None:
+def played(typed: Typed, shell: Shell) -> None:
     """A network that says what it is, and ends when its input does."""
     with shell.typed(f"exec {shell.here(typed.command)}") as running:
         network = re.search(r"--network (\S+)", typed.command)[1]
@@ -186,40 +282,53 @@ def played(shell: Shell, typed: Typed) -> None:
         assert running.wait(30) in {0, 130}, running.stdout.read()
 
 
-def small(more: str = "", **sizes: str) -> Callable[[Shell, Typed], None]:
+def small(more: str = "", **sizes: str) -> Callable[[Typed, Shell], None]:
     """A program that measures, with smaller numbers for its options."""
 
-    def play(shell: Shell, typed: Typed) -> None:
+    def play(typed: Typed, shell: Shell) -> None:
         command = typed.command
         for name, size in sizes.items():
             command = re.sub(rf"--{name} \S+", f"--{name} {size}", command)
-        code, printed = ended(shell, command.replace("docs/", f"{ROOT}/docs/") + more)
+        code, printed = ended(shell, command + more)
         assert code == 0, printed
 
     return play
 
 
-def smaller(*lines: str, arguments: str = "") -> Callable[[Shell, Typed], None]:
-    """A program of the experiments, with these lines instead of those that begin alike; arguments choose parts of it."""
+def smaller(*lines: str, arguments: str = "") -> Callable[[Typed, Shell], None]:
+    """A program of the experiments, in a copy of the project, with these lines instead of those that begin alike, and however
+    busy the machine is. Where it is to keep what it has found, that must be something new.
 
-    def play(shell: Shell, typed: Typed) -> None:
-        path = ROOT / re.search(r"\S+\.py", typed.command)[0]
-        text = path.read_text()
-        for instead in lines:
-            names = instead.partition(" = ")[0]
-            text, times = re.subn(rf"^{names} = .*$", instead, text, flags=re.MULTILINE)
-            assert times == 1, f"{path.name} has no {names}"
-        (shell.directory / "smaller.py").write_text(text)
-        started = "exec(compile(open('smaller.py').read(), sys.argv[0], 'exec'))"
-        program = f"import sys; __file__ = sys.argv[0] = {str(path)!r}; sys.path.insert(0, {str(path.parent)!r}); {started}"
-        code, printed = ended(shell, f"python -c {shlex.quote(program)} {arguments}")
+    Args:
+        *lines: of the program.
+        arguments: choose parts of it.
+    """
+
+    def play(typed: Typed, project: Shell) -> None:
+        path = project.directory / re.search(r"\S+\.py", typed.command)[0]
+        edit(path, *lines)
+        edit(project.directory / "tests" / "benchmarks" / "machine.py", "_QUIET = 1.0")
+        kept = path.with_suffix(".json").read_bytes()
+        code, printed = ended(project, f"{typed.command} {arguments}")
         assert code == 0, printed
         assert printed.strip()
+        keeps = "--write" in typed.command or "measure" in typed.command
+        assert (path.with_suffix(".json").read_bytes() != kept) is keeps
 
     return play
 
 
-def crowd(shell: Shell, typed: Typed, lab: str) -> None:
+def edit(path: Path, *lines: str) -> None:
+    """Put lines into a program for those that begin alike."""
+    text = path.read_text()
+    for instead in lines:
+        names = instead.partition(" = ")[0]
+        text, times = re.subn(rf"^{names} = .*$", instead, text, flags=re.MULTILINE)
+        assert times == 1, f"{path.name} has no {names}"
+    path.write_text(text)
+
+
+def crowd(typed: Typed, shell: Shell, lab: str) -> None:
     """Locust with its page, on ports of its own; with a master, also its worker."""
     bus, page = free_port(), free_port()
     command = re.sub(r"10\.0\.0\.\d", "127.0.0.1", typed.command).replace("8000", lab)
@@ -250,7 +359,7 @@ def asked(shown: str, more: str = "", *, before: str = "", codes: tuple[int | No
         codes: how it may end.
     """
 
-    def play(shell: Shell, typed: Typed, lab: str) -> None:
+    def play(typed: Typed, shell: Shell, lab: str) -> None:
         command = re.sub(r"https?://live\.example", f"http://127.0.0.1:{lab}", typed.command).replace("8000", lab)
         with shell.typed(f"{before}{command}{more}") as running:
             line(running, shown)
@@ -261,7 +370,7 @@ def asked(shown: str, more: str = "", *, before: str = "", codes: tuple[int | No
     return play
 
 
-def balanced(shell: Shell, typed: Typed) -> None:
+def balanced(typed: Typed, shell: Shell) -> None:
     """Processes that share a broker, one of them alone."""
     with shell.typed(shell.here("everywire serve --broker sqlite:///events.db")) as running:
         line(running, "everywire serves")
@@ -270,7 +379,7 @@ def balanced(shell: Shell, typed: Typed) -> None:
     assert "That is even enough." in printed
 
 
-def let_in(shell: Shell, typed: Typed) -> None:
+def let_in(typed: Typed, shell: Shell) -> None:
     """With what is exported above it somebody gets in, and without it not."""
     (app,) = [block.text for block in blocks(ROOT / typed.page, "python") if "async def load" in block.text]
     port = shell.instead["8000"]
@@ -284,8 +393,14 @@ def let_in(shell: Shell, typed: Typed) -> None:
     assert "4401" in printed
 
 
+FAST = "tests/transports/test_errors.py tests/transports/test_position.py"
+COMPILING = r"make bench|python -m tests\.benchmarks|python \S+/(memory\.py|capacity\.py measure)"
 PLAYED: dict[str, Callable[..., None]] = {
-    r"make ": made,
+    r"make test": would_run("ruff check", "mypy", "lint-imports", 'pytest .* -m "not alone"', "pytest -m alone"),
+    r"make run": lab_made,
+    r"make compare": made("Report: compare-", f"--transport sse {shlex.join(TINY)}"),
+    r"make bench": made("publish", "--only publish --repeats 1"),
+    r"export PATH=": on_the_path,
     r"pip install ": installed,
     r"everywire compare": compared,
     r"everywire (diff|report) ": read_again,
@@ -293,10 +408,18 @@ PLAYED: dict[str, Callable[..., None]] = {
     r"everywire proxy": played,
     r"locust ": crowd,
     r"python -m tests\.hostile\.": small(" --edge front", count="100", cycles="10", minutes="0.05"),
-    r"python \S+/(capacity\.py plan|figures\.py)": small(),
-    r"python \S+/costs\.py": smaller("READERS, IDLE, SECONDS, GOOD = 4, 8, 0.2, 0.25", arguments="websocket slow"),
-    r"python \S+/first_event\.py": smaller("ROUNDS, FEWER = 1, 1", "WARM = 0", arguments="refused"),
-    r"python \S+/formats\.py": smaller("READERS, EVENTS, PACE, REPEATS = 4, 8, 0.005, 1", arguments="sizes reading front"),
+    r"python -m tests\.benchmarks table": tabled,
+    r"python -m tests\.benchmarks": benchmarked,
+    r"\S+/python -m pytest": there(r"\d+ passed", {"tests/transports": FAST, "-n 4": "-n 2"}),
+    r"\S+/ruff": there("All checks passed"),
+    r"python \S+/capacity\.py plan": there("workers on"),
+    r"python \S+/figures\.py": there("^$"),
+    r"python \S+/capacity\.py measure": smaller(
+        "POINTS = ((50, 100, 100),)", "SECONDS = 0.2", "CROWD = 50", "DISTURBED = 9.0", arguments="--repeats 1"
+    ),
+    r"python \S+/costs\.py": smaller("READERS, IDLE, SECONDS, GOOD = 4, 8, 0.2, 0.25", arguments="--runs 1 websocket slow"),
+    r"python \S+/first_event\.py": smaller("ROUNDS, FEWER = 1, 1", "WARM = 0", arguments="refused,"),
+    r"python \S+/formats\.py": smaller("READERS, EVENTS, PACE, REPEATS = 4, 8, 0.005, 1", arguments="sizes reading small"),
     r"python \S+/details\.py": smaller("KEPT = 200", "ROUNDS, TIMES = 1, 20", arguments="redis heads"),
     r"python \S+/hostile\.py": smaller(arguments="front --count 60 --cycles 10 --minutes 0.02"),
     r"python \S+/memory\.py": smaller("WARM = 2", "BEAT = 0.5", arguments="--readers 20 ws-on"),
@@ -323,10 +446,11 @@ PLAYED: dict[str, Callable[..., None]] = {
 
 
 @pytest.mark.real
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("typed", HERE, ids=str)
-def test_what_is_typed_does_what_it_says(typed: Typed, shell: Shell, request: pytest.FixtureRequest) -> None:
+def test_what_is_typed_does_what_it_says(typed: Typed, request: pytest.FixtureRequest) -> None:
     play = next((play for pattern, play in PLAYED.items() if re.match(pattern, typed.command)), None)
-    assert play is not None, "a command that nobody types: say how, or who does, or why not"
-    needs = [request.getfixturevalue("lab")] if "lab" in play.__annotations__ else []
-    play(shell, typed, *needs)
+    assert play is not None, "a command that nobody types: say how, or who does"
+    if re.match(COMPILING, typed.command) and shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    play(**{name: typed if name == "typed" else request.getfixturevalue(name) for name in inspect.signature(play).parameters})

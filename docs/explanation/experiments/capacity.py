@@ -95,6 +95,7 @@ POINTS = ((200, 100, 100), (200, 2_000, 100), (200, 20_000, 100), (1_000, 50, 1_
 # readers, events a second, bytes
 TICK = 0.001  # seconds between two looks of the publisher in the benchmarks' server
 CROWD = 2_000
+SECONDS = 2.0  # of a measurement; what is rare takes longer
 DISTURBED = 0.02  # of the time, for which the server has to wait for its core: others want it
 
 
@@ -190,7 +191,7 @@ def bare_publish(bench: Bench) -> float:
     """Seconds of CPU for an event that nobody reads, made and published."""
     with bench.playing("ws") as played:
         cpu = played.server.cpu()
-        sent = played.server.ask({"rate": 20_000, "seconds": 1.5, "size": 100}, 60.0)["sent"]
+        sent = played.server.ask({"rate": 20_000, "seconds": SECONDS, "size": 100}, 60.0)["sent"]
         return (played.server.cpu() - cpu) / sent
 
 
@@ -198,14 +199,14 @@ def one_by_one(bench: Bench, readers: int, size: int) -> tuple[float, object]:
     """Seconds of CPU for an event that is written to so many by itself."""
     with bench.playing("ws") as played:
         played.load.add(readers)
-        return played.publish(single=True, seconds=2.0, size=size)
+        return played.publish(single=True, seconds=SECONDS, size=size)
 
 
 def seldom(bench: Bench) -> float:
     """Seconds of CPU for each reader that is written to, where the core has rested before."""
     with bench.playing("ws") as played:
         played.load.add(1_000)
-        each, _ = played.publish(rate=10.0, seconds=3.0, size=100)
+        each, _ = played.publish(rate=10.0, seconds=1.5 * SECONDS, size=100)
         return each / 1_000
 
 
@@ -213,7 +214,7 @@ def batched(bench: Bench, before: Costs) -> float:
     """Seconds of CPU for an event of many that go out together, beside what is known already."""
     with bench.playing("ws") as played:
         played.load.add(200)
-        each, counted = played.publish(rate=20_000.0, seconds=2.0, size=100)
+        each, counted = played.publish(rate=20_000.0, seconds=SECONDS, size=100)
         batch = counted.delivered / counted.frames
         known = (
             before.publish + before.pass_of(200, 1, 100) / batch + 200 * before.byte * (100 + before.envelope) * (1 - 1 / batch)
@@ -227,7 +228,7 @@ def polling(bench: Bench) -> float:
         played.load.add(100)
         played.load.poll(0.2)
         cpu = played.server.cpu()
-        answered = played.load.poll(1.5).polls
+        answered = played.load.poll(SECONDS).polls
         return (played.server.cpu() - cpu) / answered
 
 
@@ -273,7 +274,7 @@ def beating(bench: Bench) -> float:
         played.load.add(2_000)
         time.sleep(1.2)
         cpu, began = played.server.cpu(), time.monotonic()
-        time.sleep(4.0)
+        time.sleep(2 * SECONDS)
         return (played.server.cpu() - cpu) / (time.monotonic() - began) / 2_000
 
 
@@ -286,10 +287,10 @@ def crowd_of(bench: Bench) -> float:
 
 def check(bench: Bench, readers: int, rate: float, size: int) -> Check:
     """A point, measured."""
-    seconds = 3.0
+    seconds = 1.5 * SECONDS
     with bench.playing("ws") as played:
         played.load.add(readers)
-        played.publish(rate=float(rate), seconds=0.5, size=size)
+        played.publish(rate=float(rate), seconds=SECONDS / 4, size=size)
         each, counted = played.publish(rate=float(rate), seconds=seconds, size=size)
         if not counted.whole:
             raise SystemExit(f"{readers} readers at {rate}/s: something was lost: {counted}")
