@@ -422,7 +422,7 @@ PLAYED: dict[str, Callable[..., None]] = {
     r"python \S+/formats\.py": smaller("READERS, EVENTS, PACE, REPEATS = 4, 8, 0.005, 1", arguments="sizes reading small"),
     r"python \S+/details\.py": smaller("KEPT = 200", "ROUNDS, TIMES = 1, 20", arguments="redis heads"),
     r"python \S+/hostile\.py": smaller(arguments="front --count 60 --cycles 10 --minutes 0.02"),
-    r"python \S+/memory\.py": smaller("WARM = 2", "BEAT = 0.5", arguments="--readers 20 ws-on"),
+    r"python \S+/memory\.py": smaller("WARM = 2", "BEAT = 0.5", arguments="ws-on --readers 20"),
     r"python \S+/redis_latency\.py": smaller("ROUNDS, EVENTS, SIZE = 1, 5, 100", "WARM = 0", arguments="nothing always"),
     r"python \S+/schemas\.py": smaller("ROUNDS, TIMES = 1, 20"),
     r"python \S+/who_and_what\.py": smaller("ROUNDS, POLLS, READERS, PAIRS = 1, 20, 20, 100"),
