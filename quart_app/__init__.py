@@ -16,7 +16,7 @@ from transports.quart import Live
 
 from .home import VITALS, home
 from .look import look
-from .manual import manual
+from .manual import manual, no_lab
 from .sources import vitals
 
 
@@ -31,6 +31,7 @@ def create_app(**settings: Any) -> Quart:
     app.register_blueprint(home(live.hub.options.mount, live.hub.options.channels))
     app.register_blueprint(look())
     app.register_blueprint(manual())
+    app.register_blueprint(no_lab())
 
     @app.while_serving
     async def publishing() -> Any:

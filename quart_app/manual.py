@@ -30,6 +30,23 @@ _POLICY: Final = "; ".join(
 )
 
 
+def no_lab() -> Blueprint:
+    """What answers where the documentation leads to the lab, and this is not the lab."""
+    lab = Blueprint("no_lab", __name__, template_folder="templates")
+
+    @lab.get("/lab/")
+    async def page() -> tuple[str, int]:
+        return await not_here("lab", "There is no lab at this server")
+
+    lab.after_request(guard)
+    return lab
+
+
+async def not_here(what: str, title: str) -> tuple[str, int]:
+    """A page that says what to do."""
+    return await render_template("not_here.html", what=what, title=title), 404
+
+
 def manual(*places: Path) -> Blueprint:
     """The pages, out of the first of `places` that has some."""
     found = next((place for place in places or PLACES if (place / "index.html").is_file()), None)
@@ -43,7 +60,7 @@ def manual(*places: Path) -> Blueprint:
     @docs.get("/docs/<path:path>")
     async def page(path: str) -> Response | tuple[str, int]:
         if found is None:
-            return await render_template("no_docs.html"), 404
+            return await not_here("docs", "The documentation is not built")
         if safe_join(str(found), path) is None or any(
             part.startswith(".") for part in path.split("/")
         ):  # what Sphinx keeps for itself

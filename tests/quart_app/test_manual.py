@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from quart import Quart
 
+from quart_app import create_app
 from quart_app.manual import manual
 
 
@@ -58,3 +59,11 @@ async def test_where_none_is_built_it_is_said_how_to(tmp_path: Path) -> None:
     answer = await app.test_client().get("/docs/")
     assert answer.status_code == 404
     assert "make docs" in await answer.get_data(as_text=True)
+
+
+async def test_where_there_is_no_lab_it_is_said_what_starts_one() -> None:
+    answer = await create_app().test_client().get("/lab/")
+    text = await answer.get_data(as_text=True)
+    assert answer.status_code == 404
+    assert "everywire lab" in text
+    assert "make docs" not in text
