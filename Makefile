@@ -20,7 +20,7 @@ lint: .venv/dev  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-compare: .venv/dev  ## the three transports on this machine, in one table; say what else with ARGS="--network cut"
+compare: .venv/dev  ## the three transports on this machine, in one table; say what else with ARGS="--network upgrade-cut"
 	$(BIN)/everywire compare --quick $(ARGS)
 
 bench: .venv/bench nchan  ## how fast it is beside others: 45 minutes, or with QUICK=1 five; say what else with ARGS="--only polls"

@@ -4,5 +4,6 @@ what comes of it.
     everywire lab
 
 Reading path: `stage.py` (the server, the lanes), `server.py` (a process), `router.py` (one origin for all), `wire.py` (bytes,
-made to be looked at), `publisher.py` (where events come from), `app.py` (what the page may ask for), `running.py` (all of it).
+made to be looked at), `publisher.py` (where events come from), `words.py` (what the page says), `packing.py` (how it travels),
+`answers.py` (what no server of ours would say), `app.py` (what the page may ask for), `running.py` (all of it).
 """

@@ -283,7 +283,7 @@ def _placed(items: list[Shown], payload: bytes, shown: Shown) -> list[Shown]:
 
 
 class Tape:
-    """All that passes in one lane, at the most so many records a second; the sums are of everything.
+    """All that passes in one lane, at the most so many records a tick; the sums are of everything.
 
     Args:
         most: records in one tick.
@@ -298,7 +298,7 @@ class Tape:
         return len(self._wires)
 
     def show(self, passages: list[Passage]) -> tuple[list[Shown], int]:
-        """The records of a tick, and how many passages were left out. Opens, closes and heads go before the rest."""
+        """The records of a tick, and how many passages were left out. Opens, heads, closes and what is lost come first."""
         shown = []
         for passage in passages:
             wire = self._wires.setdefault(passage.connection, Wire())
@@ -310,5 +310,5 @@ class Tape:
         left = len(shown) - self._most
         if left <= 0:
             return shown, 0
-        keep = sorted(range(len(shown)), key=lambda place: (shown[place]["kind"] not in ("open", "close", "lost"), place))
+        keep = sorted(range(len(shown)), key=lambda place: (shown[place]["kind"] not in ("open", "head", "close", "lost"), place))
         return [shown[place] for place in sorted(keep[: self._most])], left

@@ -11,10 +11,10 @@ counting, details, formats, hostile, hosts, limits = map(load, ("counting", "det
 
 def test_what_is_left_behind_is_named_and_what_is_gone_is_not() -> None:
     assert hostile.left({"tasks": 0, "files": -1}) == "nothing"
-    assert hostile.left({"tasks": 2, "files": 0, "members": 1}) == "2 tasks, 1 members"
+    assert hostile.left({"tasks": 2, "files": 0, "members": 1}) == "2 tasks, 1 member"
     before = dict.fromkeys(hostile.LEFT, 3) | {"rss_mib": 30.0}
     assert hostile.left_of([before, before | {"files": 9}, before | {"rss_mib": 50.0}]) == "nothing"
-    assert hostile.left_of([before, before | {"accounts": 4}]) == "1 accounts"
+    assert hostile.left_of([before, before | {"accounts": 4}]) == "1 account"
 
 
 def test_a_soak_shows_its_memory_from_the_beginning_to_the_end() -> None:

@@ -344,7 +344,7 @@ def figures(found: pages.Found) -> dict[str, str]:
     if "levels" not in found:
         return {}
     (size, took), (other_size, other_took) = found["levels"]["1"], found["levels"]["6"]
-    return {"level-time": f"{took / other_took * 100:.0f} %", "level-bytes": f"{(size / other_size - 1) * 100:.0f} %"}
+    return {"level-time": pages.percent(took / other_took), "level-bytes": pages.percent(size / other_size - 1)}
 
 
 SHEET = pages.Sheet(__file__, "../../how-to/compress.md", tables, "Hypercorn", "msgspec", figures=figures)

@@ -93,7 +93,8 @@ def left_of(held: Sequence[Mapping[str, float]]) -> str:
 
 def left(more: Mapping[str, float]) -> str:
     """It, in words."""
-    return ", ".join(f"{number} {name}" for name, number in more.items() if number > 0) or "nothing"
+    there = {name: number for name, number in more.items() if number > 0}
+    return ", ".join(f"{number} {name if number > 1 else name[:-1]}" for name, number in there.items()) or "nothing"
 
 
 SHEET = pages.Sheet(__file__, "../security-model.md", tables, "Hypercorn", "h2", patience=1800.0)

@@ -210,8 +210,8 @@ def slabs() -> dict[str, tuple[int, int]]:
 
 def buffered() -> int:
     """Bytes that all TCP sockets of the machine hold in their buffers."""
-    pages = re.search(r"^TCP:.* mem (\d+)$", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
-    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if pages else 0
+    found = re.search(r"^TCP:.* mem (\d+)$", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+    return int(found[1]) * os.sysconf("SC_PAGE_SIZE") if found else 0
 
 
 class Held(NamedTuple):
@@ -377,8 +377,9 @@ def figures(found: pages.Found) -> dict[str, str]:
     return {
         "most": f"{max(most['on'].values()) / 1000:.1f} KB",
         "least": f"{min(most['on'].values()) / 1000:.1f} KB",
-        "more": f"up to {max(more):.0%}".replace("%", " %"),
-        "asyncio": f"{ours / sum(size for _, size in websocket.values()):.0%}".replace("%", " %"),
+        "more": f"up to {pages.percent(max(more))}",
+        "apart": pages.percent(max(abs(sum(groups(each).values()) / each["traced"] - 1) for each in on.values())),
+        "asyncio": pages.percent(ours / sum(size for _, size in websocket.values())),
         "times": f"{min(times):.0f} to {max(times):.0f} times",
         "deque": f"{found['python']['deque']:,} bytes",
         "addresses": f"{addresses:.0f} bytes",

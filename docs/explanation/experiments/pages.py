@@ -4,7 +4,7 @@ A table, or a line with figures, has its place in a page, between `<!-- name -->
 by hand. A figure within a sentence, of any page, stands between `<!--script.name-->` and `<!--/-->`; `figures.py` puts it there.
 A script that has a `Sheet` takes these words:
 
-    --write     measure, keep it, and put it into the pages
+    --write     measure, keep it, and put the tables into the page; `figures.py` puts figures into sentences
     WORD …      measure only those parts whose names hold one of these words; with --write the others stay as they were kept
 """
 
@@ -29,6 +29,7 @@ Step: TypeAlias = tuple[str, Callable[[], Awaitable[Any]]]
 """A part, and what measures it. If a part is measured more than once, what it gave last is kept."""
 
 END = "<!-- end -->"
+_CALLED = {"redis": "redis-py"}  # packages whose names are those of something else, too
 PATIENCE = 300.0  # seconds for a part, where its sheet gives no other time
 _PLACE = re.compile(r"^<!-- ([a-z]+) -->$", re.MULTILINE)
 _FIGURE = re.compile(r"<!--([a-z_]+\.[a-z0-9-]+)-->(.*?)<!--/-->", re.DOTALL)
@@ -38,6 +39,11 @@ def table(rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown; the first row is its head."""
     head, *rest = [[str(cell) for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rest))
+
+
+def percent(share: float) -> str:
+    """A share, as it stands in a sentence."""
+    return f"{share * 100:.0f} %"
 
 
 def put(text: str, tables: Mapping[str, str]) -> str:
@@ -101,7 +107,7 @@ def told(parts: Iterable[Mapping[str, Any]]) -> str:
     """What `machine` found for each part, as a sentence for each day and machine."""
     loads: dict[str, list[float]] = {}
     for on in parts:
-        with_ = "".join(f", {name} {number}" for name, number in on["versions"].items())
+        with_ = "".join(f", {_CALLED.get(name, name)} {number}" for name, number in on["versions"].items())
         where = f"{on['cores']} cores ({on['processor']}), {on['system']}, Python {on['python']}{with_}"
         loads.setdefault(f"Measured on {on['date']}, on a machine of {where}.", []).append(on["load"])
     return "\n".join(f"{where} The load before it began was {_range(found)}." for where, found in loads.items())
@@ -195,6 +201,7 @@ class Sheet:
         print(*self.tables(kept).values(), sep="\n\n", flush=True)
         if asked.write and kept:
             self.write()
+            print("figures.py puts it into the sentences, too", file=sys.stderr, flush=True)
         if failed:
             raise SystemExit(f"not measured: {', '.join(failed)}. Measure them by these names, the rest stays as it is")
 

@@ -257,7 +257,7 @@ def figures(found: pages.Found) -> dict[str, str]:
     return {
         "handed": f"{round(statistics.median(handing['rate']), -3):,.0f}",
         "together": f"{statistics.median(handing['together']):.0f}",
-        "busy": f"{statistics.median(handing['busy']):.0%}",
+        "busy": pages.percent(statistics.median(handing["busy"])),
         "version": handing["version"][-1],
         "plain": f"{statistics.median(found['nothing']['redis-py']['p50']) / 1e3:.2f} ms",
     }

@@ -156,7 +156,7 @@ def tables(found: pages.Found) -> dict[str, str]:
             other = 1 - share(part, "kernel", "interpreter", "uvloop")
             rows.append([LOADS[name][0], *(f"{each:.0%}" for each in (*own, other)), f"{sum(part['all']):,}"])
     return {
-        "spent": pages.table([["", "the kernel", "of it `tcp_sendmsg`", "the interpreter", "uvloop", "other", "looks"], *rows])
+        "spent": pages.table([["", "the kernel", "of it `tcp_sendmsg`", "the interpreter", "uvloop", "other", "samples"], *rows])
     }
 
 
@@ -170,8 +170,8 @@ def figures(found: pages.Found) -> dict[str, str]:
         for name in ("single", "polls")
     }
     return {
-        "single-send": f"{share(found['single'], 'send'):.0%}",
-        "connects-interpreter": f"{share(found['connects'], 'interpreter'):.0%}",
+        "single-send": pages.percent(share(found["single"], "send")),
+        "connects-interpreter": pages.percent(share(found["connects"], "interpreter")),
         **{f"{name}-free": f"{figure:.2f}" for name, figure in free.items()},
     }
 

@@ -214,8 +214,8 @@ def test_of_too_much_the_opens_and_closes_are_kept_and_the_rest_is_counted() -> 
     tape = Tape(most=3)
     many = [
         passage("open"),
-        passage("head", STREAM),
         *[passage("data", chunk(block(event(n)))) for n in range(5)],
+        passage("head", STREAM),
         passage("close"),
     ]
     records, left_out = tape.show(many)
