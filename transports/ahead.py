@@ -50,9 +50,11 @@ class Ahead:
                 feed.ring()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Ask no more, and forget who waits: the next life asks anew."""
         if self._asking is not None:
             self._asking.cancel()
+        self._asking = None
+        self._feeds.clear()
 
     async def _ask(self) -> None:
         try:
@@ -72,7 +74,8 @@ class Ahead:
                 if self._places() <= asked:
                     break  # who is left waits for what is on its way
         finally:
-            self._asking = None
+            if self._asking is asyncio.current_task():
+                self._asking = None
 
     def _places(self) -> set[tuple[Feed, int]]:
         """Who waits, and where: whoever is placed anew while the broker is asked may have read more by then."""

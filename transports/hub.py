@@ -483,10 +483,10 @@ class Hub:
             self.pulse.stop()
             self._peers.close()
             self._ahead.stop()
+            self._bells.stop()
             await self.rights.stop()
             await self.presence.stop()
             await self._broker.close()
-            self._bells.stop()
 
     def _empty_log(self) -> Log:
         options = self.options

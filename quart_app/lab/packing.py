@@ -15,10 +15,10 @@ _TEXTS: Final = ("text/html", "text/css", "text/javascript", "application/javasc
 
 async def packed(response: Response) -> Response:
     """Pack an answer; for `after_request`. One that nobody may keep is made for its request alone, and stays as it is."""
-    if response.status_code != 200 or response.mimetype not in _TEXTS or response.cache_control.no_store:
+    if response.mimetype not in _TEXTS or response.cache_control.no_store:
         return response
-    response.vary.add("Accept-Encoding")
-    if choose(request.headers.get("Accept-Encoding", ""), ("gzip",)) != "gzip":
+    response.vary.add("Accept-Encoding")  # of a 206 and a 304, too (RFC 9110 15.4.5)
+    if response.status_code != 200 or choose(request.headers.get("Accept-Encoding", ""), ("gzip",)) != "gzip":
         return response
     etag, _ = response.get_etag()
     response.set_data(_gzip(await response.get_data(as_text=False)))

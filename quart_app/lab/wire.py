@@ -191,7 +191,7 @@ class Wire:
         except zlib.error:
             self._gzip = None
             return None
-        if gzip.unconsumed_tail:
+        if gzip.unconsumed_tail or gzip.eof:  # what would be behind the end of a member, browsers do not read
             self._gzip = None
         return unpacked
 

@@ -65,6 +65,8 @@ def test_a_figure_in_a_sentence_is_filled_wherever_it_stands() -> None:
     assert pages.without_places(filled) == "It was  and\n* .\n"
     with pytest.raises(KeyError, match=r"slow\.p-99"):
         pages.fill(page, {})
+    with pytest.raises(ValueError, match="has to end"):
+        pages.fill(page.replace("1 s<!--/-->", "1 s"), {"slow.p-99": "3 s", "fast.all": "4 ms"})
 
 
 def test_a_table_without_a_place_is_told() -> None:

@@ -1,4 +1,4 @@
-"""Every figure in a sentence of the documentation is made of what was measured, is a value of the code, or is no figure of ours.
+"""Every figure in digits is made of what was measured, is a value of the code, or is no figure of ours.
 
 What scripts put into pages is looked at by `test_experiments.py`. Whatever else looks like a figure has to be named here: in
 `HELD` with the value that it has in the code, or in `TOLD` with where it comes from.
@@ -33,6 +33,7 @@ from transports import (
     items,
     peers,
     request,
+    rights,
     schemas,
     serve,
     status,
@@ -56,28 +57,27 @@ LAG = int(re.search(r"lag = ([\d_]+)", (STATIC / "client.js").read_text())[1])
 
 # What a figure is of, and how many of it is one in each unit.
 UNITS = {
-    "s": ("seconds", 1.0),
-    "seconds": ("seconds", 1.0),
-    "minutes": ("seconds", 60.0),
+    **dict.fromkeys(("s", "second", "seconds"), ("seconds", 1.0)),
+    **dict.fromkeys(("minute", "minutes"), ("seconds", 60.0)),
+    **dict.fromkeys(("hour", "hours"), ("seconds", 3600.0)),
+    **dict.fromkeys(("µs", "μs"), ("seconds", 1e-6)),
+    **dict.fromkeys(("KB", "KiB"), ("bytes", 1024.0)),
+    **dict.fromkeys(("MB", "MiB"), ("bytes", 1 << 20)),
+    **dict.fromkeys(("times", "×"), ("times", 1.0)),
+    **dict.fromkeys(("%", "percent"), ("share", 0.01)),
     "ms": ("seconds", 1e-3),
-    "µs": ("seconds", 1e-6),
     "bytes": ("bytes", 1.0),
-    "KB": ("bytes", 1024.0),
-    "KiB": ("bytes", 1024.0),
-    "MB": ("bytes", 1 << 20),
-    "MiB": ("bytes", 1 << 20),
-    "GB": ("bytes", 1 << 30),
+    "kB": ("bytes", 1000.0),
+    "GB": ("bytes", 1e9),
     "Gbit/s": ("bits", 1e9),
-    "%": ("share", 0.01),
-    "times": ("times", 1.0),
     "": ("number", 1.0),
 }
 _UNIT = "|".join(map(re.escape, sorted(filter(None, UNITS), key=len, reverse=True)))
 _FIGURE = re.compile(
-    rf"(?<![\w.#§/-])(\d+(?:,\d{{3}})*(?:\.\d+)?)(?:[ \n]?({_UNIT})(?!\w)|)(?![\w.]*\w)", re.ASCII | re.MULTILINE
+    rf"(?<![\w.#§/])(?:(?<!-)|(?<=\d-))(\d+(?:,\d{{3}})*(?:\.\d+)?)(?:[ \u00a0\n]?({_UNIT})(?!\w)|)(?![\w.]*\w)", re.ASCII
 )
 _NAMED = re.compile(  # versions, and sections of standards
-    r"(?:\b(?:Python|Redis|Hypercorn|TLS|HTML|server,|RFC \d+|chunks|Chromium|nginx|HTTP/)|\|)"
+    r"(?:\b(?:Python|Redis|Hypercorn|TLS|HTML|server,|RFC \d+|chunks|Chromium|nginx|HTTP/))"
     r"(?:,? ?(?:and )?\d+\.\d+(?:\.\d+)*)+(?= \||\W)"
 )
 MADE = {"networks.md", "contract.md", "conformance.md"}  # wholly, and compared as a whole
@@ -139,7 +139,7 @@ HELD: dict[str, list[tuple[str, float]]] = {
     "docs/explanation/capacity.md": [
         *(count(capacity.SIZES[0]), count(capacity.SIZES[-1]), count(serve._BACKLOG), seconds(capacity.DOWN)),
         *(seconds(PLAN["late"]), seconds(PLAN["late"] + 0.1), share(PLAN["core"]), count(PLAN["descriptors"])),
-        *(size(16 << 30), ("bits", PLAN["network"]), share(capacity.BUSY), seconds(storm.GAP), seconds(storm.PROOF)),
+        *(size(PLAN["host_memory"]), ("bits", PLAN["network"]), share(capacity.BUSY), seconds(storm.GAP), seconds(storm.PROOF)),
         *(count(capacity.SPREAD[0]), seconds(capacity.SPREAD[1])),
     ],
     "docs/explanation/decisions/0012-parts-of-the-browser-client.md": [size(test_client_js.MOST)],
@@ -148,12 +148,7 @@ HELD: dict[str, list[tuple[str, float]]] = {
     "docs/explanation/decisions/0023-presence-is-a-fold.md": [count(OPTIONS.presence_members), size(OPTIONS.presence_bytes)],
     "docs/explanation/decisions/0032-what-hypercorn-speaks.md": [size(OPTIONS.batch_bytes)],
     "docs/explanation/decisions/0021-leave-in-two-phases.md": [seconds(OPTIONS.stays)],
-    "docs/explanation/decisions/0027-who-and-what.md": [
-        seconds(OPTIONS.recheck),
-        seconds(5),
-        seconds(tickets.LIFE),
-        seconds(0.002),
-    ],
+    "docs/explanation/decisions/0027-who-and-what.md": [*map(seconds, (OPTIONS.recheck, tickets.LIFE, rights._TURN))],
     "docs/explanation/experiments/costs.md": [
         *(count(costs.IDLE), seconds(costs.GOOD), size(costs.SLOW_BYTES), count(costs.SLOW_RATE)),
         *(seconds(costs.SLOW_TIMES * costs.SECONDS), seconds(OPTIONS.send_timeout)),
@@ -164,7 +159,10 @@ HELD: dict[str, list[tuple[str, float]]] = {
     "docs/explanation/honest-comparison.md": [share(BUCKET), seconds(figures.RESOLUTION / 1000)],
     "docs/explanation/decisions/0034-the-lab-is-real.md": [seconds(running._TICK)],
     "docs/explanation/memory.md": [size(serve._UNSENT)],
-    "docs/explanation/negotiator.md": [*map(seconds, (PACE.gap, facts.BEAT, PACE.backoff_most, PACE.retest))],
+    "docs/explanation/negotiator.md": [
+        *map(seconds, (PACE.gap, facts.BEAT, PACE.backoff_most, PACE.retest)),
+        *map(count, (PACE.gap, PACE.at_once, PACE.backoff)),  # its table
+    ],
     "docs/explanation/percentiles.md": [share(round(1 - 0.99**100, 2)), share(BUCKET)],
     "docs/explanation/reconnect-storms.md": [count(serve._BACKLOG)],
     "docs/explanation/security-model.md": [
@@ -172,9 +170,8 @@ HELD: dict[str, list[tuple[str, float]]] = {
     ],
     "docs/explanation/what-proxies-do.md": [seconds(OPTIONS.beat)],
     "docs/how-to/authenticate.md": [*map(seconds, (accounts.NOTICE, tickets.LIFE, OPTIONS.presence_lease, tickets._SLACK))],
-    "docs/how-to/choose-a-server.md": [count(serve._BACKLOG), size(1 << 20)],
+    "docs/how-to/choose-a-server.md": [count(serve._BACKLOG)],
     "docs/how-to/compare-transports.md": [seconds(GOAL / 1000), seconds(figures.RESOLUTION / 1000)],
-    "docs/how-to/compress.md": [size(4096)],
     "docs/how-to/deploy/index.md": [seconds(OPTIONS.beat)],
     "docs/how-to/find-out-what-a-network-does.md": [seconds(OPTIONS.beat)],
     "docs/how-to/keep-events-over-restarts.md": [seconds(sqlite._BRISK), seconds(sqlite._CALM)],
@@ -199,7 +196,7 @@ HELD: dict[str, list[tuple[str, float]]] = {
     ],
     "docs/reference/browser-client.md": [size(test_client_js.MOST), size(round(MODULES / 1024) * 1024), count(LAG)],
     "docs/reference/configuration.md": [
-        *(size(request.LINE_BYTES), size(request.HEAD_BYTES), count(8192), count(items._DIGITS_MAX), count(1_000_000)),
+        *(size(request.LINE_BYTES), size(request.HEAD_BYTES), count(items._DIGITS_MAX)),
         *(count(attendance.LISTED), count(status._SHOWN_MOST), seconds(tickets.LIFE)),
     ],
     "docs/reference/control-channels.md": [seconds(peers._OLD)],
@@ -232,6 +229,7 @@ TOLD: dict[str, dict[str, str]] = {
         "95 %": "of an interval of confidence",
         **dict.fromkeys(("0.3 ms", "0.5 ms"), "what is planted"),
     },
+    "docs/explanation/decisions/0027-who-and-what.md": {"5 seconds": "what is promised: `recheck`, and a pass through all"},
     "docs/explanation/decisions/0031-what-was-compressed-once.md": {
         **dict.fromkeys(("256 KB", "32 KB", "258 bytes"), "what zlib and RFC 1951 say"),
         "1,000": "what is measured with",
@@ -241,7 +239,8 @@ TOLD: dict[str, dict[str, str]] = {
     "docs/explanation/percentiles.md": {"2,000": EXAMPLE},
     "docs/explanation/reconnect-storms.md": {"20,000": "what is simulated", "10,000": ADVICE},
     "docs/explanation/what-proxies-do.md": {"60 s": THEIRS},
-    "docs/how-to/choose-a-server.md": {"16 MiB": THEIRS},
+    "docs/how-to/choose-a-server.md": {"16 MiB": THEIRS, "1 MiB": "what was tried"},
+    "docs/how-to/compress.md": {"4 KB": "what is measured with"},
     "docs/how-to/deploy/index.md": {
         **dict.fromkeys(("60 s", "50 s", "300 s", "15 minutes", "5,000"), THEIRS),
         "30 seconds": ADVICE,
@@ -256,7 +255,13 @@ TOLD: dict[str, dict[str, str]] = {
         "1.6 %": "what a bucket of `load.c` is wide",
     },
     "docs/reference/command-line.md": {"1,000": "of what a figure is"},
-    "docs/reference/configuration.md": {"1,000": EXAMPLE, "4 KB": EXAMPLE, "8,000": STANDARD},
+    "docs/reference/compatibility.md": dict.fromkeys(("3.11", "3.12", "3.13"), "versions of Python"),
+    "docs/reference/configuration.md": {
+        "1,000": EXAMPLE,
+        "4 KB": EXAMPLE,
+        "8,000": STANDARD,
+        **dict.fromkeys(("8,192", "1,000,000"), "a bound of the decoder's, in `commands.py`"),
+    },
     "docs/tutorials/first-comparison.md": {"0.4 ms": "what the table of the example shows"},
     "docs/tutorials/lessons.md": {"45 minutes": "a lesson", "10 seconds": "what an experiment may take, which the tests play"},
     "docs/tutorials/one-event-four-ways.md": {"10 bytes": STANDARD},

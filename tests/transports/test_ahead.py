@@ -171,3 +171,15 @@ async def test_who_comes_behind_an_answer_is_asked_about_and_nobody_once_it_is_s
     place.answering.set()
     await a_while()
     assert (place.asked, place.take()) == (3, {})
+
+
+@jumping
+async def test_another_life_asks_anew_though_the_first_was_stopped_before_it_began_to() -> None:
+    place = Place(came=1, there=5)
+    place.feed(9)
+    place.ahead.stop()  # before the loop has turned
+    await a_while()
+    assert (place.asked, place.take()) == (0, {})
+    place.feed(7)
+    await a_while()
+    assert (place.asked, place.take()) == (1, {7: 1})

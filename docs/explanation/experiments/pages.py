@@ -32,7 +32,8 @@ END = "<!-- end -->"
 _CALLED = {"redis": "redis-py"}  # packages whose names are those of something else, too
 PATIENCE = 300.0  # seconds for a part, where its sheet gives no other time
 _PLACE = re.compile(r"^<!-- ([a-z]+) -->$", re.MULTILINE)
-_FIGURE = re.compile(r"<!--([a-z_]+\.[a-z0-9-]+)-->(.*?)<!--/-->", re.DOTALL)
+_BEGIN, _OVER = r"<!--([a-z_]+\.[a-z0-9-]+)-->", "<!--/-->"
+_FIGURE = re.compile(rf"{_BEGIN}((?:(?!<!--).)*){_OVER}", re.DOTALL)
 
 
 def table(rows: Iterable[Sequence[object]]) -> str:
@@ -63,7 +64,9 @@ def places(text: str) -> list[str]:
 
 
 def fill(text: str, figures: Mapping[str, str]) -> str:
-    """`text` with each figure that stands in a sentence. Raises: KeyError, nobody makes it."""
+    """`text` with each figure that stands in a sentence. Raises: KeyError, nobody makes it; ValueError, one has no end."""
+    if not len(re.findall(_BEGIN, text)) == text.count(_OVER) == len(_FIGURE.findall(text)):
+        raise ValueError("each <!--script.name--> has to end with <!--/-->, before the next begins")
     return _FIGURE.sub(lambda found: f"<!--{found[1]}-->{figures[found[1]]}<!--/-->", text)
 
 

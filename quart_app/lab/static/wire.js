@@ -45,7 +45,11 @@ export class WireView {
     const heads = this.#heads.get(lane) ?? new Map();
     this.#heads.set(lane, heads);
     for (const record of records) {
-      if (record.kind === "head") heads.set(record.connection, { ...heads.get(record.connection), [record.up ? "up" : "down"]: record });
+      if (record.kind === "head") {
+        const { up } = heads.get(record.connection) ?? {};
+        heads.delete(record.connection); // the newest stay longest
+        heads.set(record.connection, record.up ? { up: record } : { up, down: record });
+      }
       if (heads.size > BEGUN) heads.delete(heads.keys().next().value);
       for (const item of record.items) {
         if (item.type !== "event" || item.channel !== "lab" || record.up) continue;

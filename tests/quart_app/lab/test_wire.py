@@ -175,6 +175,15 @@ def test_what_cannot_be_unpacked_or_is_far_more_than_it_seems_is_shown_as_it_is(
         assert "unpacked" not in wire.show(passage("data", raw))["shown"]
 
 
+def test_what_follows_a_whole_member_is_not_unpacked_and_not_kept() -> None:
+    wire = Wire()
+    wire.show(passage("head", POLL.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")))
+    assert wire.show(passage("data", packed(b"one")))["shown"]["unpacked"] == 3
+    again = wire.show(passage("data", packed(b"two")))["shown"]
+    assert "unpacked" not in again
+    assert again["hex"].startswith("1f8b08")
+
+
 def test_what_is_no_text_is_shown_as_bytes() -> None:
     wire = Wire()
     wire.show(passage("head", POLL))
