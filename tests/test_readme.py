@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.learner import Learner
 from tests.documents import ROOT, blocks, check_command, code, commands, compiles, program, rows, script
 from tests.ports import free_port
 from tests.transports.conftest import live
@@ -29,7 +30,9 @@ STATIC = ROOT / "transports" / "static"
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the README's server serves; its port is the only thing that is changed."""
     port = free_port()
-    with script(SERVER.text.replace("8000", str(port)), tmp_path_factory.mktemp("readme") / "clock.py") as server:
+    one = Learner(README, tmp_path_factory.mktemp("readme"), p8000=str(port))
+    (one.directory / "clock.py").write_text(one.here(SERVER.text))
+    with one.start("python clock.py", "python", "exec python") as server:
         with connect_blocking(f"http://127.0.0.1:{port}/live", ["clock"], connect_timeout=30):
             pass  # it serves
         yield f"http://127.0.0.1:{port}/live"

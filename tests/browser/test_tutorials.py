@@ -13,7 +13,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, expect
 from tests.browser.conftest import holds
 from tests.browser.pages import page_of, served
 from tests.docs.learner import Learner
-from tests.documents import ROOT, blocks, script
+from tests.documents import ROOT, blocks
 from tests.ports import free_port
 from transports.client import connect, publisher
 from transports.networks import Network
@@ -63,7 +63,8 @@ async def test_the_board_is_shared_and_survives_what_the_page_says(tmp_path: Pat
         async with connect(f"{url}/live", ["kitchen"], connect_timeout=60):
             pass
 
-    with script(one.here(app.text), tmp_path / "app.py") as server:
+    (tmp_path / "app.py").write_text(one.here(app.text))
+    with one.start("python app.py", "python", "exec python") as server:
         await started()
         ann, bob = await enter(browser, url, "ann"), await enter(browser, url, "bob")
         for each in (ann, bob):
@@ -79,7 +80,7 @@ async def test_the_board_is_shared_and_survives_what_the_page_says(tmp_path: Pat
         await expect(ann.locator("#who")).to_have_text("ann")
         server.send_signal(signal.SIGINT)
         assert await asyncio.to_thread(server.wait, 20) == 0
-    with script(one.here(app.text), tmp_path / "app.py"):
+    with one.start("python app.py"):
         await started()
         await expect(ann.locator("#notes li")).to_have_count(0)
         await expect(ann.locator("#state")).to_have_text("Live over WebSocket.")

@@ -90,12 +90,14 @@ class Learner(Shell):
     def __init__(self, page: Path, directory: Path, **instead: str) -> None:
         super().__init__(directory, **instead)
         self.page = page
+        self.did: list[str] = []  # the commands that were typed, as they stand in the page
         self.steps = [step for block in blocks(page, "console") for step in steps(block)]
 
     def command(self, beginning: str) -> tuple[str, str]:
         """The first command that begins so, and what the page shows of its output, both with the ports that are taken."""
         for command, shown in self.steps:
             if command.startswith(beginning):
+                self.did.append(command)
                 return self.here(command), self.here(shown)
         raise LookupError(f"{self.page.name}: no command that begins with {beginning!r}")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs.learner import Learner, alike, line
-from tests.documents import ROOT, blocks
+from tests.docs.test_commands import LEFT, TYPED
+from tests.documents import ROOT, blocks, steps
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]
@@ -19,11 +20,22 @@ TUTORIALS = ROOT / "docs" / "tutorials"
 POLL = "curl 'http://127.0.0.1:8000/live/poll?channels=chat"
 
 
+DID: dict[str, set[str]] = {}  # what was typed, by page
+
+
 @pytest.fixture
-def learner(tmp_path: Path) -> Callable[[str], Learner]:
+def learner(tmp_path: Path) -> Iterator[Callable[[str], Learner]]:
     """Somebody with a tutorial in front of her, and other ports than those of the page."""
     ports = {f"p{port}": str(free_port()) for port in (8000, 8001, 8100)}
-    return lambda name: Learner(TUTORIALS / f"{name}.md", tmp_path, **ports)
+    there: list[Learner] = []
+
+    def begins(name: str) -> Learner:
+        there.append(Learner(TUTORIALS / f"{name}.md", tmp_path, **ports))
+        return there[-1]
+
+    yield begins
+    for one in there:
+        DID.setdefault(str(one.page.relative_to(ROOT)), set()).update(one.did)
 
 
 def test_the_first_event_is_followed_published_and_found_again(learner: Callable[[str], Learner]) -> None:
@@ -108,7 +120,7 @@ def test_a_second_process_sees_it_too_if_they_share_a_log(learner: Callable[[str
         with one.start("everywire tail http://127.0.0.1:8001", "chat", "chat -v") as reader:
             line(reader, "open: Live over")
             one.type("echo hello ")
-            one.type("echo hello ", one.here("8000"), one.here("8001"))  # this one comes in any case
+            one.type("echo hello again", one.here("8000"), one.here("8001"))  # this one comes in any case
             events = [json.loads(line(reader, "event")) for _ in range(2 if shared else 1)]
         assert len({each["id"] for each in events}) == len(events)
         epoch = events[0]["id"].partition(".")[0]
@@ -149,3 +161,12 @@ def test_a_comparison_has_the_rows_that_are_shown(learner: Callable[[str], Learn
         assert f"\n{name} " in printed
         assert f"\n{name} " in again
     assert (one.directory / "first" / "index.html").exists()
+
+
+@pytest.mark.parametrize("page", TYPED)
+def test_every_command_was_typed(page: str) -> None:
+    """What the tests above, which have to have run, left out is typed by others."""
+    there = {command for block in blocks(ROOT / page, "console") for command, _ in steps(block)}
+    assert {
+        command for command in there - DID[page] if not any(re.match(other, command) for other in ("export PATH=", *LEFT))
+    } == set()
