@@ -244,7 +244,9 @@ async def test_a_network_without_upgrades_leaves_the_negotiator_on_sse_and_it_sa
     await expect(lane_of(page, "sse").locator("[data-figure=network]")).to_have_text("open")
     await page.locator("#cut-now").click()
     await expect(lane_of(page, "auto").locator(".sentence")).to_contain_text("Live over SSE")
-    await expect(page.locator("#timeline-list")).to_contain_text("WebSocket in the race: could not be opened")
+    await expect(page.locator("#timeline-list")).to_contain_text(
+        re.compile(r"WebSocket was tried in the race and failed after .+: could not be opened\.")
+    )
     assert [await figure(page, "auto", name) for name in FAULTS] == ["0", "0", "0"]
     await page.locator("#network-form [name=lane][value=sse]").check()
     await expect(page.locator("#differ")).to_have_text("They differ; shown is SSE.")
@@ -273,7 +275,7 @@ async def test_it_is_said_what_the_settings_the_cuts_and_the_servers_end_do_to_p
 async def test_networks_of_which_a_lane_is_none_are_told_of_with_what_plays_them(page: Page) -> None:
     for name in ("proxy-407", "tls-inspection", "h2-edge"):
         await expect(page.locator(f"#network-form option[value={name}]")).to_be_disabled()
-    await page.get_by_text("Networks that no lane can be").click()
+    await page.get_by_text("Networks that cannot be set on a lane").click()
     command = f"everywire proxy --upstream :{urlsplit(page.url).port} --network tls-inspection --ca ca.pem"
     await expect(page.locator("#outside")).to_contain_text(command)
 
@@ -432,7 +434,7 @@ async def test_what_is_tried_again_and_again_is_told_once(page: Page) -> None:
 
 async def test_what_is_not_tried_is_told_with_the_reason_and_the_time(page: Page) -> None:
     told = page.locator("#timeline-list li")
-    await expect(page.locator("#timeline-next")).to_have_text("Next: nothing, there is nothing better to try.")
+    await expect(page.locator("#timeline-next")).to_have_text("Nothing better is left to try.")
     await ask(page, "network", {"lanes": ["auto"], "network": "gzip-buffer"})
     await ask(page, "cut", {"lanes": ["auto"]})
     await expect(told.filter(has_text="Live over long-polling, until something better works.")).to_have_count(1)

@@ -48,13 +48,6 @@ def test_the_networks_that_proxies_are_shown_with_can_be_played() -> None:
     assert {name for names in shown for name in names} <= set(NETWORKS)
 
 
-def test_what_the_storm_came_to_is_what_the_page_on_capacity_says() -> None:
-    told = next(row[1] for row in rows(PAGES / "capacity.md", "## After a restart") if row[0] == "20,000")
-    last, vain = re.fullmatch(r"[\d.]+ / ([\d.]+) s, ([\d,]+) in vain", told).groups()
-    page = (PAGES / "reconnect-storms.md").read_text()
-    assert f"make {vain} connections or tries in vain, and the last hundredth is back after {last} seconds" in page
-
-
 def test_the_program_about_percentiles_prints_what_is_shown(tmp_path: Path) -> None:
     page = PAGES / "percentiles.md"
     (program,), (shown,) = blocks(page, "python"), blocks(page, "text")

@@ -613,6 +613,8 @@ def figures() -> dict[str, str]:
         "capacity.tails": f"{max(each.p99 / found.p99 for each, found in points):.0f} times",
         "capacity.on-top": f"{max(each.p99 - found.p99 for each, found in points) * 1e3:.0f} ms",
         "capacity.crowd": f"{measured.crowd / simulated_crowd(measured.costs):.1f} times",
+        "capacity.poll": f"{measured.costs.poll / measured.costs.write:.1f} times",
+        "capacity.third": f"{2 / 3 + measured.costs.poll / measured.costs.write / 3:.1f} times",
         "capacity.in-vain": f"{in_vain + unheard:,}",
         "capacity.last": f"{last:.1f} s",
     }

@@ -148,7 +148,7 @@ function settings(delay, jitter, rate) {
 /** What is told of a network in the page's language, or else as `theirs` has it. */
 const told = (name, part, theirs) => (has(`networks.${name}.${part}`) ? word(`networks.${name}.${part}`) : theirs?.[part] ?? "");
 
-/** A network that no lane can be: what it does, why not here, and what plays it. */
+/** A network that cannot be set on a lane: what it does, why not here, and what plays it. */
 function outside(network) {
   const { name, way } = network;
   const ca = way === "forward" ? "" : " --ca ca.pem";
